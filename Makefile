@@ -1,0 +1,43 @@
+# make demo    set everything up and run the main job: fine-tune a tiny model, show that it helped
+# make test    set everything up and run the whole suite
+# make check   what CI runs: lint, types, tests, wheel
+# make bench   the benchmarks
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test check lint types wheel bench setup clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[peft]' --group dev
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/finetune run examples/01_quickstart/finetune.yaml --home .finetune
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m pytest tests/test_wheel.py
+
+check: lint types test wheel
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/train_throughput.py
+
+clean:
+	rm -rf .venv dist build .finetune .pytest_cache .mypy_cache .ruff_cache

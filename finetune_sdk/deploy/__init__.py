@@ -1,0 +1,1 @@
+"""Deployments: a tuned model that answers OpenAI's chat API."""

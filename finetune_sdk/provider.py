@@ -1,0 +1,221 @@
+"""The contract between the SDK and a provider: `Provider`, `Capabilities`, `Plan`. Nothing else.
+
+A provider is a blocking, stateless translator. Constructing one costs nothing, needs no credentials and sends nothing;
+whatever it must remember lies at the vendor or under `home`. How to write one: docs/writing-a-provider.md.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import JsonValue
+
+from finetune_sdk.errors import Unsupported
+from finetune_sdk.spec import JobSpec, Model
+from finetune_sdk.types import Artifact, Checkpoint, DataFile, Deployment, Estimate, Event, Finding, JobState
+
+
+class Support(StrEnum):
+    """Five answers to "can this provider do it?". True in a condition means: go ahead."""
+
+    FULL = "full"
+    PARTIAL = "partial"
+    """Works with the limits that the claim's note states."""
+    NOT_IMPLEMENTED = "not implemented"
+    """The vendor can, we have not done it yet."""
+    UNSUPPORTED = "unsupported"
+    """The vendor cannot."""
+    UNKNOWN = "unknown"
+    """Nobody could verify it."""
+
+    def __bool__(self) -> bool:
+        return self in (Support.FULL, Support.PARTIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One answer, with where it was read."""
+
+    support: Support = Support.UNSUPPORTED
+    note: str = ""
+    source: str = ""
+    """URL or "measured"; empty = our own code decides it."""
+    read_on: str = ""
+    """ISO date the source was read."""
+
+
+YES = Claim(Support.FULL)
+NO = Claim()
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A number a vendor enforces, with where it was read."""
+
+    value: float
+    source: str
+    read_on: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do, as data. Whatever is not claimed is "no".
+
+    `claims` maps a demand to a claim. A demand is what a spec asks for, as a dotted key: `method.dpo`, `method.dpo.beta`,
+    `adapter.lora.dora`, `adapter.lora.quantize=4bit`, `hyperparameters.packing`, `data.validation`, `seed`; see
+    `demands`. A key with `=value` is looked up first, then the bare one. Deeds are `feature.<verb>`.
+    """
+
+    claims: Mapping[str, Claim] = field(default_factory=dict[str, Claim])
+    limits: Mapping[str, Limit] = field(default_factory=dict[str, Limit])
+    """Such as `min_rows`, `max_rows`, `max_file_bytes`."""
+    notes: tuple[str, ...] = ()
+
+    def claim(self, demand: str) -> Claim:
+        """The claim for a demand; `NO` when nothing is claimed."""
+        found = self.claims.get(demand)
+        return found if found is not None else self.claims.get(demand.partition("=")[0], NO)
+
+
+FEATURES = ("find", "events", "checkpoints", "cancel", "pause", "resume", "artifacts", "deploy", "evaluate")
+
+
+def demands(spec: JobSpec) -> list[str]:
+    """Everything the spec asks a provider for, as dotted keys: each field that differs from its default or "auto"."""
+    keys = [f"method.{spec.method.kind}", *_changed(spec.method, f"method.{spec.method.kind}")]
+    if spec.adapter is not None:
+        keys += [f"adapter.{spec.adapter.kind}", *_changed(spec.adapter, f"adapter.{spec.adapter.kind}")]
+    keys += _changed(spec.hyperparameters, "hyperparameters")
+    keys += _changed(spec.compute, "compute")
+    keys += [f"data.{role}" for role in ("validation", "test") if getattr(spec.data, role) is not None]
+    keys += [f"report_to={name}" for name in spec.report_to]
+    keys += [name for name in ("seed", "suffix") if getattr(spec, name) is not None]
+    keys += ["metadata"] if spec.metadata else []
+    keys += ["feature.evaluate"] if spec.evaluation is not None else []
+    keys += ["budget.max_hours"] if spec.budget.max_hours is not None else []
+    return keys
+
+
+def _changed(part: Model, prefix: str) -> Iterator[str]:
+    for name, info in type(part).model_fields.items():
+        value = getattr(part, name)
+        if name == "kind" or value == "auto" or (not info.is_required() and value == info.default):
+            continue
+        yield f"{prefix}.{name}={value}" if isinstance(value, str) else f"{prefix}.{name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A dry run: the exact request and everything known before it is sent. Holds no secret; equal specs, equal plans."""
+
+    provider: str
+    request: Mapping[str, JsonValue]
+    """What `submit` will send or write, verbatim; `submit` needs nothing else."""
+    data: tuple[DataFile, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    cost: Estimate = Estimate(usd=None, basis="not estimated")
+    notes: tuple[str, ...] = ()
+    """Choices the provider made for "auto", each with its reason."""
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Findings that forbid submission."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+
+class Provider(ABC):
+    """One place where models are fine-tuned. Subclasses set `name` and `capabilities` and implement the verbs.
+
+    Every verb blocks, may be called from any thread, and translates the vendor's exceptions into `errors`. Read verbs
+    may be repeated freely; `submit` is called once per key.
+    """
+
+    name: ClassVar[str]
+    """The one word users write. It never changes: it is in people's files and databases."""
+    capabilities: ClassVar[Capabilities]
+
+    def __init__(self, *, home: Path, config: Mapping[str, JsonValue] | None = None) -> None:
+        """`home` is the SDK's folder (jobs, environments); `config` is this provider's own, validated by it."""
+        self.home = home
+        self.config: Mapping[str, JsonValue] = config or {}
+
+    def check(self, spec: JobSpec) -> None:
+        """Raise `Unsupported`, naming everything this provider cannot honour. Sends nothing, reads no data."""
+        refused = [(demand, self.capabilities.claim(demand)) for demand in demands(spec)]
+        refused = [(demand, claim) for demand, claim in refused if not claim.support]
+        if not refused:
+            return
+        what = "; ".join(f"`{demand}`" + (f" ({claim.note})" if claim.note else "") for demand, claim in refused)
+        raise Unsupported(self.name, what, self.remedy([demand for demand, _ in refused]))
+
+    def remedy(self, refused: Sequence[str]) -> str:
+        """What to do about refused demands; subclasses may know better."""
+        first = refused[0].partition("=")[0]
+        if first.startswith("method."):
+            known = sorted(
+                {
+                    key.split(".")[1]
+                    for key, claim in self.capabilities.claims.items()
+                    if key.startswith("method.") and claim.support
+                }
+            )
+            return f"Choose a method it has ({', '.join(known)}), or another provider."
+        return f"Remove {'them' if len(refused) > 1 else f'`{first}`'} (the provider then decides), or choose another provider."
+
+    @abstractmethod
+    def plan(self, spec: JobSpec) -> Plan:
+        """The dry run. Pure: writes nothing, sends nothing that creates or costs; the same spec gives the same plan.
+
+        Raises `Unsupported`, `SpecError`, `DataError`.
+        """
+
+    @abstractmethod
+    def submit(self, plan: Plan, *, key: str) -> str:
+        """Start the job and return its reference. `key` is our job id: stored at the provider so that `find` sees it.
+
+        Raises `Ambiguous` when a request was sent and its answer is unknown; everything else means nothing was started.
+        """
+
+    @abstractmethod
+    def poll(self, ref: str) -> JobState:
+        """The job's state now. Raises `JobNotFound`."""
+
+    @abstractmethod
+    def events(self, ref: str, after: str | None = None) -> list[Event]:
+        """The job's events, oldest first, those after cursor `after` only. May be empty; never repeats."""
+
+    def find(self, key: str) -> str | None:
+        """The reference of the job submitted with this key, None if there is none: recovery after a crash."""
+        raise Unsupported(self.name, "finding a job by its key", "Look the job up at the provider.")
+
+    def checkpoints(self, ref: str) -> list[Checkpoint]:
+        """Whole checkpoints, lowest step first."""
+        return []
+
+    def cancel(self, ref: str) -> None:
+        """Ask the job to stop. Idempotent; does nothing when the job is over."""
+        raise Unsupported(self.name, "cancelling a job", "Stop it at the provider.")
+
+    def pause(self, ref: str) -> None:
+        """Ask the job to stop at a checkpoint, to be resumed. Idempotent."""
+        raise Unsupported(self.name, "pausing a job", "Cancel it instead.")
+
+    def resume(self, ref: str) -> None:
+        """Continue a paused, failed or cancelled job from its last whole checkpoint."""
+        raise Unsupported(self.name, "resuming a job", "Submit it again.")
+
+    def artifacts(self, ref: str) -> list[Artifact]:
+        """What the job left behind so far."""
+        return []
+
+    def forget(self, ref: str) -> None:
+        """Delete what this provider keeps for a finished job under `home`; nothing at a vendor. Idempotent."""
+
+    def deploy(self, artifact: Artifact, *, name: str) -> Deployment:
+        """Make an artifact answer OpenAI's chat API under the model name `name`. Idempotent by name."""
+        raise Unsupported(self.name, "deploying a model", "Load the artifact with the engine of your choice.")
