@@ -66,8 +66,8 @@ class Limit:
 class Capabilities:
     """What a provider can do, as data. Whatever is not claimed is "no".
 
-    `claims` maps a demand to a claim. A demand is what a spec asks for, as a dotted key: `method.dpo`, `method.dpo.beta`,
-    `adapter.lora.dora`, `adapter.lora.quantize=4bit`, `hyperparameters.packing`, `data.validation`, `seed`; see
+    `claims` maps a demand to a claim. A demand is what a spec asks for, as a dotted key: `method.dpo`,
+    `method.dpo.beta`, `adapter.lora.dora`, `adapter.lora.quantize=4bit`, `hyperparameters.packing`, `seed`; see
     `demands`. A key with `=value` is looked up first, then the bare one. Deeds are `feature.<verb>`.
     """
 
@@ -109,16 +109,19 @@ def _changed(part: Model, prefix: str) -> Iterator[str]:
         yield f"{prefix}.{name}={value}" if isinstance(value, str) else f"{prefix}.{name}"
 
 
+NOT_ESTIMATED = Estimate(usd=None, basis="not estimated")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A dry run: the exact request and everything known before it is sent. Holds no secret; equal specs, equal plans."""
+    """A dry run: the exact request and all that is known before it is sent. No secret; equal specs, equal plans."""
 
     provider: str
     request: Mapping[str, JsonValue]
     """What `submit` will send or write, verbatim; `submit` needs nothing else."""
     data: tuple[DataFile, ...] = ()
     findings: tuple[Finding, ...] = ()
-    cost: Estimate = Estimate(usd=None, basis="not estimated")
+    cost: Estimate = NOT_ESTIMATED
     notes: tuple[str, ...] = ()
     """Choices the provider made for "auto", each with its reason."""
 
@@ -157,15 +160,11 @@ class Provider(ABC):
         """What to do about refused demands; subclasses may know better."""
         first = refused[0].partition("=")[0]
         if first.startswith("method."):
-            known = sorted(
-                {
-                    key.split(".")[1]
-                    for key, claim in self.capabilities.claims.items()
-                    if key.startswith("method.") and claim.support
-                }
-            )
-            return f"Choose a method it has ({', '.join(known)}), or another provider."
-        return f"Remove {'them' if len(refused) > 1 else f'`{first}`'} (the provider then decides), or choose another provider."
+            claims = self.capabilities.claims.items()
+            known = {key.split(".")[1] for key, claim in claims if key.startswith("method.") and claim.support}
+            return f"Choose a method it has ({', '.join(sorted(known))}), or another provider."
+        what = "them" if len(refused) > 1 else f"`{first}`"
+        return f"Remove {what} (the provider then decides), or choose another provider."
 
     @abstractmethod
     def plan(self, spec: JobSpec) -> Plan:
@@ -189,33 +188,33 @@ class Provider(ABC):
     def events(self, ref: str, after: str | None = None) -> list[Event]:
         """The job's events, oldest first, those after cursor `after` only. May be empty; never repeats."""
 
-    def find(self, key: str) -> str | None:
+    def find(self, key: str) -> str | None:  # noqa: ARG002 - the contract\'s signature
         """The reference of the job submitted with this key, None if there is none: recovery after a crash."""
         raise Unsupported(self.name, "finding a job by its key", "Look the job up at the provider.")
 
-    def checkpoints(self, ref: str) -> list[Checkpoint]:
+    def checkpoints(self, ref: str) -> list[Checkpoint]:  # noqa: ARG002 - the contract\'s signature
         """Whole checkpoints, lowest step first."""
         return []
 
-    def cancel(self, ref: str) -> None:
+    def cancel(self, ref: str) -> None:  # noqa: ARG002 - the contract\'s signature
         """Ask the job to stop. Idempotent; does nothing when the job is over."""
         raise Unsupported(self.name, "cancelling a job", "Stop it at the provider.")
 
-    def pause(self, ref: str) -> None:
+    def pause(self, ref: str) -> None:  # noqa: ARG002 - the contract\'s signature
         """Ask the job to stop at a checkpoint, to be resumed. Idempotent."""
         raise Unsupported(self.name, "pausing a job", "Cancel it instead.")
 
-    def resume(self, ref: str) -> None:
+    def resume(self, ref: str) -> None:  # noqa: ARG002 - the contract\'s signature
         """Continue a paused, failed or cancelled job from its last whole checkpoint."""
         raise Unsupported(self.name, "resuming a job", "Submit it again.")
 
-    def artifacts(self, ref: str) -> list[Artifact]:
+    def artifacts(self, ref: str) -> list[Artifact]:  # noqa: ARG002 - the contract\'s signature
         """What the job left behind so far."""
         return []
 
-    def forget(self, ref: str) -> None:
+    def forget(self, ref: str) -> None:  # noqa: B027 - optional: most providers keep nothing
         """Delete what this provider keeps for a finished job under `home`; nothing at a vendor. Idempotent."""
 
-    def deploy(self, artifact: Artifact, *, name: str) -> Deployment:
+    def deploy(self, artifact: Artifact, *, name: str) -> Deployment:  # noqa: ARG002 - the contract's signature
         """Make an artifact answer OpenAI's chat API under the model name `name`. Idempotent by name."""
         raise Unsupported(self.name, "deploying a model", "Load the artifact with the engine of your choice.")

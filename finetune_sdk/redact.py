@@ -6,11 +6,11 @@ import os
 import re
 
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:API_?KEYS?|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|ACCESS_KEY|PRIVATE_KEY)(?:_|$|\d)", re.I
+    r"(?:^|_)(?:API_?KEYS?|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|ACCESS_KEY|PRIVATE_KEY)(?:_|$|\d)", re.IGNORECASE
 )
 _SECRET_SHAPE = re.compile(
-    r"\b(?:sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[0-9A-Z]{16}|xox[abpr]-[A-Za-z0-9-]{10,}"
-    r"|AIza[0-9A-Za-z_-]{30,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"
+    r"\b(?:sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[0-9A-Z]{16}"
+    r"|xox[abpr]-[A-Za-z0-9-]{10,}|AIza[0-9A-Za-z_-]{30,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"
     r"|(?<=Bearer )[A-Za-z0-9._~+/-]{8,}=*"
 )
 _MIN_LENGTH = 8  # a shorter value would redact ordinary words
@@ -22,7 +22,7 @@ def secret_name(name: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """The text with every secret replaced by `***`: values of secret-looking environment variables, and known shapes."""
+    """The text with `***` for every secret: values of secret-looking environment variables, and known shapes."""
     values = (value for name, value in os.environ.items() if len(value) >= _MIN_LENGTH and secret_name(name))
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, "***")

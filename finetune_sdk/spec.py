@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
@@ -118,14 +118,15 @@ _METHOD_ALIASES = {
 }
 
 
-def _spell_out(value: Any, aliases: Mapping[str, str]) -> Any:
+def _spell_out(value: object, aliases: Mapping[str, str]) -> object:
     """`"dpo"` -> `{"kind": "dpo"}`, and the field's other names to ours; anything else is left to validation."""
     if isinstance(value, str):
         value = {"kind": value}
-    if isinstance(value, dict) and isinstance(value.get("kind"), str):
-        kind = value["kind"].lower().replace("-", "_")
-        return {**value, "kind": aliases.get(kind, kind)}
-    return value
+    if not isinstance(value, dict):
+        return value
+    part = cast("dict[str, object]", value)
+    kind = str(part.get("kind", "")).lower().replace("-", "_")
+    return {**part, "kind": aliases.get(kind, kind)} if kind else part
 
 
 Method = Annotated[
@@ -180,12 +181,16 @@ class Full(Model):
     kind: Literal["full"] = "full"
 
 
-def _spell_out_adapter(value: Any) -> Any:
+_LORA_ALIASES: Mapping[str, Mapping[str, object]] = {"qlora": {"quantize": "4bit"}, "dora": {"dora": True}}
+
+
+def _spell_out_adapter(value: object) -> object:
     value = _spell_out(value, {"prompt": "prompt_tuning", "none": "full"})
-    if isinstance(value, dict) and value.get("kind") in ("qlora", "dora"):
-        extra: dict[str, Any] = {"quantize": "4bit"} if value["kind"] == "qlora" else {"dora": True}
-        return {**extra, **value, "kind": "lora"}
-    return value
+    if not isinstance(value, dict):
+        return value
+    part = cast("dict[str, object]", value)
+    extra = _LORA_ALIASES.get(str(part.get("kind")))
+    return part if extra is None else {**extra, **part, "kind": "lora"}
 
 
 Adapter = Annotated[LoRA | IA3 | PromptTuning | Full, Field(discriminator="kind"), BeforeValidator(_spell_out_adapter)]
@@ -258,7 +263,7 @@ class DataSpec(Model):
 
     @field_validator("validation", "test", mode="before")
     @classmethod
-    def _share_in_range(cls, value: Any) -> Any:
+    def _share_in_range(cls, value: object) -> object:
         if isinstance(value, int | float) and not 0 < value < 1:
             raise ValueError(f"a share must lie between 0 and 1 (both excluded), not {value}; 0.1 holds out a tenth")
         return value
