@@ -1,7 +1,8 @@
 """Graders: how an answer is scored in reinforcement fine-tuning. The JSON shapes are OpenAI's: one spec serves all.
 
 Source: openai/openai-openapi f85dbe2 (2026-08-21), schemas `GraderStringCheck`, `GraderTextSimilarity`,
-`GraderPython`, `GraderScoreModel`, `GraderMulti`. Templates such as `{{sample.output_text}}` and `{{item.answer}}` are filled per sample.
+`GraderPython`, `GraderScoreModel`, `GraderMulti`. Templates such as `{{sample.output_text}}` and `{{item.answer}}`
+are filled per sample.
 """
 
 from __future__ import annotations
