@@ -4,7 +4,10 @@
     ├── SpecError(ValueError)            the job description is wrong; nothing was sent, nothing was charged
     │   └── Unsupported                  well formed, but this provider cannot honour it
     ├── DataError(ValueError)            the dataset is wrong; nothing was sent, nothing was charged
-    ├── RegistryError(LookupError)       no such provider, two of them, or its extra is not installed
+    ├── RegistryError(LookupError)       a provider's name leads nowhere useful
+    │   ├── UnknownProvider              nothing installed has this name
+    │   ├── DuplicateProvider            two installed packages claim it
+    │   └── MissingExtra                 it is installed, what it imports is not
     ├── StoreError                       the job store cannot be read or written
     ├── EnvError                         a worker environment cannot be built or used
     ├── ProviderError                    the provider refused or could not be reached
@@ -12,9 +15,11 @@
     │   ├── PermissionRefused
     │   ├── JobNotFound(LookupError)
     │   ├── Throttled                    carries `retry_after_s`
+    │   ├── Unreachable                  no usable answer to a request that may be repeated
     │   ├── QuotaExceeded
     │   └── Ambiguous                    a request was sent and its answer is unknown; reconcile, never resend
     ├── BudgetExceeded                   the estimate is above the budget; nothing was sent
+    ├── WrongStatus                      the verb does not fit where the job stands; nothing was done
     ├── JobFailed                        the job ended as FAILED or CANCELLED
     └── WaitTimeout(TimeoutError)        waiting ended, the job goes on
 
@@ -76,6 +81,18 @@ class RegistryError(FineTuneError, LookupError):
     exit_code = 2
 
 
+class UnknownProvider(RegistryError):
+    """No installed package has a provider of this name. The text lists those there are and the nearest one."""
+
+
+class DuplicateProvider(RegistryError):
+    """Two installed packages claim the same provider name. The text names both; uninstall one."""
+
+
+class MissingExtra(RegistryError):
+    """The provider is installed, a package it imports is not. The text holds the exact command that installs it."""
+
+
 class StoreError(FineTuneError):
     """The job store (the `home` folder) cannot be read or written."""
 
@@ -120,6 +137,13 @@ class Throttled(ProviderError):
         self.retry_after_s = retry_after_s
 
 
+class Unreachable(ProviderError):
+    """No usable answer: connection refused or lost, a time-out, a server error. Only for requests that may be repeated.
+
+    For a request that creates something, `Ambiguous` is the word, unless it certainly never left.
+    """
+
+
 class QuotaExceeded(ProviderError):
     """The account's quota or credit is used up; waiting does not help."""
 
@@ -135,6 +159,12 @@ class BudgetExceeded(FineTuneError):
     """The estimate is above `budget.max_cost_usd`, or is unknown where a budget demands one. Nothing was sent."""
 
     exit_code = 5
+
+
+class WrongStatus(FineTuneError):
+    """The verb does not fit the job's status: removing a running job, resuming one that succeeded. Nothing was done."""
+
+    exit_code = 2
 
 
 class JobFailed(FineTuneError):

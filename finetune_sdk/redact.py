@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from pydantic import JsonValue
+
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:API_?KEYS?|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|ACCESS_KEY|PRIVATE_KEY)(?:_|$|\d)", re.IGNORECASE
 )
@@ -27,3 +29,14 @@ def redact(text: str) -> str:
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, "***")
     return _SECRET_SHAPE.sub("***", text)
+
+
+def redact_tree(value: JsonValue) -> JsonValue:
+    """The same JSON value with every string in it redacted, keys included."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [redact_tree(item) for item in value]
+    if isinstance(value, dict):
+        return {redact(key): redact_tree(item) for key, item in value.items()}
+    return value

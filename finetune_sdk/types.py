@@ -56,6 +56,8 @@ class JobState:
     status: JobStatus
     raw_status: str | None = None
     """The provider's own word, verbatim."""
+    known: bool = True
+    """False: nobody knows `raw_status`, so `status` is a guess; the store keeps the last status and warns."""
     error: str | None = None
     """Why it failed; set whenever `status` is FAILED."""
     model: str | None = None
@@ -63,6 +65,28 @@ class JobState:
     usage: Usage | None = None
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     """Final metrics, such as `train_loss`, `eval_loss`."""
+
+    @classmethod
+    def from_word(
+        cls,
+        word: str,
+        words: Mapping[str, JobStatus],
+        *,
+        error: str | None = None,
+        model: str | None = None,
+        usage: Usage | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> JobState:
+        """The observation behind a vendor's status word; `words` is the vendor's table. A new word never raises."""
+        return cls(
+            status=words.get(word, JobStatus.RUNNING),
+            known=word in words,
+            raw_status=word,
+            error=error,
+            model=model,
+            usage=usage,
+            metrics=metrics or {},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
