@@ -54,7 +54,7 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Emit(Generic[T]):
-    """A value for the one who iterates over the procedure; only for `iterate` and `aiterate`."""
+    """A value for the one who iterates over the procedure; `run` and `arun` drop it."""
 
     value: T
 
@@ -92,7 +92,8 @@ def run(steps: Steps[T]) -> T:
         try:
             next(driver)
         except StopIteration as end:
-            return end.value
+            answer: T = end.value
+            return answer
 
 
 def iterate(steps: Steps[Any]) -> Iterator[Any]:
@@ -116,7 +117,8 @@ def _emitted(steps: Steps[T]) -> Generator[Any, None, T]:
             else:
                 advance = partial(steps.send, answer)
     except StopIteration as end:
-        return end.value
+        result: T = end.value
+        return result
     finally:
         steps.close()
 

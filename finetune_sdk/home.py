@@ -1,4 +1,7 @@
-"""The home folder: job store, job folders, worker environments. An argument wins over `FINETUNE_HOME` over the default."""
+"""The home folder: job store, job folders, worker environments.
+
+An argument wins over the variable `FINETUNE_HOME`, which wins over the platform's data folder.
+"""
 
 from __future__ import annotations
 

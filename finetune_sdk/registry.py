@@ -1,9 +1,12 @@
-"""From a provider's name to the provider: the entry points of the group `finetune_sdk.providers`, ours and strangers' alike."""
+"""From a provider's name to the provider, by the entry points of the group `finetune_sdk.providers`.
+
+Ours come in by the same door as a stranger's.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -18,7 +21,7 @@ _stand_ins: dict[str, Callable[[Path], Provider]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """One claim to a provider name, as an installed package states it. Two claims to one name are an error at `load`."""
+    """One claim to a provider name, as an installed package states it; a second claim is an error at `load`."""
 
     name: str
     target: str
@@ -56,7 +59,7 @@ def load(name: str, *, home: Path) -> Provider:
 
 
 @contextmanager
-def standing_in(name: str, factory: Callable[[Path], Provider]) -> Iterator[None]:
+def standing_in(name: str, factory: Callable[[Path], Provider]) -> Generator[None]:
     """While the block runs, `name` leads to `factory(home)` in this process: for tests of providers, nothing else."""
     before = _stand_ins.get(name)
     _stand_ins[name] = factory

@@ -1,0 +1,79 @@
+"""Where a job may go from where it is: pure functions from record to record, each with what is worth an event."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+from finetune_sdk._records import Intent, JobRecord
+from finetune_sdk.redact import redact
+from finetune_sdk.types import JobState, JobStatus, Level
+
+_RANKS = (
+    (JobStatus.PREPARING,),
+    (JobStatus.VALIDATING,),
+    (JobStatus.QUEUED,),
+    (JobStatus.RUNNING, JobStatus.PAUSED),  # the one pair that goes both ways
+    (JobStatus.CANCELLING,),
+    (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED),
+)
+_RANK = {status: rank for rank, group in enumerate(_RANKS) for status in group}
+
+
+class Moved(NamedTuple):
+    """A record after a change, and the notes that go into its event log."""
+
+    job: JobRecord
+    notes: tuple[tuple[Level, str], ...] = ()
+
+
+def observed(job: JobRecord, state: JobState) -> Moved:
+    """What the provider said, as far as it is news: a status never goes backwards, a terminal one is final."""
+    if job.status.terminal:
+        return Moved(job)
+    raw = None if state.raw_status is None else redact(state.raw_status)
+    metrics = {name: value for name, value in state.metrics.items() if math.isfinite(value)}  # JSON has no NaN
+    seen = replace(job, raw_status=raw, usage=state.usage or job.usage, metrics=metrics or job.metrics)
+    if not state.known:
+        return Moved(seen, (("warning", f"{job.provider} says {raw!r}, a status unknown here; it stays {job.status}"),))
+    if _RANK[state.status] < _RANK[job.status]:
+        if job.status is JobStatus.CANCELLING:  # "running" is what vendors say for a while after a cancel
+            return Moved(seen)
+        return Moved(seen, (("warning", f"{job.provider} says {state.status} after {job.status}; it stays so"),))
+    error = redact(state.error or "the provider gave no reason") if state.status is JobStatus.FAILED else None
+    seen = replace(seen, status=state.status, model=state.model, error=error)
+    return Moved(replace(seen, intent=None) if state.status.terminal else seen)
+
+
+def intended(job: JobRecord, intent: Intent) -> Moved:
+    """What the user asks for, where it makes sense; else nothing changes."""
+    if intent == "resume":
+        return Moved(replace(job, intent=intent) if job.status.terminal or job.status is JobStatus.PAUSED else job)
+    if job.status.terminal or (intent == "pause" and (job.intent == "cancel" or job.status is JobStatus.CANCELLING)):
+        return Moved(job)
+    status = JobStatus.CANCELLING if intent == "cancel" and job.ref is not None else job.status
+    return Moved(replace(job, intent=intent, status=status))
+
+
+def reopened(job: JobRecord) -> Moved:
+    """A finished job as its next attempt; a paused one only loses its intent."""
+    if not job.status.terminal:
+        return Moved(replace(job, intent=None))
+    attempt = job.attempt + 1
+    again = replace(job, status=JobStatus.QUEUED, attempt=attempt, raw_status=None, error=None, model=None, intent=None)
+    return Moved(again, (("info", f"resumed: attempt {attempt}"),))
+
+
+def ended(job: JobRecord, status: JobStatus, reason: str) -> Moved:
+    """Our own verdict on a job that the provider never had."""
+    return Moved(
+        job if job.status.terminal else replace(job, status=status, error=redact(reason), intent=None, doubt=None)
+    )
+
+
+def doubted(job: JobRecord, text: str) -> Moved:
+    """Nobody knows whether the provider has the job."""
+    if job.ref is not None or job.status.terminal:
+        return Moved(job)
+    return Moved(replace(job, doubt=redact(text)), (("warning", text),))
