@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -97,9 +98,9 @@ class Database:
                 f"one knows {len(MIGRATIONS)}). Run: pip install --upgrade finetune-sdk; or use another home."
             )
         for version in range(_version(db), len(MIGRATIONS)):
-            _transaction(db, "BEGIN IMMEDIATE", lambda db, version=version: self._step(db, version))
+            _transaction(db, "BEGIN IMMEDIATE", partial(self._step, version=version))
 
-    def _step(self, db: sqlite3.Connection, version: int) -> None:
+    def _step(self, db: sqlite3.Connection, *, version: int) -> None:
         for statement in MIGRATIONS[version]:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {version + 1}")

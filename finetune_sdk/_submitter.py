@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def this_process() -> str:
-    """This process, for `alive`: boot id, pid and start tick, so that no reused pid and no reboot is mistaken for it."""
+    """This process, for `alive`: boot id, pid, start tick; so no reused pid and no reboot is mistaken for it."""
     return f"{_boot_id()}:{os.getpid()}:{_start_tick(os.getpid())}"
 
 

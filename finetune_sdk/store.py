@@ -10,7 +10,7 @@ import logging
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -67,7 +67,7 @@ class JobStore:
             raise SpecError(f"{prefix!r} starts the ids of {len(ids)} jobs: {', '.join(ids[:5])}. Give more of it.")
         return ids[0]
 
-    def list(self) -> list[JobRecord]:
+    def jobs(self) -> list[JobRecord]:
         """All jobs, newest first."""
         query = "SELECT * FROM job ORDER BY created_at DESC, id"
         return [from_row(row) for row in self._db.read(lambda db: db.execute(query).fetchall())]
@@ -226,8 +226,9 @@ def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _clean(value: Any) -> Mapping[str, Any]:
-    clean: Any = redact_tree(value)
+def _clean(value: dict[str, Any]) -> dict[str, Any]:
+    clean = redact_tree(value)
+    assert isinstance(clean, dict), "an object stays an object"  # noqa: S101
     return clean
 
 
