@@ -57,6 +57,8 @@ class SpecError(FineTuneError, ValueError):
     """The job description is wrong. Raised before anything is sent."""
 
     exit_code = 2
+    problems: tuple[str, ...] = ()
+    """One sentence per thing that is wrong, each with its place; empty = the text is the only one."""
 
 
 class Unsupported(SpecError):

@@ -23,6 +23,11 @@ def secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name))
 
 
+def secret_shape(text: str) -> bool:
+    """True when the text holds something shaped like a key or token of a well-known vendor."""
+    return bool(_SECRET_SHAPE.search(text))
+
+
 def redact(text: str) -> str:
     """The text with `***` for every secret: values of secret-looking environment variables, and known shapes."""
     values = (value for name, value in os.environ.items() if len(value) >= _MIN_LENGTH and secret_name(name))

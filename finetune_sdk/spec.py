@@ -16,10 +16,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, f
 from finetune_sdk.graders import Grader
 
 Auto = Literal["auto"]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _no_truth(value: object) -> object:
+    """Python counts True as 1; `epochs: true` is a mistake, not one epoch."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, not {str(value).lower()}")  # noqa: TRY004  # pydantic wants a ValueError
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
+Positive = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, BeforeValidator(_no_truth), Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, lt=1)]
 
 
 class Model(BaseModel):
@@ -310,9 +319,11 @@ class JobSpec(Model):
     """A fine-tuning job. The YAML file is this, key by key."""
 
     provider: str
+    """Where the job runs, one word: `peft`, `openai`, ..."""
     model: str | Mapping[str, str]
     """The base model: one id, or a map from provider to id."""
     data: DataSpec
+    """The rows to learn from, at least `train:`."""
     method: Method = SFT()
     adapter: Adapter | None = None
     """None = the provider's own choice (LoRA in local providers)."""
@@ -322,7 +333,7 @@ class JobSpec(Model):
     evaluation: Evaluation | None = None
     report_to: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
     """Experiment trackers. Their keys come from the environment, never from the spec."""
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    seed: Annotated[int, BeforeValidator(_no_truth), Field(ge=0, le=2**31 - 1)] | None = None
     """None = drawn by the provider and recorded in the receipt."""
     suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """Part of the tuned model's name."""
