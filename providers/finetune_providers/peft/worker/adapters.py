@@ -1,0 +1,58 @@
+# pyright: basic
+"""Which weights are trained: the adapter of the request put on the base model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from peft import LoraConfig, TaskType, get_peft_model
+
+
+def attach(ctx, model: Any, *, task: str = TaskType.CAUSAL_LM) -> Any:
+    """The model with its adapter; fails when nothing would be trained."""
+    adapter = ctx.request["adapter"]
+    if adapter["kind"] == "full":
+        trained = model
+        trained.requires_grad_(requires_grad=True)
+    else:
+        trained = _with_config(ctx, model, _CONFIGS[adapter["kind"]](adapter, task))
+    count = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
+    total = sum(parameter.numel() for parameter in trained.parameters())
+    if count == 0:
+        raise ctx.Failed("the adapter leaves no trainable parameters; check adapter.target_modules")
+    ctx.event(f"training {count:,} of {total:,} parameters ({adapter['kind']})", trainable_parameters=float(count))
+    return trained
+
+
+def _with_config(ctx, model: Any, config: Any) -> Any:
+    try:
+        return get_peft_model(model, config)
+    except ValueError as exc:
+        raise ctx.Failed(f"the adapter does not fit the model: {' '.join(str(exc).split())[:400]}") from exc
+
+
+def _lora(adapter: dict[str, Any], task: str) -> LoraConfig:
+    return LoraConfig(
+        task_type=task,
+        r=adapter["r"],
+        lora_alpha=adapter["alpha"],
+        lora_dropout=adapter["dropout"],
+        target_modules=_targets(adapter["target_modules"]),
+        modules_to_save=list(adapter["modules_to_save"]) or None,
+        use_dora=adapter["dora"],
+        use_rslora=adapter["rslora"],
+        init_lora_weights=True if adapter["init"] == "default" else adapter["init"],
+    )
+
+
+def _targets(targets: Any) -> Any:
+    return targets if isinstance(targets, str) else list(targets)
+
+
+_CONFIGS = {"lora": _lora}
+
+
+def finite(model: Any) -> bool:
+    """True when every trained weight is a number."""
+    return all(torch.isfinite(p).all().item() for p in model.parameters() if p.requires_grad)

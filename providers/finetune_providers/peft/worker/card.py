@@ -1,0 +1,56 @@
+"""The model card: what was trained on what, with which settings, and how to load it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+
+def text(ctx: Any, *, source: str, metrics: dict[str, float]) -> str:
+    """README.md with the front matter that the hub reads."""
+    request = ctx.request
+    name = request["suffix"] or ctx.job_id
+    front: dict[str, Any] = {
+        "base_model": request["model"],
+        "library_name": "transformers" if request["adapter"]["kind"] == "full" else "peft",
+        "pipeline_tag": "text-generation",
+        "tags": ["finetune-sdk", request["method"]["kind"], request["adapter"]["kind"]],
+    }
+    rows = [f"| {key} | {value:.6g} |" for key, value in sorted(metrics.items())]
+    settings = [f"| {key} | {value} |" for key, value in sorted(request["training"].items()) if value is not None]
+    data = [
+        f"- {file['role']}: {file['rows']} rows from {file['source']} ({file['format']})"
+        for file in request["data_files"]
+    ]
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump(front, sort_keys=False).strip(),
+            "---",
+            "",
+            f"# {name}",
+            "",
+            f"{request['model']} fine-tuned with {request['method']['kind']} ({request['adapter']['kind']}) by finetune-sdk.",
+            "`receipt.json` beside this folder holds everything needed to repeat the run.",
+            "",
+            "## Data",
+            "",
+            *data,
+            "",
+            "## Results",
+            "",
+            "| metric | value |",
+            "|---|---|",
+            *rows,
+            "",
+            "## Settings",
+            "",
+            f"Seed {request['seed']}.",
+            "",
+            "| setting | value |",
+            "|---|---|",
+            *settings,
+            "",
+        ]
+    )
