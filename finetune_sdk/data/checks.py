@@ -1,0 +1,241 @@
+"""Checks on one example: what would waste training, silently or not. Pure; each yields findings without a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+
+from finetune_sdk.data.example import (
+    ChatExample,
+    EmbeddingExample,
+    Example,
+    LabelledExample,
+    Message,
+    PreferenceExample,
+    PromptExample,
+    StepwiseExample,
+    TextExample,
+    UnpairedPreference,
+)
+from finetune_sdk.types import Finding, Severity
+
+SPECIAL_TOKEN = re.compile(
+    r"<\|[A-Za-z_][\w.\-]{0,40}\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn)>|<｜[^｜]{1,40}｜>"
+)
+"""Marks of the common chat templates; inside a text they end or begin a turn."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def check(example: Example) -> Iterator[Finding]:
+    """Everything worth knowing about one example."""
+    if isinstance(example, ChatExample):
+        yield from _chat(example)
+    elif isinstance(example, PreferenceExample):
+        yield from _preference(example)
+    elif isinstance(example, UnpairedPreference):
+        yield from _turns(example.prompt, "prompt")
+        yield from _answer(example.completion, "completion")
+    elif isinstance(example, PromptExample):
+        yield from _turns(example.prompt, "prompt")
+        if example.prompt[-1].role == "assistant":
+            yield _found(
+                "last-turn-not-user", "error", "prompt", "the prompt ends with an answer", "End with the user."
+            )
+    elif isinstance(example, TextExample):
+        yield from _text(example.text, "text", empty="error")
+    elif isinstance(example, LabelledExample):
+        yield from _labelled(example)
+    else:
+        yield from _rest(example)
+
+
+def _found(rule: str, severity: Severity, path: str, message: str, fix: str) -> Finding:
+    return Finding(rule=rule, severity=severity, message=message, fix=fix, path=path)
+
+
+def _rest(example: StepwiseExample | EmbeddingExample) -> Iterator[Finding]:
+    if isinstance(example, StepwiseExample):
+        yield from _text(example.prompt, "prompt", empty="error")
+    else:
+        yield from _text(example.anchor, "anchor", empty="error")
+        yield from _text(example.positive, "positive", empty="error")
+
+
+def _chat(example: ChatExample) -> Iterator[Finding]:
+    messages = example.messages
+    yield from _turns(messages, "messages")
+    answers = [index for index, message in enumerate(messages) if message.role == "assistant"]
+    if not answers:
+        yield _found(
+            "no-assistant-turn", "error", "messages", "no turn of the assistant: nothing to learn", "Add the answer."
+        )
+        return
+    if answers[-1] != len(messages) - 1:
+        yield _found(
+            "last-turn-not-assistant",
+            "warning",
+            f"messages[{len(messages) - 1}]",
+            f"the conversation ends with the {messages[-1].role}'s turn, which is not learned",
+            "End with the assistant's turn, or cut the rest.",
+        )
+    if not any(_carries_loss(message) for message in messages):
+        yield _found(
+            "all-weights-zero",
+            "error",
+            "messages",
+            "every answer has weight 0: the row trains nothing",
+            "Give one answer a weight, or remove the row.",
+        )
+    for index in answers:
+        if not _says_something(messages[index]) and _carries_loss(messages[index]):
+            yield _empty_target(f"messages[{index}].content")
+    yield from _calls(messages, example.tools)
+
+
+def _carries_loss(message: Message) -> bool:
+    if message.spans is not None and not any(span.train for span in message.spans):
+        return False
+    return message.weight != 0 if message.role == "assistant" else bool(message.weight)
+
+
+def _says_something(message: Message) -> bool:
+    if message.tool_calls or message.refusal:
+        return True
+    if isinstance(message.content, list):
+        return any(part.get("type") != "text" or str(part.get("text", "")).strip() for part in message.content)
+    return isinstance(message.content, str) and bool(message.content) and not message.content.isspace()
+
+
+def _empty_target(path: str) -> Finding:
+    return _found("empty-target", "error", path, "the answer to learn is empty", "Remove the row, or write the answer.")
+
+
+def _preference(example: PreferenceExample) -> Iterator[Finding]:
+    yield from _turns(example.prompt, "prompt")
+    yield from _answer(example.chosen, "chosen")
+    yield from _answer(example.rejected, "rejected")
+    if example.chosen == example.rejected:
+        yield _found(
+            "preference-equal",
+            "error",
+            "chosen",
+            "chosen and rejected are the same: nothing to prefer",
+            "Remove the row.",
+        )
+    if not example.prompt:
+        yield _found(
+            "prompt-empty",
+            "warning",
+            "prompt",
+            "no prompt: it could not be told from the answers",
+            "Add `prompt`, so that only the answers are compared.",
+        )
+
+
+def _answer(messages: list[Message], path: str) -> Iterator[Finding]:
+    yield from _turns(messages, path)
+    if not any(_says_something(message) for message in messages if message.role == "assistant"):
+        yield _empty_target(path)
+
+
+def _labelled(example: LabelledExample) -> Iterator[Finding]:
+    yield from _text(example.text, "text", empty="error")
+    label = example.label
+    if isinstance(label, float) and not math.isfinite(label):
+        yield _found("label-missing", "error", "label", "the label is not a number", "Remove the row.")
+    if isinstance(label, str) and label != label.strip():
+        yield _found(
+            "label-spaces", "warning", "label", f"label {label!r} has spaces around it: a class of its own", "Trim it."
+        )
+
+
+def _turns(messages: list[Message], path: str) -> Iterator[Finding]:
+    for index, message in enumerate(messages):
+        content = message.content
+        if type(content) is str:
+            if message.role != "assistant" and (not content or content.isspace()):
+                yield _found(
+                    "empty-turn",
+                    "warning",
+                    f"{path}[{index}].content",
+                    f"an empty turn of the {message.role}",
+                    "Fill it.",
+                )
+            if "<" in content or "[" in content or not content.isprintable():
+                yield from _text(content, f"{path}[{index}].content")
+        elif isinstance(content, list):
+            for at, part in enumerate(content):
+                if isinstance(part.get("text"), str):
+                    yield from _text(part["text"], f"{path}[{index}].content[{at}].text")
+
+
+def _text(text: str, path: str, *, empty: Severity | None = None) -> Iterator[Finding]:
+    if empty is not None and (not text or text.isspace()):
+        yield _found("empty-text", empty, path, "the text is empty", "Remove the row, or fill it.")
+    special = SPECIAL_TOKEN.search(text)
+    if special:
+        yield _found(
+            "special-token-in-text",
+            "warning",
+            path,
+            f"the text contains {special.group()!r}, which a chat template reads as a mark of its own",
+            "Remove it unless it is meant.",
+        )
+    control = _CONTROL.search(text)
+    if control:
+        yield _found(
+            "control-character",
+            "warning",
+            path,
+            f"the text contains the control character U+{ord(control.group()):04X}",
+            "Remove it; some trainers stop reading there.",
+        )
+
+
+def _calls(messages: list[Message], tools: list[dict[str, object]] | None) -> Iterator[Finding]:
+    known = {_tool_name(tool) for tool in tools or []}
+    asked: set[str] = set()
+    for index, message in enumerate(messages):
+        for at, call in enumerate(message.tool_calls or []):
+            path = f"messages[{index}].tool_calls[{at}]"
+            if isinstance(call.id, str):
+                asked.add(call.id)
+            yield from _arguments(call.function.arguments, f"{path}.function.arguments")
+            if known and call.function.name not in known:
+                yield _found(
+                    "tool-unknown",
+                    "warning",
+                    f"{path}.function.name",
+                    f"calls {call.function.name!r}, which `tools` does not define",
+                    "Define the tool, or rename the call.",
+                )
+        if message.role == "tool" and message.tool_call_id is not None and message.tool_call_id not in asked:
+            yield _found(
+                "tool-result-orphan",
+                "warning",
+                f"messages[{index}].tool_call_id",
+                f"answers {message.tool_call_id!r}, which no call before it asked",
+                "Give the call that id.",
+            )
+
+
+def _tool_name(tool: dict[str, object]) -> str:
+    function = tool.get("function")
+    return str(function.get("name")) if isinstance(function, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+
+def _arguments(text: str, path: str) -> Iterator[Finding]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        yield _found("tool-arguments", "error", path, "the arguments are not valid JSON", "Write a JSON object.")
+        return
+    if isinstance(value, str):
+        yield _found(
+            "tool-arguments-double", "error", path, "the arguments are encoded as JSON twice", "Encode them once."
+        )
+    elif not isinstance(value, dict):
+        yield _found("tool-arguments", "error", path, "the arguments are no JSON object", "Write a JSON object.")

@@ -1,0 +1,184 @@
+"""A dataset: any number of files, read lazily into examples, as often as you like, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from finetune_sdk.data.canonical import content_digest, with_source
+from finetune_sdk.data.containers import Opened, find_files, open_file
+from finetune_sdk.data.detect import Detection, detect, renamed
+from finetune_sdk.data.example import Example, Kind, Source
+from finetune_sdk.data.formats import FORMATS, Format, format_named
+from finetune_sdk.data.jsonvalue import Object
+from finetune_sdk.data.readers import read_rows
+from finetune_sdk.data.report import Fault, Report
+from finetune_sdk.errors import DataError
+from finetune_sdk.types import Finding
+
+
+class Dataset:
+    """Iterate to get examples; iterating again reads the files again. Reading stops at the first faulty row.
+
+    Use `scan` to go on past faulty rows and collect findings instead.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], format: str | None, columns: Mapping[str, str], prefer: Sequence[Kind] = ()
+    ) -> None:
+        self.files = tuple(files)
+        self._format = format
+        self._columns = dict(columns)
+        self._prefer = tuple(prefer)
+        self._detected: dict[Path, Detection] = {}
+
+    @classmethod
+    def open(
+        cls,
+        source: str | Path | Sequence[str | Path],
+        *,
+        format: str | None = None,  # noqa: A002 - the name users write
+        columns: Mapping[str, str] | None = None,
+        prefer: Sequence[Kind] = (),
+    ) -> Dataset:
+        """A dataset from paths, globs and folders. Reads nothing yet, but raises `DataError` for a missing file.
+
+        `format` overrides detection; `columns` maps our names to yours.
+        """
+        if format is not None:
+            format_named(format)
+        return cls(find_files(source), format, columns or {}, prefer)
+
+    @property
+    def detection(self) -> tuple[Detection, ...]:
+        """How each file is read, with evidence. Raises `DataError` where that cannot be told."""
+        found: list[Detection] = []
+        for path in self.files:
+            try:
+                found.append(self._detect(path))
+            except Fault as fault:
+                raise DataError(str(fault.finding(str(path), None))) from None
+        return tuple(found)
+
+    @property
+    def known_detection(self) -> tuple[Detection, ...]:
+        """What `detection` has found so far, by earlier reading; never raises."""
+        return tuple(self._detected[path] for path in self.files if path in self._detected)
+
+    def __iter__(self) -> Iterator[Example]:
+        report = Report()
+        for example in self.scan(report):
+            if report.errors:
+                break
+            yield example
+        if report.errors:
+            raise DataError(str(report.findings()[0]))
+
+    def scan(self, report: Report) -> Iterator[Example]:
+        """All examples that can be read; what cannot goes to `report`."""
+        for path in self.files:
+            yield from self._scan_file(path, report)
+
+    def fingerprint(self) -> str:
+        """A hash of the content in order: equal examples, equal fingerprint, whatever the container. Reads everything."""
+        digest = hashlib.sha256()
+        for example in self:
+            digest.update(content_digest(example))
+        return digest.hexdigest()
+
+    def _detect(self, path: Path) -> Detection:
+        if path not in self._detected:
+            self._detected[path] = detect(path, format=self._format, columns=self._columns, prefer=self._prefer)
+        return self._detected[path]
+
+    def _scan_file(self, path: Path, report: Report) -> Iterator[Example]:
+        name = str(path)
+        seen = _Seen(report, name)
+        try:
+            with open_file(path) as opened:
+                seen.repairs(opened)
+                entry = self._entry(path, opened, seen)
+                if entry is None:
+                    return
+                for line, row in read_rows(opened, seen.fault):
+                    example = self._parse(entry, line, row, seen)
+                    if example is not None:
+                        seen.rows += 1
+                        yield with_source(example, Source(file=name, line=line))
+        except Fault as fault:
+            seen.fault(None, fault)
+        if not seen.rows and not seen.faults:
+            report.add(_empty(path))
+
+    def _entry(self, path: Path, opened: Opened, seen: _Seen) -> Format | None:
+        try:
+            return format_named(self._detect(path).format)
+        except Fault as fault:
+            if fault.rule == "no-rows":  # faulty rows only, or none: let reading them say why
+                for _ in read_rows(opened, seen.fault):
+                    pass
+            else:
+                seen.fault(1, fault)
+            return None
+
+    def _parse(self, entry: Format, line: int, row: Object, seen: _Seen) -> Example | None:
+        try:
+            if self._columns:
+                row = renamed(row, self._columns)
+            seen.line = line
+            return entry.parse(row, seen.note)
+        except Fault as fault:
+            seen.fault(line, self._mixed(entry, row) or fault)
+            return None
+
+    def _mixed(self, entry: Format, row: Object) -> Fault | None:
+        """The better explanation: the row is fine, but of another format than the file."""
+        if self._format is not None or entry.match(row):
+            return None
+        other = next((candidate.name for candidate in FORMATS if candidate.match(row)), None)
+        if other is None:
+            return None
+        return Fault(
+            "format-mixed",
+            None,
+            f"this row is {other}, the file is {entry.name}",
+            "Put each format into a file of its own; a dataset may consist of several files.",
+        )
+
+
+class _Seen:
+    """What happened in one file so far."""
+
+    def __init__(self, report: Report, file: str) -> None:
+        self._report = report
+        self._file = file
+        self.line = 0
+        self.rows = 0
+        self.faults = 0
+
+    def note(self, rule: str, path: str, message: str, fix: str) -> None:
+        self._report.add(
+            Finding(rule=rule, severity="info", message=message, fix=fix, file=self._file, line=self.line, path=path)
+        )
+
+    def fault(self, line: int | None, fault: Fault) -> None:
+        self.faults += 1
+        self._report.add(fault.finding(self._file, line))
+
+    def repairs(self, opened: Opened) -> None:
+        for rule, message in opened.repairs:
+            self._report.add(Finding(rule=rule, severity="info", message=message, file=self._file))
+
+
+def _empty(path: Path) -> Finding:
+    size = path.stat().st_size
+    if size == 0:
+        message = "the file is empty (0 bytes)"
+    else:
+        with path.open("rb") as stream:
+            blank = sum(1 for _ in stream)
+        message = f"no rows: {blank} line{'s' if blank != 1 else ''}, all blank or the header"
+    return Finding(
+        rule="file-empty", severity="error", message=message, fix="Write at least one row.", file=str(path), line=1
+    )

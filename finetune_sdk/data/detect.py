@@ -1,0 +1,184 @@
+"""Which format a file is in, and why: a separate question, whose answer is shown and can be overridden.
+
+Rows are sampled from the head and, where the file can be sought, from its middle and its tail.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune_sdk.data.containers import Opened, open_file
+from finetune_sdk.data.example import KIND_NAMES, Kind
+from finetune_sdk.data.formats import FORMATS, Format, format_named
+from finetune_sdk.data.jsonvalue import Object
+from finetune_sdk.data.readers import read_rows, rows_of_chunk
+from finetune_sdk.data.report import Fault
+
+SAMPLE_ROWS = 200
+_TAIL_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """How one file is read, with the evidence."""
+
+    file: str
+    container: str
+    format: str
+    kind: Kind
+    evidence: str
+    """For a person: what in the rows says so."""
+    confidence: float
+    """Share of the sampled rows that are of this format; 1.0 when the format was given."""
+    sampled: int
+    also: tuple[str, ...] = ()
+    """Other formats whose rules the rows match as well, less specific than this one."""
+
+    def __str__(self) -> str:
+        share = "" if self.confidence == 1 else f" in {self.confidence:.0%} of {self.sampled} sampled rows"
+        return f"{self.file}: {self.format} ({KIND_NAMES[self.kind]}; {self.container}): {self.evidence}{share}"
+
+
+def detect(
+    path: Path | str,
+    *,
+    format: str | None = None,  # noqa: A002 - the name users write
+    columns: Mapping[str, str] | None = None,
+    prefer: Sequence[Kind] = (),
+) -> Detection:
+    """The file's format. `prefer` settles what rows alone cannot: text with a label may be meant as plain text.
+
+    Raises `Fault` when no format matches or two do; `DataError` when the file or the format's name is unknown.
+    """
+    path = Path(path)
+    with open_file(path) as opened:
+        container = opened.container + (f", {opened.compression}" if opened.compression else "")
+        rows = _sample(path, opened)
+    rows = [renamed(row, columns) for row in rows] if columns else rows
+    if format is not None:
+        given = format_named(format)
+        return _answer(path, container, given, "given by the user", 1.0, len(rows), ())
+    return _vote(path, container, rows, columns or {}, prefer)
+
+
+def renamed(row: Object, columns: Mapping[str, str]) -> Object:
+    """The row under our column names. Raises `Fault` when a mapped column is not there."""
+    missing = [theirs for theirs in columns.values() if theirs not in row]
+    if missing:
+        close = difflib.get_close_matches(missing[0], list(row), n=1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise Fault(
+            "column-missing",
+            missing[0],
+            f"the mapped column {missing[0]!r} is not in the row",
+            f"{hint}It has: {', '.join(map(repr, row))}.",
+        )
+    back = {theirs: ours for ours, theirs in columns.items()}
+    kept = {key: value for key, value in row.items() if key not in back and key not in columns}
+    return {**{back[key]: row[key] for key in row if key in back}, **kept}
+
+
+def _sample(path: Path, opened: Opened) -> list[Object]:
+    rows: list[Object] = []
+
+    def ignore(line: int | None, fault: Fault) -> None:
+        """Rows that cannot be read are reported when the file is read, not here."""
+
+    for _, row in read_rows(opened, ignore):
+        rows.append(row)
+        if len(rows) >= SAMPLE_ROWS:
+            break
+    if len(rows) >= SAMPLE_ROWS and opened.container == "jsonl" and opened.compression is None:
+        rows += _later_rows(path, ignore)
+    return rows
+
+
+def _later_rows(path: Path, ignore: object) -> list[Object]:
+    size = path.stat().st_size
+    rows: list[Object] = []
+    if not path.is_file() or size < 4 * _TAIL_BYTES:
+        return rows
+    with path.open("rb") as stream:
+        for start in (size // 2, size - _TAIL_BYTES):
+            stream.seek(start)
+            chunk = stream.read(_TAIL_BYTES)
+            whole = chunk[chunk.find(b"\n") + 1 : chunk.rfind(b"\n") + 1]
+            found = rows_of_chunk(1, whole, lambda _line, _fault: None)
+            rows += [row for _, row in zip(range(SAMPLE_ROWS), (row for _, row in found), strict=False)]
+    return rows
+
+
+def _vote(
+    path: Path, container: str, rows: list[Object], columns: Mapping[str, str], prefer: Sequence[Kind]
+) -> Detection:
+    if not rows:
+        raise Fault("no-rows", None, "no row could be read", "See the other findings.")
+    matches = [_matches(row, columns) for row in rows]
+    votes = Counter(name for found in matches for name in found)
+    if not votes:
+        raise _unknown(rows[0])
+    most = max(votes.values())
+    best = [entry for entry in FORMATS if votes[entry.name] == most]
+    chosen = next((entry for entry in best if entry.kind in prefer and entry.kind == "text"), best[0])
+    if chosen.kind != "text":
+        _refuse_two_conversations(rows[0])
+    first = next(found[chosen.name] for found in matches if chosen.name in found)
+    also = tuple(entry.name for entry in best if entry is not chosen)
+    return _answer(path, container, chosen, first, most / len(rows), len(rows), also)
+
+
+def _matches(row: Object, columns: Mapping[str, str]) -> dict[str, str]:
+    mapped = {key: row[key] for key in columns if key in row}
+    for candidate in (mapped, row) if mapped else (row,):
+        found = {entry.name: evidence for entry in FORMATS if (evidence := entry.match(candidate))}
+        if found:
+            return found
+    return {}
+
+
+def _answer(
+    path: Path, container: str, entry: Format, evidence: str, confidence: float, sampled: int, also: tuple[str, ...]
+) -> Detection:
+    return Detection(
+        file=str(path),
+        container=container,
+        format=entry.name,
+        kind=entry.kind,
+        evidence=evidence,
+        confidence=confidence,
+        sampled=sampled,
+        also=also,
+    )
+
+
+def _refuse_two_conversations(row: Object) -> None:
+    if row.get("messages") and row.get("conversations"):
+        raise Fault(
+            "format-ambiguous",
+            None,
+            "the rows hold two conversations, `messages` and `conversations`",
+            "Say which one: `format: chat` or `format: sharegpt` with `columns: {conversations: ...}`, or drop one.",
+        )
+
+
+_KNOWN_KEYS = ["messages", "conversations", "prompt", "completion", "chosen", "rejected", "label", "text", "instruction", "input", "output", "question", "answer", "contents", "preferred_output", "non_preferred_output"]
+
+
+def _unknown(row: Object) -> Fault:
+    keys = [str(key) for key in row]
+    near = [
+        f"{key!r} ~ {close[0]!r}"
+        for key in keys
+        if (close := difflib.get_close_matches(key.lower(), _KNOWN_KEYS, n=1, cutoff=0.7))
+    ]
+    hint = f" Nearest: {', '.join(near)}." if near else ""
+    return Fault(
+        "format-unknown",
+        None,
+        f"no known format has the keys {', '.join(map(repr, keys[:12])) or '(none)'}.{hint}".rstrip("."),
+        "Map the columns, such as `columns: {prompt: KEY, completion: KEY}` or `{text: KEY, label: KEY}`.",
+    )

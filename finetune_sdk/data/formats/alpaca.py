@@ -1,0 +1,144 @@
+"""Alpaca: instruction, input, output; with LLaMA-Factory's system, history, chosen/rejected and kto_tag."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune_sdk.data.example import ChatExample, Message, PreferenceExample, UnpairedPreference
+from finetune_sdk.data.formats.base import Format, need_text, rest
+from finetune_sdk.data.formats.messages import CHAT_KEYS, extras_of_chat, turn
+from finetune_sdk.data.jsonvalue import Object, as_list, type_name
+from finetune_sdk.data.report import Fault, Note
+
+_SOURCE = "https://github.com/hiyouga/LLaMA-Factory/tree/main/data"
+JOINER = "\n"
+"""Between instruction and input, as LLaMA-Factory joins them; where the input began is kept in `aside`."""
+
+
+def _match(row: Object) -> str | None:
+    if "instruction" not in row or "output" not in row:
+        return None
+    return "`instruction` and `output`" + (", `input`" if "input" in row else "")
+
+
+def _prompt(row: Object) -> tuple[list[Message], dict[str, Any]]:
+    instruction = need_text(row, "instruction")
+    given = row.get("input")
+    if given is not None and not isinstance(given, str):
+        raise Fault("field-type", "input", f"'input' must be text, this is {type_name(given)}", "Write it as text.")
+    aside: dict[str, Any] = {} if "input" in row else {"input": "absent"}
+    text = instruction
+    if given:
+        text = f"{instruction}{JOINER}{given}" if instruction else given
+        aside = {"input": len(instruction)}
+    messages = [turn("user", text)]
+    system = row.get("system")
+    if "system" in row and not system:
+        aside["system"] = system
+    start = [turn("system", system)] if isinstance(system, str) and system else []
+    if "history" in row and not row["history"]:
+        aside["history"] = row["history"]
+    return [*start, *_history(row.get("history")), *messages], aside
+
+
+def _history(value: object) -> list[Message]:
+    turns: list[Message] = []
+    for index, item in enumerate(as_list(value) or []):
+        pair = as_list(item)
+        if pair is None or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+            raise Fault(
+                "history-type",
+                f"history[{index}]",
+                "an entry of the history is a list of two texts: question and answer",
+                'Write ["question", "answer"].',
+            )
+        turns += [turn("user", pair[0]), turn("assistant", pair[1])]
+    return turns
+
+
+_KEYS = ("instruction", "input", "system", "history")
+
+
+def _parse(row: Object, note: Note) -> ChatExample:
+    prompt, aside = _prompt(row)
+    return ChatExample(
+        messages=[*prompt, turn("assistant", need_text(row, "output"))],
+        **extras_of_chat(row, note),
+        extra=rest(row, *_KEYS, "output", *CHAT_KEYS),
+        shape="alpaca",
+        aside=aside,
+    )
+
+
+def _match_preference(row: Object) -> str | None:
+    if "instruction" in row and isinstance(row.get("chosen"), str) and isinstance(row.get("rejected"), str):
+        return "`instruction`, `chosen` and `rejected`"
+    return None
+
+
+def _parse_preference(row: Object, note: Note) -> PreferenceExample:
+    prompt, aside = _prompt(row)
+    return PreferenceExample(
+        prompt=prompt,
+        chosen=[turn("assistant", need_text(row, "chosen"))],
+        rejected=[turn("assistant", need_text(row, "rejected"))],
+        **extras_of_chat(row, note),
+        extra=rest(row, *_KEYS, "chosen", "rejected", *CHAT_KEYS),
+        shape="alpaca",
+        aside=aside,
+    )
+
+
+def _match_unpaired(row: Object) -> str | None:
+    found = _match(row)
+    return f"{found}, `kto_tag`" if found and isinstance(row.get("kto_tag"), bool) else None
+
+
+def _parse_unpaired(row: Object, note: Note) -> UnpairedPreference:
+    prompt, aside = _prompt(row)
+    if not isinstance(row.get("kto_tag"), bool):
+        raise Fault("label-type", "kto_tag", "must be true or false", "Write a boolean.")
+    fields = {key: value for key, value in extras_of_chat(row, note).items() if key != "parallel_tool_calls"}
+    return UnpairedPreference(
+        prompt=prompt,
+        completion=[turn("assistant", need_text(row, "output"))],
+        label=row["kto_tag"],
+        **fields,
+        extra=rest(row, *_KEYS, "output", "kto_tag", *CHAT_KEYS),
+        shape="alpaca",
+        aside=aside,
+    )
+
+
+FORMATS = (
+    Format(
+        name="alpaca",
+        kind="chat",
+        summary="instruction, input, output; optional system and history",
+        match=_match,
+        parse=_parse,
+        rank=40,
+        source=_SOURCE,
+        read_on="2026-11-20",
+    ),
+    Format(
+        name="alpaca-preference",
+        kind="preference",
+        summary="instruction, input, chosen, rejected",
+        match=_match_preference,
+        parse=_parse_preference,
+        rank=50,
+        source=_SOURCE,
+        read_on="2026-11-20",
+    ),
+    Format(
+        name="alpaca-unpaired",
+        kind="unpaired",
+        summary="instruction, input, output, kto_tag",
+        match=_match_unpaired,
+        parse=_parse_unpaired,
+        rank=50,
+        source=_SOURCE,
+        read_on="2026-11-20",
+    ),
+)

@@ -1,0 +1,51 @@
+"""What a format is: one row of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from finetune_sdk.data.example import Example, Kind
+from finetune_sdk.data.jsonvalue import Object, type_name
+from finetune_sdk.data.report import Fault, Note
+
+Match: TypeAlias = Callable[[Object], str | None]
+Parse: TypeAlias = Callable[[Object, Note], Example]
+Render: TypeAlias = Callable[[Example, Note], Object]
+"""Calls its note once for everything that the format cannot express, then leaves it out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A way of writing examples as rows."""
+
+    name: str
+    kind: Kind
+    summary: str
+    match: Match
+    """The evidence that a row is of this format, None if it is not. Looks at keys and types only."""
+    parse: Parse
+    """The row's example. Raises `Fault`; notes what it repaired."""
+    render: Render | None = None
+    rank: int = 0
+    """Where several formats match, the highest rank wins: the most specific one."""
+    aliases: tuple[str, ...] = ()
+    source: str = ""
+    """Where the format is described."""
+    read_on: str = ""
+
+
+def need_text(row: Object, key: str) -> str:
+    """The text under `key`. Raises `Fault` when it is missing or not text."""
+    if key not in row or row[key] is None:
+        raise Fault("field-missing", key, f"{key!r} is missing", f"Add {key!r}, or map a column to it.")
+    value = row[key]
+    if not isinstance(value, str):
+        raise Fault("field-type", key, f"{key!r} must be text, this is {type_name(value)}", "Write it as text.")
+    return value
+
+
+def rest(row: Object, *known: str) -> Object:
+    """The keys of a row that have no place of their own."""
+    return {key: value for key, value in row.items() if key not in known}

@@ -1,0 +1,173 @@
+"""OpenAI's formats: chat, preference, reinforcement. Azure, Mistral, Together, Fireworks and TRL share the chat form."""
+
+from __future__ import annotations
+
+from finetune_sdk.data.example import (
+    ChatExample,
+    Message,
+    PreferenceExample,
+    PromptExample,
+    UnpairedPreference,
+)
+from finetune_sdk.data.formats.base import Format, rest
+from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, extras_of_chat, messages
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
+from finetune_sdk.data.report import Fault, Note
+
+_SPEC = "https://github.com/openai/openai-openapi/tree/f7f4b05"
+
+
+def is_messages(value: object) -> bool:
+    """Whether the value looks like a list of role/content messages."""
+    items = as_list(value)
+    if not items:
+        return False
+    first = as_object(items[0])
+    return first is not None and "role" in first
+
+
+def last_role(value: object) -> str | None:
+    """The canonical role of the last message, None where it cannot be told."""
+    items = as_list(value) or [None]
+    last = as_object(items[-1]) or {}
+    word = last.get("role")
+    return ROLE_WORDS.get(word.strip().lower()) if isinstance(word, str) else None
+
+
+def _key_of_messages(row: Object) -> str:
+    return next((key for key in ("messages", "conversations", "conversation") if key in row), "messages")
+
+
+def _match_chat(row: Object) -> str | None:
+    key = _key_of_messages(row)
+    if is_messages(row.get(key)) or (isinstance(row.get(key), str) and '"role"' in row[key]):
+        return f"`{key}` holds role/content messages"
+    return None
+
+
+def parse_chat(row: Object, note: Note) -> ChatExample:
+    key = _key_of_messages(row)
+    if key not in row:
+        raise Fault("field-missing", "messages", "'messages' is missing", "Add the list of messages.")
+    return ChatExample(
+        messages=messages(row[key], key, note),
+        **extras_of_chat(row, note),
+        extra=rest(row, key, *CHAT_KEYS),
+    )
+
+
+def _match_rft(row: Object) -> str | None:
+    if is_messages(row.get("messages")) and last_role(row["messages"]) in ("user", "developer", "system"):
+        own = [key for key in row if key not in ("messages", *CHAT_KEYS)]
+        return "`messages` ends with the user's turn" + (f", beside fields for the grader: {own[:4]}" if own else "")
+    return None
+
+
+def _parse_rft(row: Object, note: Note) -> PromptExample:
+    chat = parse_chat(row, note)
+    return PromptExample(
+        prompt=chat.messages,
+        tools=chat.tools,
+        parallel_tool_calls=chat.parallel_tool_calls,
+        chat_template_kwargs=chat.chat_template_kwargs,
+        extra=chat.extra,
+    )
+
+
+def _match_preference(row: Object) -> str | None:
+    if "preferred_output" in row or "non_preferred_output" in row:
+        return "`input`, `preferred_output`, `non_preferred_output`"
+    return None
+
+
+def _parse_preference(row: Object, note: Note) -> PreferenceExample:
+    inner = as_object(row.get("input"))
+    if inner is None:
+        raise Fault("field-type", "input", "'input' must be an object with 'messages'", "Add it.")
+    return PreferenceExample(
+        prompt=messages(inner.get("messages"), "input.messages", note),
+        chosen=answers(row.get("preferred_output"), "preferred_output", note),
+        rejected=answers(row.get("non_preferred_output"), "non_preferred_output", note),
+        **extras_of_chat(inner, note, "input"),
+        extra=rest(row, "input", "preferred_output", "non_preferred_output"),
+    )
+
+
+def answers(value: object, path: str, note: Note) -> list[Message]:
+    """The model's side of a pair: its turns, tools' answers between them allowed."""
+    found = messages([value] if isinstance(value, dict) else value, path, note)
+    if not any(message.role == "assistant" for message in found):
+        raise Fault("answer-role", path, "the answer holds no turn of the assistant", "Set its role to assistant.")
+    return found
+
+
+def _match_unpaired(row: Object) -> str | None:
+    label = next((key for key in ("label", "kto_tag") if isinstance(row.get(key), bool)), None)
+    if label is not None and is_messages(row.get("messages")):
+        return f"`messages` and a true/false `{label}`"
+    return None
+
+
+def _parse_unpaired(row: Object, note: Note) -> UnpairedPreference:
+    key = "kto_tag" if "kto_tag" in row else "label"
+    if not isinstance(row.get(key), bool):
+        raise Fault("label-type", key, f"must be true or false, this is {type_name(row.get(key))}", "Write a boolean.")
+    chat = parse_chat({name: value for name, value in row.items() if name != key}, note)
+    if chat.messages[-1].role != "assistant":
+        raise Fault("answer-role", "messages", "the last turn is not the assistant's", "End with the marked answer.")
+    return UnpairedPreference(
+        prompt=chat.messages[:-1],
+        completion=chat.messages[-1:],
+        label=row[key],
+        tools=chat.tools,
+        chat_template_kwargs=chat.chat_template_kwargs,
+        extra=chat.extra,
+        shape="messages",
+    )
+
+
+FORMATS = (
+    Format(
+        name="chat",
+        kind="chat",
+        summary="role/content messages: OpenAI, Azure, Mistral, Together, Fireworks, TRL conversational",
+        match=_match_chat,
+        parse=parse_chat,
+        rank=10,
+        aliases=("openai", "openai-chat", "azure", "mistral", "together", "fireworks", "messages", "trl-chat"),
+        source=_SPEC,
+        read_on="2026-11-20",
+    ),
+    Format(
+        name="openai-rft",
+        kind="prompt",
+        summary="messages that end with the user's turn, and fields for the grader",
+        match=_match_rft,
+        parse=_parse_rft,
+        rank=20,
+        aliases=("rft", "azure-rft"),
+        source=_SPEC,
+        read_on="2026-11-20",
+    ),
+    Format(
+        name="openai-preference",
+        kind="preference",
+        summary="input, preferred_output, non_preferred_output: OpenAI, Azure, Together",
+        match=_match_preference,
+        parse=_parse_preference,
+        rank=30,
+        aliases=("openai-dpo", "azure-dpo"),
+        source=_SPEC,
+        read_on="2026-11-20",
+    ),
+    Format(
+        name="messages-unpaired",
+        kind="unpaired",
+        summary="messages whose last turn is marked good or bad: LLaMA-Factory's KTO",
+        match=_match_unpaired,
+        parse=_parse_unpaired,
+        rank=30,
+        source="https://github.com/hiyouga/LLaMA-Factory/tree/main/data",
+        read_on="2026-11-20",
+    ),
+)

@@ -1,0 +1,323 @@
+"""Messages in OpenAI's shape, as nearly every chat format uses them: reading, strictly, with a fault that says where."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from finetune_sdk.data.example import ROLES, Content, FunctionCall, Message, Part, Role, Span, Tool, ToolCall
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
+from finetune_sdk.data.report import Fault, Note
+from finetune_sdk.data.strict import diagnose
+
+ROLE_WORDS: dict[str, Role] = {
+    **{role: role for role in ROLES},
+    "function": "tool",
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "chatbot": "assistant",
+    "observation": "tool",
+    "tool_response": "tool",
+    "function_response": "tool",
+    "ipython": "tool",
+}
+_PLAIN_ROLES = frozenset(ROLES)
+REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
+
+
+def messages(value: object, path: str, note: Note) -> list[Message]:
+    """A non-empty list of messages. Raises `Fault`."""
+    if isinstance(value, str):
+        value = _parsed_text(value, path)
+    items = as_list(value)
+    if items is None:
+        raise Fault(
+            "messages-type", path, f"must be a list of messages, this is {type_name(value)}", "Write a list of objects."
+        )
+    if not items:
+        raise Fault("messages-empty", path, "the list of messages is empty", "Remove the row, or fill it.")
+    return [message(item, f"{path}[{index}]", note) for index, item in enumerate(items)]
+
+
+def _parsed_text(text: str, path: str) -> object:
+    """Messages that a table holds as JSON text."""
+    try:
+        return diagnose(text.encode())
+    except (Fault, UnicodeEncodeError):
+        raise Fault(
+            "messages-type", path, "must be a list of messages, this is text", "Write a list of objects."
+        ) from None
+
+
+def message(value: object, path: str, note: Note) -> Message:
+    """One message."""
+    found = as_object(value)
+    if found is None:
+        raise Fault(
+            "message-not-object",
+            path,
+            f"a message must be an object, this is {type_name(value)}",
+            'Write {"role": ..., "content": ...}.',
+        )
+    role, content = found.get("role"), found.get("content")
+    if len(found) == 2 and role in _PLAIN_ROLES and type(content) is str:  # nearly all messages there are
+        return Message(role=role, content=content)
+    return _full_message(found, path, note)
+
+
+def _full_message(found: Object, path: str, note: Note) -> Message:
+    if "role" not in found:
+        raise Fault("role-missing", path, f"no 'role'; it has {_keys(found)}", "Add the role.")
+    role, source_role = role_of(found["role"], f"{path}.role", note)
+    calls = _tool_calls(found, path, note)
+    reasoning_key = next((key for key in REASONING_KEYS if isinstance(found.get(key), str)), None)
+    fields: dict[str, Any] = {"role": role, "content": _content(found, role, calls, path)}
+    if source_role is not None:
+        fields["source_role"] = source_role
+    if calls is not None:
+        fields["tool_calls"] = calls
+    if reasoning_key is not None:
+        fields["reasoning"] = found[reasoning_key]
+    for key in ("name", "tool_call_id", "refusal"):
+        if found.get(key) is not None:
+            fields[key] = _text(found, key, path)
+    if found.get("weight") is not None:
+        fields["weight"] = weight(found["weight"], f"{path}.weight")
+    if found.get("training") is not None or found.get("train") is not None:
+        fields.setdefault("weight", _trained(found, path))
+    if found.get("train_detail") is not None:
+        fields["spans"] = _spans(found["train_detail"], f"{path}.train_detail")
+    known = {*_KNOWN, reasoning_key}
+    extra = {key: item for key, item in found.items() if key not in known}
+    if extra:
+        fields["extra"] = extra
+    return Message(**fields)
+
+
+_KNOWN = frozenset(
+    ("role", "content", "name", "tool_calls", "tool_call_id", "refusal", "weight", "function_call", "training", "train")
+    + ("train_detail",)
+)
+
+
+def _keys(found: Object) -> str:
+    return ", ".join(repr(key) for key in list(found)[:6]) or "no keys"
+
+
+def role_of(value: object, path: str, note: Note) -> tuple[Role, str | None]:
+    """The canonical role, and the source's word where it is another one."""
+    if not isinstance(value, str):
+        raise Fault("role-unknown", path, f"the role must be text, this is {type_name(value)}", "Write it as text.")
+    if value in _PLAIN_ROLES:
+        return ROLE_WORDS[value], None
+    role = ROLE_WORDS.get(value.strip().lower())
+    if role is None:
+        close = difflib.get_close_matches(value.lower(), ROLE_WORDS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(ROLES)}"
+        raise Fault("role-unknown", path, f"unknown role {value!r}; {hint}", "Rename the role.")
+    note("role-renamed", path, f"role {value!r} is read as {role!r}", "")
+    return role, value
+
+
+def _text(found: Object, key: str, path: str) -> str:
+    value = found[key]
+    if not isinstance(value, str):
+        raise Fault(
+            "field-type", f"{path}.{key}", f"{key!r} must be text, this is {type_name(value)}", "Write it as text."
+        )
+    return value
+
+
+def weight(value: object, path: str) -> int | float:
+    """A weight as a number; zero and negative ones are meant."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Fault("weight-type", path, f"a weight is a number, this is {type_name(value)}", "Write 0 or 1.")
+    return value
+
+
+def _trained(found: Object, path: str) -> int:
+    key = "training" if found.get("training") is not None else "train"
+    value = found[key]
+    if not isinstance(value, bool):
+        raise Fault("weight-type", f"{path}.{key}", f"must be true or false, this is {type_name(value)}", "Fix it.")
+    return int(value)
+
+
+def _spans(value: object, path: str) -> list[Span]:
+    items = as_list(value) or []
+    spans: list[Span] = []
+    for index, item in enumerate(items):
+        found = as_object(item) or {}
+        begin, end = found.get("begin_offset"), found.get("end_offset")
+        if not isinstance(begin, int) or not isinstance(end, int) or not isinstance(found.get("train"), bool):
+            raise Fault(
+                "span-type",
+                f"{path}[{index}]",
+                "a span has begin_offset, end_offset (whole numbers) and train (true or false)",
+                "Fix the span.",
+            )
+        spans.append(Span(begin=begin, end=end + 1, train=found["train"]))  # the source's end is the last character
+    return spans
+
+
+def _content(found: Object, role: Role, calls: list[ToolCall] | None, path: str) -> Content:
+    optional = role == "assistant" and (calls is not None or found.get("refusal") is not None)
+    if "content" not in found:
+        if not optional:
+            raise Fault("content-missing", path, f"no 'content'; it has {_keys(found)}", "Add the content.")
+        return UNSET
+    value = found["content"]
+    if isinstance(value, str):
+        return value
+    if value is None:
+        if role != "assistant":
+            raise Fault("content-type", f"{path}.content", f"null in a turn of the {role}", "Write a text.")
+        return None
+    items = as_list(value)
+    if items is None:
+        raise Fault(
+            "content-type",
+            f"{path}.content",
+            f"expected text or a list of parts, this is {type_name(value)}",
+            "Write it as text.",
+        )
+    return [_part(item, f"{path}.content[{index}]") for index, item in enumerate(items)]
+
+
+def _part(value: object, path: str) -> Part:
+    found = as_object(value)
+    if found is None or not isinstance(found.get("type"), str):
+        raise Fault("part-type", path, "a part is an object with a 'type'", 'Write {"type": "text", "text": ...}.')
+    if found["type"] == "text" and not isinstance(found.get("text"), str):
+        raise Fault("part-type", f"{path}.text", "a text part needs 'text'", "Add the text.")
+    if found["type"] == "image_url":
+        return _image(found, path)
+    return found
+
+
+def _image(found: Object, path: str) -> Part:
+    inner = as_object(found.get("image_url"))
+    if inner is None and isinstance(found.get("image_url"), str):
+        return {**found, "image_url": {"url": found["image_url"]}}
+    if inner is None or not isinstance(inner.get("url"), str):
+        raise Fault("part-type", f"{path}.image_url", "an image part needs a 'url'", 'Write {"url": ...}.')
+    return found
+
+
+def _tool_calls(found: Object, path: str, note: Note) -> list[ToolCall] | None:
+    value = found.get("tool_calls")
+    old = as_object(found.get("function_call"))
+    if old is not None:
+        note("deprecated-functions", f"{path}.function_call", "`function_call` is read as a tool call", "")
+        call = tool_call({"type": "function", "function": old}, f"{path}.function_call", note)
+        return [*(_calls(value, path, note) or []), call]
+    return _calls(value, path, note)
+
+
+def _calls(value: object, path: str, note: Note) -> list[ToolCall] | None:
+    if value is None:
+        return None
+    items = as_list(value)
+    if items is None:
+        raise Fault("tool-calls-type", f"{path}.tool_calls", f"must be a list, this is {type_name(value)}", "Fix it.")
+    return [tool_call(item, f"{path}.tool_calls[{index}]", note) for index, item in enumerate(items)]
+
+
+def tool_call(value: object, path: str, note: Note) -> ToolCall:
+    """One call: OpenAI's shape, or a bare name with arguments."""
+    found = as_object(value) or {}
+    function = as_object(found.get("function"))
+    if function is None and isinstance(found.get("name"), str):
+        note("tool-call-bare", path, "a bare function call is read as a tool call", "")
+        function, found = found, {}
+    if function is None or not isinstance(function.get("name"), str):
+        raise Fault(
+            "tool-call-type",
+            path,
+            "a tool call needs a function with a name",
+            'Write {"id", "type": "function", "function": {"name", "arguments"}}.',
+        )
+    text, was_object = arguments(function.get("arguments"), f"{path}.function.arguments")
+    call_id = found.get("id", UNSET)
+    if call_id is not UNSET and call_id is not None and not isinstance(call_id, str):
+        raise Fault("tool-call-type", f"{path}.id", f"the id must be text, this is {type_name(call_id)}", "Fix it.")
+    kind = found.get("type", "function")
+    return ToolCall(
+        id=call_id,
+        type=kind if isinstance(kind, str) else "function",
+        function=FunctionCall(name=function["name"], arguments=text),
+        arguments_object=was_object,
+        extra={key: item for key, item in found.items() if key not in ("id", "type", "function")},
+    )
+
+
+def arguments(value: object, path: str) -> tuple[str, bool]:
+    """The arguments as JSON text, and whether the source held an object."""
+    if isinstance(value, str):
+        return value, False
+    if value is None:
+        return "{}", True
+    if as_object(value) is None:
+        raise Fault(
+            "tool-arguments", path, f"arguments must be text or an object, this is {type_name(value)}", "Fix it."
+        )
+    return msgspec.json.encode(value).decode(), True
+
+
+def tools(value: object, path: str, note: Note) -> list[Tool] | None:
+    """Tool definitions from a list or its JSON text; bare functions are wrapped."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        try:
+            value = diagnose(value.encode())
+        except (Fault, UnicodeEncodeError):
+            raise Fault("tools-type", path, "the tools are text that is not JSON", "Write a list of tools.") from None
+    items = as_list(value)
+    if items is None:
+        raise Fault("tools-type", path, f"must be a list of tools, this is {type_name(value)}", "Write a list.")
+    return [_tool(item, f"{path}[{index}]") for index, item in enumerate(items)]
+
+
+def _tool(value: object, path: str) -> Tool:
+    found = as_object(value)
+    if found is None:
+        raise Fault("tools-type", path, f"a tool is an object, this is {type_name(value)}", "Fix the tool.")
+    if "function" in found or "type" in found:
+        return found
+    return {"type": "function", "function": found}
+
+
+def extras_of_chat(row: Object, note: Note, path: str = "") -> dict[str, Any]:
+    """Tools and their switches, as keyword arguments of an example."""
+    fields: dict[str, Any] = {}
+    prefix = f"{path}." if path else ""
+    found = tools(row.get("tools"), f"{prefix}tools", note)
+    if found is None and row.get("functions") is not None:
+        note("deprecated-functions", f"{prefix}functions", "`functions` is read as `tools`", "")
+        found = tools(row["functions"], f"{prefix}functions", note)
+    if found is not None:
+        fields["tools"] = found
+    if isinstance(row.get("parallel_tool_calls"), bool):
+        fields["parallel_tool_calls"] = row["parallel_tool_calls"]
+    kwargs = as_object(row.get("chat_template_kwargs"))
+    if kwargs is not None:
+        fields["chat_template_kwargs"] = kwargs
+    return fields
+
+
+CHAT_KEYS = ("tools", "functions", "parallel_tool_calls", "chat_template_kwargs")
+
+
+def turn(role: Role, content: str) -> Message:
+    """A plain message."""
+    return Message(role=role, content=content)

@@ -1,0 +1,234 @@
+"""ShareGPT: from/value turns, function_call and observation turns, tools as JSON text; ranking and KTO beside them."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from finetune_sdk.data.example import (
+    ChatExample,
+    FunctionCall,
+    Message,
+    PreferenceExample,
+    Role,
+    Tool,
+    ToolCall,
+    UnpairedPreference,
+)
+from finetune_sdk.data.formats.base import Format, rest
+from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, arguments, extras_of_chat, turn, weight
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
+from finetune_sdk.data.report import Fault, Note
+from finetune_sdk.data.strict import decode
+
+_SOURCE = "https://github.com/hiyouga/LLaMA-Factory/tree/main/data"
+
+USUAL: dict[str, Role] = {
+    "human": "user",
+    "gpt": "assistant",
+    "system": "system",
+    "observation": "tool",
+    "function_call": "assistant",
+}
+"""The words a ShareGPT writer uses; others are read, and remembered in `source_role`."""
+_KEYS = (("from", "value"), ("role", "value"))
+
+
+def _key(row: Object) -> str:
+    return next((key for key in ("conversations", "conversation", "messages") if key in row), "conversations")
+
+
+def _turn_keys(items: list[Any] | None) -> tuple[str, str] | None:
+    first = as_object(items[0]) if items else None
+    return next((pair for pair in _KEYS if first is not None and pair[0] in first and pair[1] in first), None)
+
+
+def _match(row: Object) -> str | None:
+    key = _key(row)
+    pair = _turn_keys(as_list(row.get(key)))
+    return f"`{key}` holds {pair[0]}/{pair[1]} turns" if pair else None
+
+
+def turns(value: object, path: str, note: Note) -> list[Message]:
+    """A non-empty list of from/value turns. Raises `Fault`."""
+    items = as_list(value)
+    if items is None:
+        raise Fault("messages-type", path, f"must be a list of turns, this is {type_name(value)}", "Write a list.")
+    if not items:
+        raise Fault("messages-empty", path, "the list of turns is empty", "Remove the row, or fill it.")
+    return [_turn(item, f"{path}[{index}]", note) for index, item in enumerate(items)]
+
+
+def _turn(value: object, path: str, note: Note) -> Message:
+    found = as_object(value)
+    if found is None:
+        raise Fault("message-not-object", path, f"a turn must be an object, this is {type_name(value)}", "Fix it.")
+    word, text = found.get("from"), found.get("value")
+    if type(word) is str and type(text) is str and len(found) == 2 and word in USUAL and word != "function_call":
+        return Message(role=USUAL[word], content=text)
+    return _full_turn(found, path, note)
+
+
+def _full_turn(found: Object, path: str, note: Note) -> Message:
+    role_key = "from" if "from" in found else "role"
+    if role_key not in found:
+        raise Fault("role-missing", path, "no 'from'", "Add who speaks: human or gpt.")
+    if not isinstance(found.get("value"), str):
+        raise Fault(
+            "content-type",
+            f"{path}.value",
+            f"'value' must be text, this is {type_name(found.get('value'))}",
+            "Write it as text.",
+        )
+    word = found[role_key]
+    fields: dict[str, Any] = {}
+    if found.get("weight") is not None:
+        fields["weight"] = weight(found["weight"], f"{path}.weight")
+    extra = rest(found, role_key, "value", "weight")
+    if extra:
+        fields["extra"] = extra
+    role = _role(word, f"{path}.{role_key}")
+    if word == "function_call":
+        return Message(role="assistant", tool_calls=_function_calls(found["value"], f"{path}.value", note), **fields)
+    if word not in USUAL:
+        fields["source_role"] = word
+    return Message(role=role, content=found["value"], **fields)
+
+
+def _role(word: object, path: str) -> Role:
+    known: dict[str, Role] = {**ROLE_WORDS, **USUAL}
+    if not isinstance(word, str):
+        raise Fault("role-unknown", path, f"the role must be text, this is {type_name(word)}", "Write it as text.")
+    role = known.get(word.strip().lower())
+    if role is None:
+        close = difflib.get_close_matches(word.lower(), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(USUAL)}"
+        raise Fault("role-unknown", path, f"unknown role {word!r}; {hint}", "Rename the role.")
+    return role
+
+
+def _function_calls(text: str, path: str, note: Note) -> list[ToolCall]:
+    try:
+        value = decode(text.encode())
+    except Fault:
+        raise Fault("tool-arguments", path, "a function_call must be JSON", 'Write {"name", "arguments"}.') from None
+    items = as_list(value)
+    calls = [as_object(item) or {} for item in ([value] if items is None else items)]
+    found: list[ToolCall] = []
+    for call in calls:
+        if not isinstance(call.get("name"), str):
+            raise Fault("tool-call-type", path, "a function_call needs a name", 'Write {"name", "arguments"}.')
+        text_of, was_object = arguments(call.get("arguments"), path)
+        found.append(
+            ToolCall(
+                id=UNSET,
+                type="function",
+                function=FunctionCall(name=call["name"], arguments=text_of),
+                arguments_object=was_object,
+                extra=rest(call, "name", "arguments"),
+            )
+        )
+    return found
+
+
+def _start(row: Object) -> list[Message]:
+    system = row.get("system")
+    return [turn("system", system)] if isinstance(system, str) and system else []
+
+
+def _shared(row: Object, note: Note, *known: str) -> dict[str, Any]:
+    aside: dict[str, Any] = {"system": "column"} if _start(row) else {}
+    if "system" in row and not row["system"]:
+        aside["system"] = row["system"]
+    if "tools" in row and not row["tools"]:
+        aside["tools"] = row["tools"]
+    return {
+        **extras_of_chat(row, note),
+        "extra": rest(row, _key(row), "system", *known, *CHAT_KEYS),
+        "shape": "sharegpt",
+        "aside": aside,
+    }
+
+
+def _parse(row: Object, note: Note) -> ChatExample:
+    key = _key(row)
+    if key not in row:
+        raise Fault("field-missing", key, f"{key!r} is missing", "Add the turns.")
+    return ChatExample(messages=[*_start(row), *turns(row[key], key, note)], **_shared(row, note))
+
+
+def _match_preference(row: Object) -> str | None:
+    found = _match(row)
+    if found and as_object(row.get("chosen")) is not None and as_object(row.get("rejected")) is not None:
+        return f"{found}, `chosen` and `rejected` turns"
+    return None
+
+
+def _parse_preference(row: Object, note: Note) -> PreferenceExample:
+    return PreferenceExample(
+        prompt=[*_start(row), *turns(row.get(_key(row)), _key(row), note)],
+        chosen=[_turn(row.get("chosen"), "chosen", note)],
+        rejected=[_turn(row.get("rejected"), "rejected", note)],
+        **_shared(row, note, "chosen", "rejected"),
+    )
+
+
+def _match_unpaired(row: Object) -> str | None:
+    found = _match(row)
+    tag = next((key for key in ("kto_tag", "label") if isinstance(row.get(key), bool)), None)
+    return f"{found}, a true/false `{tag}`" if found and tag else None
+
+
+def _parse_unpaired(row: Object, note: Note) -> UnpairedPreference:
+    tag = "kto_tag" if "kto_tag" in row else "label"
+    if not isinstance(row.get(tag), bool):
+        raise Fault("label-type", tag, "must be true or false", "Write a boolean.")
+    said = [*_start(row), *turns(row.get(_key(row)), _key(row), note)]
+    if said[-1].role != "assistant":
+        raise Fault("answer-role", _key(row), "the last turn is not the assistant's", "End with the marked answer.")
+    shared = _shared(row, note, tag)
+    shared.pop("parallel_tool_calls", None)
+    return UnpairedPreference(prompt=said[:-1], completion=said[-1:], label=row[tag], **shared)
+
+
+def tools_text(tools: list[Tool]) -> str:
+    """Tools as this format holds them: JSON text of bare functions."""
+    bare = [tool["function"] if set(tool) == {"type", "function"} else tool for tool in tools]
+    return msgspec.json.encode(bare).decode()
+
+
+FORMATS = (
+    Format(
+        name="sharegpt",
+        kind="chat",
+        summary="conversations of from/value turns, tools as JSON text",
+        match=_match,
+        parse=_parse,
+        rank=40,
+        source=_SOURCE,
+        read_on="2026-11-20",
+    ),
+    Format(
+        name="sharegpt-preference",
+        kind="preference",
+        summary="conversations, then a chosen and a rejected turn",
+        match=_match_preference,
+        parse=_parse_preference,
+        rank=50,
+        source=_SOURCE,
+        read_on="2026-11-20",
+    ),
+    Format(
+        name="sharegpt-unpaired",
+        kind="unpaired",
+        summary="conversations whose last turn is marked good or bad",
+        match=_match_unpaired,
+        parse=_parse_unpaired,
+        rank=50,
+        source=_SOURCE,
+        read_on="2026-11-20",
+    ),
+)

@@ -1,0 +1,54 @@
+"""Narrowing JSON values of unknown shape without losing types: the only place that casts them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, cast
+
+Object: TypeAlias = dict[str, Any]
+
+
+def as_object(value: object) -> Object | None:
+    """The value if it is a JSON object, else None."""
+    return cast(Object, value) if isinstance(value, dict) else None
+
+
+def as_list(value: object) -> list[Any] | None:
+    """The value if it is a JSON array, else None."""
+    return cast("list[Any]", value) if isinstance(value, list) else None
+
+
+def type_name(value: object) -> str:
+    """What a person calls the value's JSON type."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true/false"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, int | float):
+        return f"the number {value}"[:40]
+    return {"list": "a list", "dict": "an object"}.get(type(value).__name__, type(value).__name__)
+
+
+def key_count(value: object, depth: int = 0) -> int:
+    """How many keys all objects inside hold together. Raises `RecursionError` below `MAX_DEPTH` levels."""
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if isinstance(value, dict):
+        entries = cast(Object, value)
+        count = len(entries)
+        for inner in entries.values():
+            if isinstance(inner, dict | list):
+                count += key_count(cast(object, inner), depth + 1)
+        return count
+    if isinstance(value, list):
+        return sum(
+            key_count(cast(object, inner), depth + 1)
+            for inner in cast("list[object]", value)
+            if isinstance(inner, dict | list)
+        )
+    return 0
+
+
+MAX_DEPTH = 64
+"""Levels of nesting; deeper rows are refused: trainers' parsers give up at different depths."""

@@ -1,0 +1,377 @@
+"""Bytes to rows: JSONL in chunks, JSON arrays and concatenated objects as a stream, tables, text. Constant memory.
+
+A row that cannot be read is handed to `fail` and skipped; after a fatal fault the file ends.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import importlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, BinaryIO, TypeAlias, cast
+
+from finetune_sdk.data.containers import Opened
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
+from finetune_sdk.data.report import Fault
+from finetune_sdk.data.strict import decode, diagnose, invalid_utf8
+from finetune_sdk.errors import DataError
+
+Fail: TypeAlias = Callable[[int | None, Fault], None]
+Rows: TypeAlias = Iterator[tuple[int, Object]]
+
+CHUNK_BYTES = 512 * 1024  # fits the cache; larger chunks were not faster
+MAX_LINE_BYTES = 64 * 1024 * 1024
+
+
+def read_rows(opened: Opened, fail: Fail) -> Rows:
+    """All rows of a file with their lines, whatever its container."""
+    readers: dict[str, Callable[[BinaryIO, Fail], Rows]] = {
+        "jsonl": read_jsonl,
+        "json": read_json,
+        "csv": read_table,
+        "tsv": read_tabs,
+        "text": read_text,
+        "parquet": read_parquet,
+    }
+    return readers[opened.container](opened.stream, fail)
+
+
+def chunks(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Whole lines in chunks, each with the number of its first line. Raises `Fault` when a line is too long."""
+    line = 1
+    pending: list[bytes] = []
+    size = 0
+    while data := stream.read(CHUNK_BYTES):
+        cut = data.rfind(b"\n") + 1
+        if cut == 0:
+            pending.append(data)
+            size += len(data)
+            if size > MAX_LINE_BYTES:
+                raise Fault(
+                    "line-too-long",
+                    None,
+                    f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB",
+                    "Write one row per line; is this one JSON array, or another kind of file?",
+                    fatal=True,
+                )
+            continue
+        chunk = b"".join([*pending, data[:cut]])
+        rest = data[cut:]
+        pending, size = ([rest], len(rest)) if rest else ([], 0)
+        yield line, chunk
+        line += chunk.count(b"\n")
+    if pending:
+        yield line, b"".join(pending)
+
+
+def guarded(items: Iterator[tuple[int, Any]], fail: Fail) -> Iterator[tuple[int, Any]]:
+    """The items until a fatal fault, which is reported with the line after the last good one."""
+    line = 0
+    while True:
+        try:
+            line, item = next(items)
+        except StopIteration:
+            return
+        except Fault as fault:
+            fail(line + 1, fault)
+            return
+        yield line, item
+        if isinstance(item, bytes):
+            line += item.count(b"\n") - 1
+
+
+def read_jsonl(stream: BinaryIO, fail: Fail) -> Rows:
+    """One object per line; blank lines are skipped."""
+    for first, chunk in guarded(chunks(stream), fail):
+        yield from rows_of_chunk(first, chunk, fail)
+
+
+def rows_of_chunk(first: int, chunk: bytes, fail: Fail) -> Rows:
+    """The rows of whole lines, each parsed on its own."""
+    for line, text in enumerate(chunk.split(b"\n"), first):
+        if not text or text.isspace():
+            continue
+        try:
+            value = decode(text)
+            row = as_object(value)
+            if row is None:
+                raise not_an_object(value)
+        except Fault as fault:
+            fail(line, fault)
+            continue
+        yield line, row
+
+
+def not_an_object(value: object) -> Fault:
+    return Fault(
+        "row-not-object",
+        None,
+        f"a row must be an object, this is {type_name(value)}",
+        'Write each row as {"key": value, ...}.',
+    )
+
+
+def read_json(stream: BinaryIO, fail: Fail) -> Rows:
+    """The elements of a top-level array, or objects one after another; nothing but the current one in memory."""
+    scanner = _Scanner(stream)
+    while True:
+        try:
+            found = scanner.next()
+        except Fault as fault:
+            fail(scanner.line, fault)
+            if fault.fatal:
+                return
+            continue
+        if found is None:
+            return
+        yield found
+
+
+class _Scanner:
+    """Finds one JSON value after another in a stream of text."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._text = ""
+        self._at = 0
+        self._ended = False
+        self._finder = json.JSONDecoder()
+        self._depth = 0
+        self.line = 1
+
+    def next(self) -> tuple[int, Object] | None:
+        """The next object with its line; None at the end."""
+        if not self._skip():
+            return None
+        end = self._end_of_value()
+        text = self._text[self._at : end]
+        line = self.line
+        self._advance(end)
+        value = decode(text.encode())
+        row = as_object(value)
+        if row is None:
+            raise not_an_object(value)
+        return line, row
+
+    def _skip(self) -> bool:
+        """Move to the next value over blanks, commas and the array's brackets; False at the end."""
+        while True:
+            start = self._at
+            size = len(self._text)
+            while self._at < size and self._text[self._at] in " \t\r\n,[]":
+                self._bracket(self._text[self._at])
+                self._at += 1
+            self.line += self._text.count("\n", start, self._at)
+            if self._at < size:
+                return True
+            if not self._fill(CHUNK_BYTES):
+                if self._depth:
+                    raise _cut_short()
+                return False
+
+    def _bracket(self, sign: str) -> None:
+        self._depth += (sign == "[") - (sign == "]")
+
+    def _advance(self, end: int) -> None:
+        self.line += self._text.count("\n", self._at, end)
+        self._at = end
+
+    def _fill(self, size: int) -> bool:
+        data = self._stream.read(size)
+        try:
+            text = self._utf8.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            fault = invalid_utf8(bytes(error.object), error)
+            raise Fault(fault.rule, None, fault.message, fault.fix, fatal=True) from None
+        self._text = self._text[self._at :] + text
+        self._at = 0
+        self._ended = not data
+        return bool(data)
+
+    def _end_of_value(self) -> int:
+        size = CHUNK_BYTES
+        while True:
+            try:
+                _, end = self._finder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                wrong_here = not error.msg.startswith("Unterminated") and error.pos < len(self._text) - 64
+                if wrong_here or not self._fill(size):
+                    raise self._fault() from None
+                if len(self._text) > MAX_LINE_BYTES:
+                    raise Fault(
+                        "line-too-long", None, "one value is longer than 64 MiB", "Is it data?", fatal=True
+                    ) from None
+                size *= 2
+            except RecursionError:
+                raise Fault(
+                    "json-depth", None, "nested too deeply to be read", "Flatten the rows.", fatal=True
+                ) from None
+            else:
+                return end
+
+    def _fault(self) -> Fault:
+        rest = self._text[self._at : self._at + MAX_LINE_BYTES].rstrip()
+        fault = _cut_short()
+        try:
+            json.loads(rest)
+        except json.JSONDecodeError as error:
+            self.line += self._text.count("\n", self._at, self._at + error.pos)
+            bad = rest[rest.rfind("\n", 0, error.pos) + 1 :].split("\n", 1)[0]
+            fault = Fault(
+                "json-syntax", None, f"{error.msg} near {bad.strip()[:60]!r}", "Write it with a JSON library."
+            )
+            if error.pos >= len(rest):
+                fault = _cut_short()
+            with suppress(Fault):
+                diagnose(rest.encode())
+        return Fault(fault.rule, None, fault.message, fault.fix, fatal=True)
+
+
+def _cut_short() -> Fault:
+    return Fault(
+        "json-truncated",
+        None,
+        "the file ends before its last bracket closes",
+        "Fetch or write the file again.",
+        fatal=True,
+    )
+
+
+def read_text(stream: BinaryIO, fail: Fail) -> Rows:
+    """Plain text: each line that is not blank is a row."""
+    for line, text in _lines(stream, fail):
+        stripped = text.rstrip("\r\n")
+        if stripped.strip():
+            yield line, {"text": stripped}
+
+
+def _lines(stream: BinaryIO, fail: Fail) -> Iterator[tuple[int, str]]:
+    for first, chunk in guarded(chunks(stream), fail):
+        for line, data in enumerate(cast(bytes, chunk).splitlines(keepends=True), first):
+            try:
+                yield line, data.decode()
+            except UnicodeDecodeError as error:
+                fail(line, invalid_utf8(data, error))
+
+
+def read_tabs(stream: BinaryIO, fail: Fail) -> Rows:
+    """A table separated by tabs."""
+    return read_table(stream, fail, delimiter="\t")
+
+
+def read_table(stream: BinaryIO, fail: Fail, delimiter: str | None = None) -> Rows:
+    """CSV with a header. Every cell is text, whatever it looks like; a column without a name is left out."""
+    lines = (text for _, text in _lines(stream, fail))
+    first = next(lines, None)
+    if first is None:
+        return
+    csv.field_size_limit(MAX_LINE_BYTES)
+    sign = delimiter or _delimiter(first)
+    reader = csv.reader(_chain(first, lines), delimiter=sign, strict=True)
+    header: list[str] = []
+    line = 1
+    while True:
+        try:
+            cells = next(reader)
+            if not header:
+                header = _header(cells)
+            elif cells:
+                yield line, _cells(header, cells)
+        except StopIteration:
+            return
+        except Fault as fault:
+            fail(line, fault)
+            if fault.fatal:
+                return
+        except csv.Error as error:
+            fail(line, _csv_fault(error))
+            return
+        line = reader.line_num + 1
+
+
+def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
+    yield first
+    yield from rest
+
+
+def _delimiter(header: str) -> str:
+    counts = {sign: header.count(sign) for sign in ",;\t|"}
+    return max(counts, key=lambda sign: counts[sign])
+
+
+def _header(cells: list[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    repeated = {name for name in names if name and names.count(name) > 1}
+    if repeated:
+        raise Fault(
+            "csv-duplicate-header",
+            None,
+            f"the header names {', '.join(sorted(map(repr, repeated)))} twice",
+            "Rename one of the columns.",
+            fatal=True,
+        )
+    return names
+
+
+def _cells(header: list[str], cells: list[str]) -> Object:
+    if len(cells) != len(header):
+        raise Fault(
+            "csv-ragged-row",
+            None,
+            f"{len(cells)} fields, the header has {len(header)}",
+            "Quote fields that contain the delimiter.",
+        )
+    return {name: cell for name, cell in zip(header, cells, strict=True) if name}
+
+
+def _csv_fault(error: csv.Error) -> Fault:
+    if "unexpected end of data" in str(error):
+        return Fault(
+            "csv-unclosed-quote", None, "a quote that opens here never closes", "Close it, or double it.", fatal=True
+        )
+    return Fault("csv-syntax", None, str(error), 'Quote the field and write a quote inside as "".', fatal=True)
+
+
+def read_parquet(stream: BinaryIO, fail: Fail) -> Rows:
+    """Parquet, batch by batch; `line` is the row's number. Nulls that Arrow filled into nested objects are taken out."""
+    parquet = _pyarrow("pyarrow.parquet")
+    try:
+        file = parquet.ParquetFile(stream)
+    except (OSError, ValueError) as error:
+        fail(
+            None,
+            Fault(
+                "container-damaged",
+                None,
+                f"not a readable Parquet file: {error}",
+                "Write the file again; a Parquet file cut short has no footer.",
+                fatal=True,
+            ),
+        )
+        return
+    row = 1
+    for batch in file.iter_batches(batch_size=512):
+        for value in batch.to_pylist():
+            yield row, {key: _without_filled_nulls(cell) for key, cell in value.items()}
+            row += 1
+
+
+def _pyarrow(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise DataError(
+            "Reading Parquet needs pyarrow, which is not installed: `pip install 'finetune-sdk[data]'`."
+        ) from error
+
+
+def _without_filled_nulls(value: Any) -> Any:
+    found = as_object(value)
+    if found is not None:
+        return {key: _without_filled_nulls(inner) for key, inner in found.items() if inner is not None}
+    items = as_list(value)
+    return value if items is None else [_without_filled_nulls(inner) for inner in items]

@@ -1,0 +1,71 @@
+"""Collecting findings while rows stream by: bounded memory, first places kept, counts exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from finetune_sdk.types import Finding, Severity
+
+Note: TypeAlias = Callable[[str, str, str, str], None]
+"""`note(rule, path, message, fix)`: something about the current row that was repaired or should be known."""
+
+PLACES = 5
+"""How many places are kept per rule and file."""
+
+
+class Fault(Exception):
+    """This row cannot be used. Internal: it always becomes a finding or a `DataError`."""
+
+    def __init__(self, rule: str, path: str | None, message: str, fix: str, *, fatal: bool = False) -> None:
+        super().__init__(rule, path, message, fix)
+        self.rule = rule
+        self.path = path
+        self.message = message
+        self.fix = fix
+        self.fatal = fatal
+        """The rest of the file cannot be read either."""
+
+    def finding(self, file: str | None, line: int | None) -> Finding:
+        return Finding(
+            rule=self.rule, severity="error", message=self.message, fix=self.fix, file=file, line=line, path=self.path
+        )
+
+
+@dataclass(slots=True)
+class _Group:
+    count: int = 0
+    places: list[Finding] = field(default_factory=list[Finding])
+
+
+@dataclass(slots=True)
+class Report:
+    """Findings, grouped by rule, severity and file."""
+
+    _groups: dict[tuple[str, Severity, str | None], _Group] = field(
+        default_factory=dict[tuple[str, Severity, str | None], _Group]
+    )
+
+    def add(self, finding: Finding) -> None:
+        """Count a finding; the first places of each rule are kept, the rest only counted."""
+        group = self._groups.setdefault((finding.rule, finding.severity, finding.file), _Group())
+        group.count += finding.count
+        if len(group.places) < PLACES:
+            group.places.append(finding)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """One finding per rule and file, the worst first; its place is the first one seen."""
+        merged = [replace(group.places[0], count=group.count) for group in self._groups.values()]
+        order: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
+        return tuple(sorted(merged, key=lambda finding: order[finding.severity]))
+
+    def places(self, finding: Finding) -> tuple[Finding, ...]:
+        """The first places of the rule a merged finding stands for."""
+        group = self._groups.get((finding.rule, finding.severity, finding.file))
+        return tuple(group.places) if group else ()
+
+    @property
+    def errors(self) -> int:
+        """How many places forbid using the data."""
+        return sum(group.count for (_, severity, _), group in self._groups.items() if severity == "error")

@@ -1,0 +1,187 @@
+"""What is counted while prepared rows stream by: rows, content hashes, labels, duplicates, leaks; then the split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Literal, Protocol
+
+from finetune_sdk.data.canonical import prompt_key
+from finetune_sdk.data.example import Example, LabelledExample, Source, UnpairedPreference
+from finetune_sdk.data.report import Report
+from finetune_sdk.data.split import Keys, Split
+from finetune_sdk.spec import DataSpec
+from finetune_sdk.types import Finding, Severity
+
+DataRole = Literal["train", "validation", "test"]
+ROLES: tuple[DataRole, ...] = ("train", "validation", "test")
+FEW_ROWS = 10  # OpenAI's and Azure's minimum
+_TRACKED = 1_000_000  # rows compared for duplicates; later ones are not
+_MANY_LABELS = 1000
+
+
+class Hash(Protocol):
+    """A running hash."""
+
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...
+
+
+def running_hash() -> Hash:
+    """The hash of a role's content: SHA-256 over the digests of its rows, in order."""
+    return hashlib.sha256()
+
+
+class Tally:
+    """One pass over all rows. `finish` decides the split and adds the findings that need all rows."""
+
+    def __init__(self, data: DataSpec) -> None:
+        self.report = Report()
+        self.rows: dict[DataRole, int] = dict.fromkeys(ROLES, 0)
+        self.hashes: dict[DataRole, Hash] = {role: running_hash() for role in ROLES}
+        self.shares: dict[str, float] = {
+            role: share for role in ("validation", "test") if isinstance(share := getattr(data, role), float)
+        }
+        self._seed = data.split_seed
+        self._keys = Keys(data.split_seed) if self.shares else None
+        self._labels: Counter[str] = Counter()
+        self._label_type: set[str] = set()
+        self._good: Counter[bool] = Counter()
+        self._seen: set[bytes] = set()
+        self._held_out: set[int] = set()
+        self._file: str | None = None
+
+    def add(self, role: DataRole, example: Example, digest: bytes) -> None:
+        """Count a row of one of the given files; held-out files come before the training file."""
+        self.rows[role] += 1
+        if role != "train":
+            self.hashes[role].update(digest)
+            if len(self._held_out) < _TRACKED:
+                self._held_out.add(prompt_key(example, self._seed))
+            return
+        self._file = example.source.file if example.source else None
+        if self._keys is not None:
+            self._keys.add(example, digest)
+        else:
+            self.hashes[role].update(digest)
+        self._compare(example, digest)
+        if isinstance(example, LabelledExample):
+            self._count_labels(example)
+        elif isinstance(example, UnpairedPreference):
+            self._good[example.label] += 1
+
+    def _compare(self, example: Example, digest: bytes) -> None:
+        if digest in self._seen:
+            self._say(
+                "duplicate-row",
+                "warning",
+                "the row was seen before",
+                "Remove it: `finetune data dedupe`.",
+                example.source,
+            )
+        elif len(self._seen) < _TRACKED:
+            self._seen.add(digest)
+        if self._held_out and prompt_key(example, self._seed) in self._held_out:
+            self._say(
+                "split-leak",
+                "warning",
+                "the prompt is also in the held-out data: the evaluation will flatter the model",
+                "Remove it from one side.",
+                example.source,
+            )
+
+    def _count_labels(self, example: LabelledExample) -> None:
+        labels = example.label if isinstance(example.label, list) else [example.label]
+        self._label_type.add(type(example.label).__name__)
+        for label in labels:
+            if len(self._labels) < _MANY_LABELS or str(label) in self._labels:
+                self._labels[str(label)] += 1
+
+    def finish(self) -> Split | None:
+        """Decide the split, settle the hashes, and report what only the whole shows."""
+        split = self._hold_out() if self._keys is not None else None
+        self._check_size()
+        self._check_labels()
+        if len(self._good) == 1:
+            only = "good" if self._good[True] else "bad"
+            self._say("one-class", "warning", f"every answer is marked {only}", "KTO learns from both kinds.")
+        return split
+
+    def _hold_out(self) -> Split | None:
+        assert self._keys is not None, "called with shares only"  # noqa: S101
+        if not len(self._keys):
+            return None
+        total = self.rows["train"]
+        split = self._keys.split(self.shares)
+        self.rows["train"] = 0
+        for name, digest in self._keys.roles(split):
+            role = next(role for role in ROLES if role == name)
+            self.rows[role] += 1
+            self.hashes[role].update(digest)
+        for role in ROLES:
+            if role in (*self.shares, "train") and not self.rows[role]:
+                self._say_empty(role, total)
+        return split
+
+    def _say_empty(self, role: DataRole, total: int) -> None:
+        share = self.shares.get(role)
+        what = f"a {role} share of {share:g}" if share is not None else "the held-out share"
+        need = f"at least {int(1 / share) + 1} rows" if share else "more rows"
+        self._say(
+            "split-empty",
+            "error",
+            f"{what} of {total} row{'s' if total != 1 else ''} leaves no {role} row",
+            f"Give {need}, another share, or a file of its own: `{role if share else 'validation'}: PATH`.",
+        )
+
+    def _check_size(self) -> None:
+        rows = self.rows["train"]
+        if 0 < rows < FEW_ROWS:
+            self._say(
+                "few-rows",
+                "warning",
+                f"only {rows} training row{'s' if rows != 1 else ''}",
+                f"Expect memorisation, not learning; hosted providers ask for at least {FEW_ROWS}.",
+            )
+        if not rows and not self.report.errors:
+            self._say("no-rows", "error", "no row is left to train on", "See the other findings.")
+
+    def _check_labels(self) -> None:
+        if not self._labels or "float" in self._label_type:
+            return
+        if len(self._labels) == 1:
+            self._say(
+                "one-class",
+                "error",
+                f"every row has the label {next(iter(self._labels))!r}",
+                "Add rows of another class.",
+            )
+        single = [label for label, count in self._labels.items() if count == 1]
+        if single:
+            self._say(
+                "singleton-class",
+                "warning",
+                f"{len(single)} class{'es' if len(single) > 1 else ''} with one row only: {', '.join(map(repr, single[:5]))}",
+                "Add rows, or merge classes.",
+            )
+        folded = Counter(label.strip().lower() for label in self._labels)
+        alike = [label for label in self._labels if folded[label.strip().lower()] > 1]
+        if alike:
+            self._say(
+                "label-variants",
+                "warning",
+                f"labels that differ by case or spaces only: {', '.join(map(repr, sorted(alike)[:6]))}",
+                "Spell each class one way.",
+            )
+
+    def _say(self, rule: str, severity: Severity, message: str, fix: str, source: Source | None = None) -> None:
+        self.report.add(
+            Finding(
+                rule=rule,
+                severity=severity,
+                message=message,
+                fix=fix,
+                file=source.file if source else self._file,
+                line=source.line if source else None,
+            )
+        )

@@ -1,0 +1,45 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+
+class AtomicFile:
+    """Write into `<name>.part`; `commit` syncs and renames it. Leaving without a commit deletes what was written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        self._stream: BinaryIO | None = None
+
+    def __enter__(self) -> AtomicFile:
+        self._stream = self._part.open("wb", buffering=1 << 19)
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        assert self._stream is not None, "write happens inside the context"  # noqa: S101
+        self._stream.write(data)
+
+    def commit(self) -> None:
+        """Make the file appear under its name."""
+        assert self._stream is not None, "commit happens inside the context"  # noqa: S101
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._stream.close()
+        self._stream = None
+        self._part.replace(self.path)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.close()
+        finally:
+            self._part.unlink(missing_ok=True)
