@@ -40,7 +40,7 @@ _HOMES = {
     "types": ("Artifact", "Checkpoint", "Deployment", "Event", "JobState", "JobStatus"),
 }  # fmt: skip
 _MODULE = {name: module for module, names in _HOMES.items() for name in names}
-__all__ = [*_MODULE]  # pyright: ignore[reportUnsupportedDunderAll] - the names are above, for the type checker
+__all__ = sorted(_MODULE)  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll] - a type checker reads the above
 
 
 def __getattr__(name: str) -> object:
