@@ -2,11 +2,12 @@
 # make test    set everything up and run the whole suite
 # make check   what CI runs: lint, types, tests, wheel
 # make bench   the benchmarks
+# make lock    resolve every providers/*/worker.in into its worker.lock (needs a package index)
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check lint types wheel bench setup clean
+.PHONY: demo test check lint types wheel bench lock setup clean
 
 setup: $(STAMP)
 
@@ -38,6 +39,11 @@ check: lint types test wheel
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/train_throughput.py
+
+lock: $(STAMP)
+	for source in providers/finetune_providers/*/worker.in; do \
+	  $(BIN)/python -m finetune_sdk.worker.pins $$source constraints.txt || exit 1; \
+	done
 
 clean:
 	rm -rf .venv dist build .finetune .pytest_cache .mypy_cache .ruff_cache
