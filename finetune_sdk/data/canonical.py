@@ -52,7 +52,7 @@ def content_digest(example: Example) -> bytes:
 
 
 def prompt_key(example: Example, seed: int) -> int:
-    """A number from `seed` and what the model is asked: rows that ask the same share it, so a split keeps them together."""
+    """A number from `seed` and what the model is asked: rows that ask the same share it."""
     digest = hashlib.blake2b(str(seed).encode() + b"\0", digest_size=8)
     digest.update(_encoder.encode(_asked(example)))
     return int.from_bytes(digest.digest(), "big")

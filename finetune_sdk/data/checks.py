@@ -22,7 +22,7 @@ from finetune_sdk.data.example import (
 from finetune_sdk.types import Finding, Severity
 
 SPECIAL_TOKEN = re.compile(
-    r"<\|[A-Za-z_][\w.\-]{0,40}\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn)>|<｜[^｜]{1,40}｜>"
+    r"<\|[A-Za-z_][\w.\-]{0,40}\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn)>|<\uff5c[^\uff5c]{1,40}\uff5c>"
 )
 """Marks of the common chat templates; inside a text they end or begin a turn."""
 

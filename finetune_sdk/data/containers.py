@@ -8,12 +8,11 @@ from __future__ import annotations
 import bz2
 import codecs
 import difflib
-import glob
 import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +46,8 @@ def _find(source: str) -> list[Path]:
     if path.exists():
         return [path]
     if any(sign in source for sign in "*?["):
-        matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file())
+        root = Path(path.anchor or ".")
+        matches = sorted(match for match in root.glob(str(path.relative_to(path.anchor))) if match.is_file())
         if matches:
             return matches
         raise DataError(f"{source}: no file matches this pattern.")
@@ -116,7 +116,7 @@ class Opened:
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[Opened]:
+def open_file(path: Path) -> Generator[Opened]:
     """Open a data file for one pass. Raises `Fault` where its bytes are no data at all."""
     try:
         raw = path.open("rb")
@@ -213,10 +213,9 @@ def name_container(head: bytes, path: Path) -> tuple[Container, str]:
     if head.startswith(b"PAR1"):
         return "parquet", "starts with PAR1"
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    text_like = next((suffix for suffix in reversed(suffixes) if suffix in (".csv", ".tsv", ".txt", ".md")), None)
+    text_like = next((suffix for suffix in reversed(suffixes) if suffix in _TEXT_LIKE), None)
     if text_like is not None:
-        kinds: dict[str, Container] = {".csv": "csv", ".tsv": "tsv", ".txt": "text", ".md": "text"}
-        return kinds[text_like], f"named {text_like}"
+        return _TEXT_LIKE[text_like], f"named {text_like}"
     start = head.lstrip()
     if start.startswith(b"["):
         return "json", "starts with [: a JSON array"
@@ -224,7 +223,13 @@ def name_container(head: bytes, path: Path) -> tuple[Container, str]:
         return ("json", "objects span lines") if _spans_lines(start) else ("jsonl", "one object per line")
     if set(suffixes) & {".jsonl", ".ndjson", ".json"} or not start:
         return "jsonl", "named " + "".join(suffixes) if suffixes else "empty"
-    first = start.split(b"\n", 1)[0]
+    return _table_or_text(start.split(b"\n", 1)[0])
+
+
+_TEXT_LIKE: dict[str, Container] = {".csv": "csv", ".tsv": "tsv", ".txt": "text", ".md": "text"}
+
+
+def _table_or_text(first: bytes) -> tuple[Container, str]:
     if b"\t" in first:
         return "tsv", "the first line has tabs"
     return ("csv", "the first line has commas") if b"," in first else ("text", "neither JSON nor a table")
@@ -232,6 +237,8 @@ def name_container(head: bytes, path: Path) -> tuple[Container, str]:
 
 def _spans_lines(start: bytes) -> bool:
     """Whether the first object goes on after its line: pretty-printed, not JSONL."""
+    if b"\n" not in start and b"}\r{" in start:  # line ends of old Macs
+        return True
     first, _, rest = start.partition(b"\n")
     if not rest.strip():
         return False

@@ -25,10 +25,10 @@ class Dataset:
     """
 
     def __init__(
-        self, files: Sequence[Path], format: str | None, columns: Mapping[str, str], prefer: Sequence[Kind] = ()
+        self, files: Sequence[Path], named: str | None, columns: Mapping[str, str], prefer: Sequence[Kind] = ()
     ) -> None:
         self.files = tuple(files)
-        self._format = format
+        self._format = named
         self._columns = dict(columns)
         self._prefer = tuple(prefer)
         self._detected: dict[Path, Detection] = {}
@@ -81,7 +81,7 @@ class Dataset:
             yield from self._scan_file(path, report)
 
     def fingerprint(self) -> str:
-        """A hash of the content in order: equal examples, equal fingerprint, whatever the container. Reads everything."""
+        """A hash of the content in order: equal examples, equal fingerprint in any container. Reads everything."""
         digest = hashlib.sha256()
         for example in self:
             digest.update(content_digest(example))
@@ -99,10 +99,8 @@ class Dataset:
             with open_file(path) as opened:
                 seen.repairs(opened)
                 entry = self._entry(path, opened, seen)
-                if entry is None:
-                    return
-                for line, row in read_rows(opened, seen.fault):
-                    example = self._parse(entry, line, row, seen)
+                for line, row in read_rows(opened, seen.fault) if entry else ():
+                    example = self._parse(entry, line, row, seen) if entry else None
                     if example is not None:
                         seen.rows += 1
                         yield with_source(example, Source(file=name, line=line))

@@ -61,7 +61,7 @@ def detect(
     rows = [renamed(row, columns) for row in rows] if columns else rows
     if format is not None:
         given = format_named(format)
-        return _answer(path, container, given, "given by the user", 1.0, len(rows), ())
+        return _answer(path, container, given, evidence="given by the user", sampled=len(rows))
     return _vote(path, container, rows, columns or {}, prefer)
 
 
@@ -93,11 +93,11 @@ def _sample(path: Path, opened: Opened) -> list[Object]:
         if len(rows) >= SAMPLE_ROWS:
             break
     if len(rows) >= SAMPLE_ROWS and opened.container == "jsonl" and opened.compression is None:
-        rows += _later_rows(path, ignore)
+        rows += _later_rows(path)
     return rows
 
 
-def _later_rows(path: Path, ignore: object) -> list[Object]:
+def _later_rows(path: Path) -> list[Object]:
     size = path.stat().st_size
     rows: list[Object] = []
     if not path.is_file() or size < 4 * _TAIL_BYTES:
@@ -128,7 +128,8 @@ def _vote(
         _refuse_two_conversations(rows[0])
     first = next(found[chosen.name] for found in matches if chosen.name in found)
     also = tuple(entry.name for entry in best if entry is not chosen)
-    return _answer(path, container, chosen, first, most / len(rows), len(rows), also)
+    share = most / len(rows)
+    return _answer(path, container, chosen, evidence=first, sampled=len(rows), confidence=share, also=also)
 
 
 def _matches(row: Object, columns: Mapping[str, str]) -> dict[str, str]:
@@ -141,7 +142,14 @@ def _matches(row: Object, columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def _answer(
-    path: Path, container: str, entry: Format, evidence: str, confidence: float, sampled: int, also: tuple[str, ...]
+    path: Path,
+    container: str,
+    entry: Format,
+    *,
+    evidence: str,
+    sampled: int,
+    confidence: float = 1.0,
+    also: tuple[str, ...] = (),
 ) -> Detection:
     return Detection(
         file=str(path),
@@ -165,7 +173,10 @@ def _refuse_two_conversations(row: Object) -> None:
         )
 
 
-_KNOWN_KEYS = ["messages", "conversations", "prompt", "completion", "chosen", "rejected", "label", "text", "instruction", "input", "output", "question", "answer", "contents", "preferred_output", "non_preferred_output"]
+_KNOWN_KEYS = (
+    *("messages", "conversations", "prompt", "completion", "chosen", "rejected", "label", "text", "instruction"),
+    *("input", "output", "question", "answer", "contents", "preferred_output", "non_preferred_output"),
+)
 
 
 def _unknown(row: Object) -> Fault:

@@ -20,7 +20,7 @@ Part: TypeAlias = dict[str, Any]
 Tool: TypeAlias = dict[str, Any]
 """A tool definition in OpenAI's shape: `{"type": "function", "function": {"name", "description"?, "parameters"?}}`."""
 
-Content: TypeAlias = str | list[Part] | None | UnsetType
+Content: TypeAlias = str | list[Part] | UnsetType | None
 """A text, a list of parts, an explicit null, or UNSET where the key was absent: four different things on the wire."""
 
 

@@ -12,9 +12,9 @@ def as_object(value: object) -> Object | None:
     return cast(Object, value) if isinstance(value, dict) else None
 
 
-def as_list(value: object) -> list[Any] | None:
+def as_list(value: Any) -> list[Any] | None:
     """The value if it is a JSON array, else None."""
-    return cast("list[Any]", value) if isinstance(value, list) else None
+    return value if isinstance(value, list) else None  # pyright: ignore[reportUnknownVariableType]
 
 
 def type_name(value: object) -> str:

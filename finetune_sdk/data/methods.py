@@ -21,11 +21,11 @@ NEEDS: dict[str, tuple[Kind, ...]] = {
 """The kinds each method accepts; the first one is what it learns from, the others are turned into it."""
 
 _REMEDIES: dict[tuple[str, Kind], str] = {
-    ("sft", "text"): "Use `method: pretraining` for plain text, or map columns: `columns: {prompt: ..., completion: ...}`.",
-    ("sft", "labelled"): "Use `method: classification`, or `columns: {prompt: TEXT, completion: LABEL}` to answer with the label.",
+    ("sft", "text"): "Use `method: pretraining`, or map columns: `columns: {prompt: ..., completion: ...}`.",
+    ("sft", "labelled"): "To answer with the label, map the columns: `columns: {prompt: ..., completion: ...}`.",
     ("sft", "prompt"): "Use `method: rft` with a grader, or add the assistant's answers.",
     ("classification", "chat"): "Map the columns: `columns: {text: ..., label: ...}`.",
-    ("rft", "chat"): "End each row with the user's turn; put the expected answer under a key of its own for the grader.",
+    ("rft", "chat"): "End each row with the user's turn; give the expected answer a key of its own for the grader.",
     ("pretraining", "chat"): "Use `method: sft`, or map a column: `columns: {text: ...}`.",
 }  # fmt: skip
 

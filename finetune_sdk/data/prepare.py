@@ -15,7 +15,7 @@ from finetune_sdk.data.example import Example, kind_of
 from finetune_sdk.data.methods import accepted, adapted, kinds_for, misfit, plain
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.split import Split
-from finetune_sdk.data.tally import ROLES, DataRole, Tally, running_hash
+from finetune_sdk.data.tally import ROLES, DataRole, Tally, role_named, running_hash
 from finetune_sdk.data.writing import AtomicFile
 from finetune_sdk.errors import DataError
 from finetune_sdk.spec import DataSpec
@@ -40,8 +40,14 @@ class Prepared:
         """Findings that forbid training on this data."""
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
+    def examples(self) -> Iterator[tuple[DataRole, Example]]:
+        """Every row with its role, read again from the sources: for providers with rules of their own."""
+        datasets = _datasets(self.data, self.method)
+        for role, example, _ in _rows(datasets, self.data, self.method, Report(), self._split):
+            yield role, example
+
     def write(self, folder: Path | str) -> dict[str, Path]:
-        """Write canonical `<role>.jsonl` files, atomically. Raises `DataError` when a source changed since `prepare`."""
+        """Write canonical `<role>.jsonl` files, atomically. Raises `DataError` when a source changed since then."""
         if self.errors:
             raise DataError(f"the data has errors, nothing was written: {self.errors[0]}")
         folder = Path(folder)
@@ -110,11 +116,7 @@ def _rows(
         limit = data.max_rows if role == "train" else None
         for example, digest in _learnable(dataset, method, report, limit):
             side = role if role != "train" or split is None else split.role(example, digest)
-            yield _role(side), example, digest
-
-
-def _role(name: str) -> DataRole:
-    return "validation" if name == "validation" else "test" if name == "test" else "train"
+            yield role_named(side), example, digest
 
 
 def _datasets(data: DataSpec, method: str) -> dict[DataRole, Dataset]:
@@ -139,5 +141,16 @@ def _learnable(dataset: Dataset, method: str, report: Report, limit: int | None)
             continue
         for finding in check(example):
             report.add(replace(finding, file=file, line=line))
-        for row in adapted(plain(example), method):
+        rows_of = adapted(plain(example), method)
+        if len(rows_of) > 1:
+            report.add(
+                Finding(
+                    rule="pair-split",
+                    severity="info",
+                    message="a preference pair becomes two rows, one good and one bad",
+                    file=file,
+                    line=line,
+                )
+            )
+        for row in rows_of:
             yield row, content_digest(row)

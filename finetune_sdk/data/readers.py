@@ -337,7 +337,7 @@ def _csv_fault(error: csv.Error) -> Fault:
 
 
 def read_parquet(stream: BinaryIO, fail: Fail) -> Rows:
-    """Parquet, batch by batch; `line` is the row's number. Nulls that Arrow filled into nested objects are taken out."""
+    """Parquet, batch by batch; `line` is the row's number. Nulls that Arrow filled into objects are taken out."""
     parquet = _pyarrow("pyarrow.parquet")
     try:
         file = parquet.ParquetFile(stream)

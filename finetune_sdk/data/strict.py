@@ -145,13 +145,34 @@ _PYTHON_REPR = re.compile(r"[{\[,:]\s*(?:'|None\b|True\b|False\b)")
 
 def _syntax_fault(text: str, error: json.JSONDecodeError) -> Fault:
     at = error.pos
-    column = at + 1
     rest = text[at:].lstrip()
     before = text[:at].rstrip()
-    if error.msg == "Extra data":
-        if rest.startswith("{"):
-            return _fault("json-two-objects", f"a second object starts at column {column}", "Put each on its own line.")
-        return _fault("json-syntax", f"unexpected text after the object at column {column}", "Remove it.")
+    known = (
+        _extra_text(error.msg, rest, at + 1)
+        or _foreign(before, rest, at + 1)
+        or _trailing_comma(error.msg, before, rest, at + 1)
+        or _inside_string(error.msg, text, at)
+    )
+    if known is not None:
+        return known
+    if not rest or error.msg.startswith("Unterminated string"):
+        return _fault(
+            "json-truncated",
+            f"the row is cut off at column {len(text.rstrip()) + 1}: a bracket or quote never closes",
+            "Write the row on one line and whole; was the file cut short, or is it pretty-printed?",
+        )
+    return _fault("json-syntax", f"{error.msg} at column {at + 1}", "Write the rows with a JSON library.")
+
+
+def _extra_text(message: str, rest: str, column: int) -> Fault | None:
+    if message != "Extra data":
+        return None
+    if rest.startswith("{"):
+        return _fault("json-two-objects", f"a second object starts at column {column}", "Put each on its own line.")
+    return _fault("json-syntax", f"unexpected text after the object at column {column}", "Remove it.")
+
+
+def _foreign(before: str, rest: str, column: int) -> Fault | None:
     if rest.startswith(("//", "/*", "#")):
         return _fault("json-comment", f"a comment at column {column}; JSON has none", "Remove it.")
     if rest.startswith("'") or (_PYTHON_REPR.match(before[-1:] + rest) and not rest.startswith('"')):
@@ -160,23 +181,24 @@ def _syntax_fault(text: str, error: json.JSONDecodeError) -> Fault:
             f"this is a Python dict, not JSON (column {column})",
             "Write the rows with `json.dumps(row)`.",
         )
+    return None
+
+
+def _trailing_comma(message: str, before: str, rest: str, column: int) -> Fault | None:
     if before.endswith(",") and rest[:1] in ("}", "]"):
         return _fault("json-trailing-comma", f"trailing comma at column {len(before)}", "Remove it.")
-    if error.msg.startswith("Illegal trailing comma"):
+    if message.startswith("Illegal trailing comma"):
         return _fault("json-trailing-comma", f"trailing comma at column {column}", "Remove it.")
-    if error.msg.startswith("Invalid control character"):
+    return None
+
+
+def _inside_string(message: str, text: str, at: int) -> Fault | None:
+    if message.startswith("Invalid control character"):
         return _control_character(text, at)
-    if error.msg.startswith("Invalid \\"):
-        return _fault(
-            "json-escape", f"bad escape {text[at : at + 2]!r} at column {column}", "Write a backslash as \\\\ in JSON."
-        )
-    if not rest or error.msg.startswith("Unterminated string"):
-        return _fault(
-            "json-truncated",
-            f"the row is cut off at column {len(text.rstrip()) + 1}: a bracket or quote never closes",
-            "Write the row on one line and whole; was the file cut short, or is it pretty-printed?",
-        )
-    return _fault("json-syntax", f"{error.msg} at column {column}", "Write the rows with a JSON library.")
+    if message.startswith("Invalid \\"):
+        shown = text[at : at + 2]
+        return _fault("json-escape", f"bad escape {shown!r} at column {at + 1}", "Write a backslash as \\\\ in JSON.")
+    return None
 
 
 def _control_character(text: str, at: int) -> Fault:

@@ -27,6 +27,11 @@ class Hash(Protocol):
     def hexdigest(self) -> str: ...
 
 
+def role_named(name: str) -> DataRole:
+    """The role of that name."""
+    return "validation" if name == "validation" else "test" if name == "test" else "train"
+
+
 def running_hash() -> Hash:
     """The hash of a role's content: SHA-256 over the digests of its rows, in order."""
     return hashlib.sha256()
@@ -115,7 +120,7 @@ class Tally:
         split = self._keys.split(self.shares)
         self.rows["train"] = 0
         for name, digest in self._keys.roles(split):
-            role = next(role for role in ROLES if role == name)
+            role = role_named(name)
             self.rows[role] += 1
             self.hashes[role].update(digest)
         for role in ROLES:
@@ -161,7 +166,7 @@ class Tally:
             self._say(
                 "singleton-class",
                 "warning",
-                f"{len(single)} class{'es' if len(single) > 1 else ''} with one row only: {', '.join(map(repr, single[:5]))}",
+                f"classes with one row only: {len(single)}, such as {single[0]!r}",
                 "Add rows, or merge classes.",
             )
         folded = Counter(label.strip().lower() for label in self._labels)

@@ -1,4 +1,4 @@
-"""OpenAI's formats: chat, preference, reinforcement. Azure, Mistral, Together, Fireworks and TRL share the chat form."""
+"""OpenAI's formats: chat, preference, reinforcement. Azure, Mistral, Together, Fireworks and TRL share the first."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
 
 def answers(value: object, path: str, note: Note) -> list[Message]:
     """The model's side of a pair: its turns, tools' answers between them allowed."""
-    found = messages([value] if isinstance(value, dict) else value, path, note)
+    single = as_object(value)
+    found = messages(value if single is None else [single], path, note)
     if not any(message.role == "assistant" for message in found):
         raise Fault("answer-role", path, "the answer holds no turn of the assistant", "Set its role to assistant.")
     return found

@@ -1,4 +1,4 @@
-"""Messages in OpenAI's shape, as nearly every chat format uses them: reading, strictly, with a fault that says where."""
+"""Messages in OpenAI's shape, as nearly every chat format uses them: read strictly, with faults that say where."""
 
 from __future__ import annotations
 
@@ -104,8 +104,10 @@ def _full_message(found: Object, path: str, note: Note) -> Message:
 
 
 _KNOWN = frozenset(
-    ("role", "content", "name", "tool_calls", "tool_call_id", "refusal", "weight", "function_call", "training", "train")
-    + ("train_detail",)
+    (
+        *("role", "content", "name", "tool_calls", "tool_call_id", "refusal"),
+        *("weight", "function_call", "training", "train", "train_detail"),
+    )
 )
 
 
@@ -273,7 +275,7 @@ def arguments(value: object, path: str) -> tuple[str, bool]:
     return msgspec.json.encode(value).decode(), True
 
 
-def tools(value: object, path: str, note: Note) -> list[Tool] | None:
+def tools(value: object, path: str) -> list[Tool] | None:
     """Tool definitions from a list or its JSON text; bare functions are wrapped."""
     if value is None or value == "":
         return None
@@ -301,10 +303,10 @@ def extras_of_chat(row: Object, note: Note, path: str = "") -> dict[str, Any]:
     """Tools and their switches, as keyword arguments of an example."""
     fields: dict[str, Any] = {}
     prefix = f"{path}." if path else ""
-    found = tools(row.get("tools"), f"{prefix}tools", note)
+    found = tools(row.get("tools"), f"{prefix}tools")
     if found is None and row.get("functions") is not None:
         note("deprecated-functions", f"{prefix}functions", "`functions` is read as `tools`", "")
-        found = tools(row["functions"], f"{prefix}functions", note)
+        found = tools(row["functions"], f"{prefix}functions")
     if found is not None:
         fields["tools"] = found
     if isinstance(row.get("parallel_tool_calls"), bool):

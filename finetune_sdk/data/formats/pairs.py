@@ -1,4 +1,4 @@
-"""Prompt/completion, prompt-only, preference and unpaired rows: TRL's standard and conversational forms, and plain pairs."""
+"""Prompt/completion, prompt-only, preference, unpaired rows: TRL's standard and conversational forms, plain pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from finetune_sdk.data.example import (
 from finetune_sdk.data.formats.base import Format, need_text, rest
 from finetune_sdk.data.formats.chat import is_messages
 from finetune_sdk.data.formats.messages import CHAT_KEYS, extras_of_chat, messages, turn
-from finetune_sdk.data.jsonvalue import Object, as_list, type_name
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
 
 _TRL = "https://huggingface.co/docs/trl/v1.16.0/dataset_formats"
@@ -51,7 +51,8 @@ def side(row: Object, key: str, role: Role, note: Note) -> tuple[list[Message], 
         raise Fault("field-missing", key, f"{key!r} is missing", f"Add {key!r}, or map a column to it.")
     if isinstance(value, int | float):
         raise Fault("field-type", key, f"{key!r} must be text, this is {type_name(value)}", "Write it as text.")
-    return messages([value] if isinstance(value, dict) else value, key, note), False
+    single = as_object(value)
+    return messages(value if single is None else [single], key, note), False
 
 
 def _pair_keys(row: Object) -> tuple[str, str] | None:
@@ -190,7 +191,7 @@ def _match_stepwise(row: Object) -> str | None:
     return None
 
 
-def _parse_stepwise(row: Object, note: Note) -> StepwiseExample:
+def _parse_stepwise(row: Object, _note: Note) -> StepwiseExample:
     steps, labels = as_list(row.get("completions")) or [], as_list(row.get("labels")) or []
     if len(steps) != len(labels):
         raise Fault("stepwise-lengths", "labels", f"{len(steps)} steps but {len(labels)} labels", "Mark every step.")

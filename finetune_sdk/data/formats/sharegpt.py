@@ -52,27 +52,27 @@ def _match(row: Object) -> str | None:
     return f"`{key}` holds {pair[0]}/{pair[1]} turns" if pair else None
 
 
-def turns(value: object, path: str, note: Note) -> list[Message]:
+def turns(value: object, path: str) -> list[Message]:
     """A non-empty list of from/value turns. Raises `Fault`."""
     items = as_list(value)
     if items is None:
         raise Fault("messages-type", path, f"must be a list of turns, this is {type_name(value)}", "Write a list.")
     if not items:
         raise Fault("messages-empty", path, "the list of turns is empty", "Remove the row, or fill it.")
-    return [_turn(item, f"{path}[{index}]", note) for index, item in enumerate(items)]
+    return [_turn(item, f"{path}[{index}]") for index, item in enumerate(items)]
 
 
-def _turn(value: object, path: str, note: Note) -> Message:
+def _turn(value: object, path: str) -> Message:
     found = as_object(value)
     if found is None:
         raise Fault("message-not-object", path, f"a turn must be an object, this is {type_name(value)}", "Fix it.")
     word, text = found.get("from"), found.get("value")
     if type(word) is str and type(text) is str and len(found) == 2 and word in USUAL and word != "function_call":
         return Message(role=USUAL[word], content=text)
-    return _full_turn(found, path, note)
+    return _full_turn(found, path)
 
 
-def _full_turn(found: Object, path: str, note: Note) -> Message:
+def _full_turn(found: Object, path: str) -> Message:
     role_key = "from" if "from" in found else "role"
     if role_key not in found:
         raise Fault("role-missing", path, "no 'from'", "Add who speaks: human or gpt.")
@@ -92,7 +92,7 @@ def _full_turn(found: Object, path: str, note: Note) -> Message:
         fields["extra"] = extra
     role = _role(word, f"{path}.{role_key}")
     if word == "function_call":
-        return Message(role="assistant", tool_calls=_function_calls(found["value"], f"{path}.value", note), **fields)
+        return Message(role="assistant", tool_calls=_function_calls(found["value"], f"{path}.value"), **fields)
     if word not in USUAL:
         fields["source_role"] = word
     return Message(role=role, content=found["value"], **fields)
@@ -110,7 +110,7 @@ def _role(word: object, path: str) -> Role:
     return role
 
 
-def _function_calls(text: str, path: str, note: Note) -> list[ToolCall]:
+def _function_calls(text: str, path: str) -> list[ToolCall]:
     try:
         value = decode(text.encode())
     except Fault:
@@ -157,7 +157,7 @@ def _parse(row: Object, note: Note) -> ChatExample:
     key = _key(row)
     if key not in row:
         raise Fault("field-missing", key, f"{key!r} is missing", "Add the turns.")
-    return ChatExample(messages=[*_start(row), *turns(row[key], key, note)], **_shared(row, note))
+    return ChatExample(messages=[*_start(row), *turns(row[key], key)], **_shared(row, note))
 
 
 def _match_preference(row: Object) -> str | None:
@@ -169,9 +169,9 @@ def _match_preference(row: Object) -> str | None:
 
 def _parse_preference(row: Object, note: Note) -> PreferenceExample:
     return PreferenceExample(
-        prompt=[*_start(row), *turns(row.get(_key(row)), _key(row), note)],
-        chosen=[_turn(row.get("chosen"), "chosen", note)],
-        rejected=[_turn(row.get("rejected"), "rejected", note)],
+        prompt=[*_start(row), *turns(row.get(_key(row)), _key(row))],
+        chosen=[_turn(row.get("chosen"), "chosen")],
+        rejected=[_turn(row.get("rejected"), "rejected")],
         **_shared(row, note, "chosen", "rejected"),
     )
 
@@ -186,7 +186,7 @@ def _parse_unpaired(row: Object, note: Note) -> UnpairedPreference:
     tag = "kto_tag" if "kto_tag" in row else "label"
     if not isinstance(row.get(tag), bool):
         raise Fault("label-type", tag, "must be true or false", "Write a boolean.")
-    said = [*_start(row), *turns(row.get(_key(row)), _key(row), note)]
+    said = [*_start(row), *turns(row.get(_key(row)), _key(row))]
     if said[-1].role != "assistant":
         raise Fault("answer-role", _key(row), "the last turn is not the assistant's", "End with the marked answer.")
     shared = _shared(row, note, tag)

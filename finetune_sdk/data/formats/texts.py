@@ -19,7 +19,7 @@ def _match_text(row: Object) -> str | None:
     return "`text`" if isinstance(row.get("text"), str) else None
 
 
-def _parse_text(row: Object, note: Note) -> TextExample:
+def _parse_text(row: Object, _note: Note) -> TextExample:
     return TextExample(text=need_text(row, "text"), extra=rest(row, "text"))
 
 
@@ -44,7 +44,7 @@ def _match_labelled(row: Object) -> str | None:
     return " and ".join(f"`{key}`" for key in (*texts, label) if key)
 
 
-def _parse_labelled(row: Object, note: Note) -> LabelledExample:
+def _parse_labelled(row: Object, _note: Note) -> LabelledExample:
     texts = _text_keys(row)
     first, second = texts or ("text", None)
     key = _label_key(row) or "label"
