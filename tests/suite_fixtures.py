@@ -6,8 +6,8 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-
 from fakes import SECRET, fake_spec, write_rows
+
 from finetune_sdk.provider import Provider
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.testing._watch import FailNext, Reopen
@@ -31,7 +31,7 @@ class FakeFixtures:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def reopen(cls, tmp_path_factory: pytest.TempPathFactory, secret: str) -> Reopen:
+    def reopen(cls, tmp_path_factory: pytest.TempPathFactory, secret: str) -> Reopen:  # noqa: ARG003 - set before
         home = tmp_path_factory.mktemp("home")
         return lambda: cls.kind(home=home)
 

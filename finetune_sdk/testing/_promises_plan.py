@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from finetune_sdk.errors import DataError, SpecError, Unsupported
-from finetune_sdk.provider import FEATURES, Claim, Plan, Provider, Support, demands
+from finetune_sdk.provider import FEATURES, Claim, Limit, Plan, Provider, Support, demands
 from finetune_sdk.redact import secret_name
 from finetune_sdk.spec import DataSpec, JobSpec
 from finetune_sdk.testing._variations import Variation, variations
@@ -30,7 +30,7 @@ class PlanPromises:
         assert re.fullmatch(r"[a-z][a-z0-9_-]*", provider.name)
 
     def test_every_limit_and_every_outside_claim_says_where_and_when_it_was_read(self, provider: Provider) -> None:
-        dated = {**provider.capabilities.limits, **_with_source(provider)}
+        dated: dict[str, Limit | Claim] = {**provider.capabilities.limits, **_with_source(provider)}
         undated = sorted(name for name, one in dated.items() if not (one.source and _DATE.fullmatch(one.read_on)))
         assert undated == []
 

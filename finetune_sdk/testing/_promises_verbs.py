@@ -6,7 +6,8 @@ import json
 import logging
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -15,18 +16,19 @@ from finetune_sdk.errors import AuthFailed, FineTuneError, JobFailed, ProviderEr
 from finetune_sdk.job import FineTuneJob
 from finetune_sdk.provider import Provider
 from finetune_sdk.spec import JobSpec
+from finetune_sdk.testing._vendor import Failure
 from finetune_sdk.testing._watch import FailNext, Reopen, Run, needs, optional, watch
 from finetune_sdk.types import JobState, JobStatus
 
 
 class VerbPromises:
-    """What holds when somebody interferes. Each test runs a job of its own, `long_spec` where there is such a fixture."""
+    """What holds when somebody interferes. Most tests run a job of their own: of `long_spec` where there is one."""
 
-    patience_s: float
-    poll_s: float
+    patience_s: ClassVar[float]
+    poll_s: ClassVar[float]
 
     @pytest.fixture
-    def running(self, request: pytest.FixtureRequest, provider: Provider, spec: JobSpec) -> FineTuneJob:
+    def running(self, request: pytest.FixtureRequest, provider: Provider, spec: JobSpec) -> Iterator[FineTuneJob]:
         """A job that has just begun to run, and will do so for a while; cancelled when the test is over."""
         try:
             wanted: JobSpec = request.getfixturevalue("long_spec")
@@ -34,9 +36,9 @@ class VerbPromises:
             wanted = spec
         job = FineTuneJob.submit(wanted, home=provider.home)
         self._until(job, lambda: job.refresh().status not in ("preparing", "validating", "queued"))
+        yield job
         if provider.capabilities.claim("feature.cancel").support:
-            request.addfinalizer(job.cancel)
-        return job
+            job.cancel()
 
     def _until(self, job: FineTuneJob, reached: Callable[[], bool]) -> None:
         deadline = time.monotonic() + self.patience_s
@@ -145,7 +147,7 @@ class VerbPromises:
 
     @pytest.mark.parametrize("failure", ["auth", "throttled", "unreachable"])
     def test_errors_survive_pickling(
-        self, request: pytest.FixtureRequest, provider: Provider, finished: Run, failure: str
+        self, request: pytest.FixtureRequest, provider: Provider, finished: Run, failure: Failure
     ) -> None:
         _fail_next(request)(failure)
         with pytest.raises(ProviderError) as caught:
@@ -176,7 +178,9 @@ class VerbPromises:
         secret: str = optional(request, "secret")
         texts = [repr(provider), str(vars(provider)), _text(provider.plan(spec)), _text(finished.events)]
         assert not any(secret in text for text in texts)
-        holders = [str(path) for path in provider.home.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+        holders = [
+            str(path) for path in provider.home.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()
+        ]
         assert holders == []
 
     def test_no_secret_is_in_an_error_or_a_log_line(

@@ -169,16 +169,17 @@ class FakeVendor:
         part.write_text(json.dumps(job))
         part.replace(file)
 
-    def _failures(self) -> list[Failure]:
+    def _failures(self) -> list[str]:
         file = self.folder / "failures.json"
-        return json.loads(file.read_text()) if file.exists() else []
+        failures: list[str] = json.loads(file.read_text()) if file.exists() else []
+        return failures
 
     def _failing(self, request: str, *possible: Failure) -> Failure | None:
         """Log the request and raise the failure that was arranged; the ones that are no exception are returned."""
         with (self.folder / "requests.log").open("a") as log:
             log.write(f"{request}\n")
         failures = self._failures()
-        failure = next((one for one in possible if one in failures), None)
+        failure: Failure | None = next((one for one in possible if failures.count(one)), None)
         if failure is None:
             return None
         failures.remove(failure)

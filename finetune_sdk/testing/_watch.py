@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from finetune_sdk.provider import Provider
+from finetune_sdk.testing._vendor import Failure
 from finetune_sdk.types import Event, JobState, JobStatus
 
 Reopen = Callable[[], Provider]
-FailNext = Callable[[str], None]
+FailNext = Callable[[Failure], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

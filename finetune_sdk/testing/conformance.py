@@ -19,21 +19,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-pytest.register_assert_rewrite(
-    "finetune_sdk.testing._promises_plan",
-    "finetune_sdk.testing._promises_run",
-    "finetune_sdk.testing._promises_verbs",
-    "finetune_sdk.testing._watch",
-)
-
-from finetune_sdk.job import FineTuneJob  # noqa: E402 - the assertions below are to be rewritten
-from finetune_sdk.provider import Provider  # noqa: E402
-from finetune_sdk.registry import standing_in  # noqa: E402
-from finetune_sdk.spec import JobSpec  # noqa: E402
-from finetune_sdk.testing._promises_plan import PlanPromises  # noqa: E402
-from finetune_sdk.testing._promises_run import RunPromises  # noqa: E402
-from finetune_sdk.testing._promises_verbs import VerbPromises  # noqa: E402
-from finetune_sdk.testing._watch import Reopen, Run, watch  # noqa: E402
+from finetune_sdk.job import FineTuneJob
+from finetune_sdk.provider import Provider
+from finetune_sdk.registry import standing_in
+from finetune_sdk.spec import JobSpec
+from finetune_sdk.testing._promises_plan import PlanPromises
+from finetune_sdk.testing._promises_run import RunPromises
+from finetune_sdk.testing._promises_verbs import VerbPromises
+from finetune_sdk.testing._watch import Reopen, Run, watch
 
 
 class ProviderConformance(PlanPromises, RunPromises, VerbPromises):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from finetune_sdk.testing.conformance import ProviderConformance
 from suite_fixtures import FakeFixtures
+
+from finetune_sdk.testing.conformance import ProviderConformance
 
 
 class TestFake(FakeFixtures, ProviderConformance):
