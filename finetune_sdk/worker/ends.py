@@ -42,9 +42,10 @@ def start_ticks(pid: int) -> int | None:
 
 
 def has_token(pid: int, marker: bytes) -> bool | None:
-    """Whether the process was started with this `NAME=value` in its environment; None = not ours to read."""
+    """Whether the process was started with this `NAME=value` in its environment; None = it cannot be read."""
     try:
-        return marker in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        environ = (_PROC / str(pid) / "environ").read_bytes()
+        return marker in environ.split(b"\0") if environ else None  # empty: it is just exiting
     except PermissionError:
         return None
     except (FileNotFoundError, ProcessLookupError):

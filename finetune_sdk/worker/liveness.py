@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune_sdk.errors import StoreError
 from finetune_sdk.worker import ends, wire
 
 
@@ -24,9 +25,15 @@ class Process:
 
     @classmethod
     def read(cls, job_dir: Path) -> Process | None:
-        """None when the folder has never been started."""
-        found = wire.read_json(job_dir / wire.PROCESS)
-        return None if found is None else cls(**{name: found[name] for name in cls.__slots__})
+        """None when the folder has never been started. Raises `StoreError` when the record is damaged."""
+        path = job_dir / wire.PROCESS
+        if not path.exists():
+            return None
+        try:
+            found = wire.read_json(path) or {}
+            return cls(**{name: found[name] for name in cls.__slots__})
+        except KeyError as exc:
+            raise StoreError(f"{path} is damaged: it does not say {exc}") from exc
 
     @property
     def rebooted(self) -> bool:

@@ -59,7 +59,8 @@ def start(
     with _writing(job_dir), _claimed(job_dir) as lock:
         attempt = _next_attempt(job_dir, resume=resume)
         before = result(job_dir)
-        _clear(job_dir)
+        if attempt > 1:  # a first attempt has nothing to clear, and may have been cancelled already
+            _clear(job_dir)
         wire.write_json(job_dir / wire.SPEC, {**spec, "attempt": attempt})
         try:
             _launch(job_dir, spec, lock, env)

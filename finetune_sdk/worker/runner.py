@@ -125,7 +125,8 @@ def run(job_dir: Path) -> int:
     """Run the job's worker to its end and write what became of it. Returns the exit code."""
     ctx = Context(job_dir)
     _take_signals(ctx)
-    _die_with_parent()
+    if ctx.world_size > 1:
+        _die_with_parent()
     result = _outcome(ctx)
     if result["status"] == "failed" and (job_dir / wire.CANCEL).exists():
         result["status"] = "cancelled"  # being told to leave is often answered by an exception
@@ -181,7 +182,7 @@ def _take_signals(ctx: Context) -> None:
 
 
 def _die_with_parent() -> None:
-    """Under torchrun the parent is the launcher, and ranks live in sessions of their own: they must not outlive it."""
+    """The parent is torchrun, and ranks live in sessions of their own: they must not outlive it."""
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     except (OSError, AttributeError):  # not Linux: the supervisor's sweep has to do

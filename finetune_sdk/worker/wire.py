@@ -28,6 +28,7 @@ STOP = "stop"
 
 TOKEN_ENV = "FINETUNE_WORKER_TOKEN"  # noqa: S105 - the name of a variable; its value marks processes, it opens nothing
 _BALLAST_BYTES = 64 * 1024
+_TAIL_BYTES = 256 * 1024  # of which a progress bar may take most
 
 
 def rank_error(rank: int) -> str:
@@ -84,13 +85,14 @@ def add_ballast(job_dir: Path) -> None:
         (job_dir / BALLAST).write_bytes(os.urandom(_BALLAST_BYTES))  # random: a compressing file system cannot cheat
 
 
-def log_tail(job_dir: Path, *, offset: int = 0, lines: int = 20, max_bytes: int = 4000) -> str:
-    """The last lines of `worker.log` written after `offset`; "" when there are none."""
+def log_tail(job_dir: Path, *, offset: int = 0, lines: int = 20, max_chars: int = 4000) -> str:
+    """The last lines of `worker.log` after `offset`; of a progress bar its last state. "" when there are none."""
     try:
         with (job_dir / LOG).open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(offset, size - max_bytes))
+            file.seek(max(offset, size - _TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    return "\n".join(text.rstrip().splitlines()[-lines:])
+    shown = (line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip().split("\n")[-lines:])
+    return "\n".join(shown)[-max_chars:]
