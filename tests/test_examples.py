@@ -1,0 +1,37 @@
+"""Every example runs from a fresh checkout, as its README says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+SPECS = sorted(EXAMPLES.glob("*/finetune.yaml"))
+SCRIPTS = sorted(EXAMPLES.glob("*/main.py"))
+
+
+def _id(path: Path) -> str:
+    return path.parent.name
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=_id)
+def test_the_example_job_succeeds(spec: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "finetune_sdk.cli", "run", str(spec), "--home", str(tmp_path), "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=_id)
+def test_the_example_script_runs(script: Path, tmp_path: Path) -> None:
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "FINETUNE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=env, capture_output=True, text=True, timeout=600, check=False
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:]
