@@ -56,9 +56,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
 def test_python_in_the_readme_runs(block: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", block], cwd=ROOT, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "FINETUNE_HOME": str(tmp_path)},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "FINETUNE_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", block]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
 
     assert done.returncode == 0, done.stderr
