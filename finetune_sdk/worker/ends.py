@@ -107,15 +107,15 @@ def oom_kills() -> int:
     return 0
 
 
-def how(code: int | None, *, oom_killed: bool = False) -> str:
+def how(code: int | None, *, oom_killed: bool = False, who: str = "the worker") -> str:
     """A wait status in words: the signal's name, what it usually means, or the exit code."""
     if code is None:
         return "the worker and its supervisor were killed (SIGKILL: by hand, or because memory ran out)"
     number = -code if code < 0 else code - 128 if code > 128 else 0
     name = signal.Signals(number).name if number in set(signal.Signals) else ""
     if not name:
-        return f"the worker exited with code {code} before writing a result"
-    shown = f"the worker was killed by {name}" if code < 0 else f"the worker exited with {code} (killed by {name})"
+        return f"{who} exited with code {code} before writing a result"
+    shown = f"{who} was killed by {name}" if code < 0 else f"{who} exited with {code} (killed by {name})"
     if number != signal.SIGKILL:
         return shown
     if oom_killed:
@@ -139,9 +139,8 @@ def explain(job_dir: Path, *, code: int | None, oom_killed: bool, log_offset: in
         return end | {"status": "paused"}
     tail = wire.log_tail(job_dir, offset=log_offset)
     stop = wire.read_field(job_dir / wire.STOP, "reason")
-    cause = stop or _disk(job_dir, tail) or _ranks(job_dir, wire) or how(code, oom_killed=oom_killed)
-    if code is not None and code > 0 and (seen := _LAUNCHER_SAW.search(tail)):
-        cause = f"a process of the worker was killed by {seen.group(1)}"
+    cause = stop or _disk(job_dir, tail) or _ranks(job_dir, wire) or _rank_killed(tail, code, oom_killed=oom_killed)
+    cause = cause or how(code, oom_killed=oom_killed)
     return end | {"error": f"{cause}\nLast lines of {wire.LOG}:\n{tail}" if tail else f"{cause} ({wire.LOG} is empty)"}
 
 
@@ -159,3 +158,9 @@ def _ranks(job_dir: Path, wire: Any) -> str | None:
         if error:
             return f"{path.name.partition('.')[0].replace('-', ' ')}: {error}"
     return None
+
+
+def _rank_killed(tail: str, code: int | None, *, oom_killed: bool) -> str | None:
+    """torchrun exits with 1 whatever killed a rank; it prints the root cause last."""
+    seen = _LAUNCHER_SAW.findall(tail) if code == 1 else []
+    return how(-signal.Signals[seen[-1]], oom_killed=oom_killed, who="a process of the worker") if seen else None

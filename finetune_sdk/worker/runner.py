@@ -124,8 +124,10 @@ class EventLog:
 def run(job_dir: Path) -> int:
     """Run the job's worker to its end and write what became of it. Returns the exit code."""
     ctx = Context(job_dir)
-    _take_signals(ctx)
-    if ctx.world_size > 1:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the submitter's business
+    if ctx.world_size == 1:
+        _listen(ctx)
+    else:
         _die_with_parent()
     result = _outcome(ctx)
     if result["status"] == "failed" and (job_dir / wire.CANCEL).exists():
@@ -173,12 +175,13 @@ def _failed(error: str) -> dict[str, Any]:
     return {"status": "failed", "error": redact(error), "model": None, "metrics": {}, "usage": {}, "artifacts": []}
 
 
-def _take_signals(ctx: Context) -> None:
+def _listen(ctx: Context) -> None:
+    """SIGTERM asks to leave. Not so under torchrun: there it means that another rank has failed."""
+
     def terminate(_number: int, _frame: FrameType | None) -> None:
         ctx.terminated = True  # a second SIGTERM changes nothing: it must not interrupt the farewell
 
     signal.signal(signal.SIGTERM, terminate)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the submitter's business
 
 
 def _die_with_parent() -> None:

@@ -16,6 +16,8 @@ from finetune_sdk.errors import EnvError, JobNotFound, ProviderError, StoreError
 from finetune_sdk.types import JobStatus, Usage
 from finetune_sdk.worker import process
 
+TESTS = str(Path(jobs.__file__).parent)
+
 
 def test_a_worker_runs_and_says_what_it_made(tmp_path: Path) -> None:
     job = jobs.start(tmp_path / "job", "train")
@@ -48,13 +50,14 @@ def test_a_finished_worker_leaves_no_process_and_no_helper_file(tmp_path: Path) 
 
 
 def test_the_submitter_is_left_without_children_and_warnings(tmp_path: Path) -> None:
-    code = f"import sys; sys.path.insert(0, {str(jobs.TOY.parent.parent)!r})\n" + (
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
         "import os, pathlib, worker_jobs as jobs\n"
         "jobs.start(pathlib.Path(sys.argv[1]), 'train', steps=100)\n"
         "try: os.waitpid(-1, os.WNOHANG); print('has a child')\n"
         "except ChildProcessError: print('none')\n"
     )
-    command = [sys.executable, "-W", "error", "-X", "dev", "-c", code, str(tmp_path / "job")]
+    command = [sys.executable, "-W", "error", "-X", "dev", "-c", code, str(tmp_path / "job"), TESTS]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("none\n", "")
     assert jobs.end(tmp_path / "job").status is JobStatus.SUCCEEDED
@@ -62,11 +65,12 @@ def test_the_submitter_is_left_without_children_and_warnings(tmp_path: Path) -> 
 
 def test_a_job_survives_its_submitter_being_killed_with_its_whole_group(tmp_path: Path) -> None:
     job = tmp_path / "job"
-    code = f"import sys; sys.path.insert(0, {str(jobs.TOY.parent.parent)!r})\n" + (
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
         "import pathlib, time, worker_jobs as jobs\n"
         "jobs.start(pathlib.Path(sys.argv[1]), 'train', steps=60); print('started', flush=True); time.sleep(60)\n"
     )
-    command = [sys.executable, "-c", code, str(job)]
+    command = [sys.executable, "-c", code, str(job), TESTS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as submitter:
         assert submitter.stdout is not None
         assert submitter.stdout.readline() == b"started\n"
@@ -123,13 +127,14 @@ def test_starting_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_of_several_starts_at_once_one_wins(tmp_path: Path) -> None:
-    code = f"import sys; sys.path.insert(0, {str(jobs.TOY.parent.parent)!r})\n" + (
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
         "import pathlib, worker_jobs as jobs\n"
         "sys.stdin.readline()\n"
         "try: jobs.start(pathlib.Path(sys.argv[1]), 'train', steps=50); print('won')\n"
         "except Exception as exc: print(type(exc).__name__, exc)\n"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "job")]
+    command = [sys.executable, "-c", code, str(tmp_path / "job"), TESTS]
     racers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(4)
     ]

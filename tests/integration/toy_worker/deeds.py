@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 import signal
@@ -68,8 +69,7 @@ def fail_cleanly(ctx: Any) -> None:
 
 
 def raise_error(ctx: Any) -> None:
-    print("about to divide")
-    print(1 / 0)
+    sys.stdout.write(f"about to divide\n{1 / 0}")
 
 
 def system_exit(ctx: Any) -> None:
@@ -77,7 +77,8 @@ def system_exit(ctx: Any) -> None:
 
 
 def kill_self(ctx: Any) -> None:
-    print("last words", flush=True)
+    sys.stdout.write("last words\n")
+    sys.stdout.flush()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -148,6 +149,5 @@ def count_ranks(ctx: Any) -> Answer:
 def who_am_i(ctx: Any) -> Answer:
     """Where modules come from: a `random.py` in the working folder must not shadow the library's."""
     (Path.cwd() / "random.py").write_text("raise RuntimeError('shadowed')")
-    import random
-
-    return {"model": f"{__name__} {Path(random.__file__).parent == Path(os.__file__).parent}"}
+    found = importlib.import_module("random").__file__ or ""
+    return {"model": f"{__name__} {Path(found).parent == Path(os.__file__).parent}"}
