@@ -124,6 +124,7 @@ def _vote(
     most = max(votes.values())
     best = [entry for entry in FORMATS if votes[entry.name] == most]
     chosen = next((entry for entry in best if entry.kind in prefer and entry.kind == "text"), best[0])
+    chosen = next((entry for entry in FORMATS if entry.extends == chosen.name and votes[entry.name]), chosen)
     if chosen.kind != "text":
         _refuse_two_conversations(rows[0])
     first = next(found[chosen.name] for found in matches if chosen.name in found)

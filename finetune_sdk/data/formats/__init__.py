@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 
-from finetune_sdk.data.formats import alpaca, chat, pairs, sharegpt, texts
+from finetune_sdk.data.formats import alpaca, anthropic, bedrock, chat, gemini, pairs, sharegpt, templated, texts
 from finetune_sdk.data.formats.base import Format
 from finetune_sdk.errors import DataError
 
+_MODULES = (chat, pairs, alpaca, sharegpt, texts, gemini, bedrock, anthropic, templated)
+
 FORMATS: tuple[Format, ...] = tuple(
     sorted(
-        (*chat.FORMATS, *pairs.FORMATS, *alpaca.FORMATS, *sharegpt.FORMATS, *texts.FORMATS),
+        (entry for module in _MODULES for entry in module.FORMATS),
         key=lambda entry: -entry.rank,
     )
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune_sdk.data.example import ChatExample, Message, PreferenceExample, UnpairedPreference
+from finetune_sdk.data.example import ChatExample, Example, Message, PreferenceExample, UnpairedPreference
 from finetune_sdk.data.formats.base import Format, need_text, rest
 from finetune_sdk.data.formats.messages import CHAT_KEYS, extras_of_chat, turn
+from finetune_sdk.data.formats.rendering import switches, system_and_turns
 from finetune_sdk.data.jsonvalue import Object, as_list, type_name
 from finetune_sdk.data.report import Fault, Note
 
@@ -110,6 +111,64 @@ def _parse_unpaired(row: Object, note: Note) -> UnpairedPreference:
     )
 
 
+def _columns(prompt: list[Message], aside: dict[str, Any]) -> Object:
+    system, turns = system_and_turns(prompt)
+    question = turns[-1].text
+    row: Object = {"instruction": question}
+    where = aside.get("input")
+    if isinstance(where, int):
+        row = {"instruction": question[:where], "input": question[where + len(JOINER) if where else 0 :]}
+    elif where != "absent":
+        row["input"] = ""
+    if system is not None:
+        row["system"] = system
+    elif "system" in aside:
+        row["system"] = aside["system"]
+    before = turns[:-1]
+    if before:
+        row["history"] = [[ask.text, answer.text] for ask, answer in zip(before[::2], before[1::2], strict=True)]
+    elif "history" in aside:
+        row["history"] = aside["history"]
+    return row
+
+
+def _render(example: Example) -> Object:
+    assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
+    answer = {"output": example.messages[-1].text}
+    return {**_columns(example.messages[:-1], example.aside), **answer, **switches(example), **example.extra}
+
+
+def _render_preference(example: Example) -> Object:
+    assert isinstance(example, PreferenceExample), "this format writes preference pairs"  # noqa: S101
+    answers = {"chosen": example.chosen[0].text, "rejected": example.rejected[0].text}
+    return {**_columns(example.prompt, example.aside), **answers, **switches(example), **example.extra}
+
+
+def _render_unpaired(example: Example) -> Object:
+    assert isinstance(example, UnpairedPreference), "this format writes marked answers"  # noqa: S101
+    answer = {"output": example.completion[0].text, "kto_tag": example.label}
+    return {**_columns(example.prompt, example.aside), **answer, **switches(example), **example.extra}
+
+
+_LOSES = {
+    "developer": "written as `system`",
+    "weights": "left out",
+    "weights-fraction": "left out",
+    "weights-elsewhere": "left out",
+    "spans": "left out",
+    "reasoning": "left out",
+    "name": "left out",
+    "message-keys": "left out",
+    "content-list": "joined to one text",
+    "margin": "left out",
+}
+_CANNOT = frozenset(
+    (
+        *("tool-calls", "images", "other-parts", "same-role", "first-assistant", "system-later", "no-user"),
+        *("last-not-assistant", "answer-turns", "refusal", "content-null", "arguments-not-object"),
+    )
+)
+
 FORMATS = (
     Format(
         name="alpaca",
@@ -117,6 +176,9 @@ FORMATS = (
         summary="instruction, input, output; optional system and history",
         match=_match,
         parse=_parse,
+        render=_render,
+        loses=_LOSES,
+        cannot=_CANNOT,
         rank=40,
         source=_SOURCE,
         read_on="2026-11-20",
@@ -127,6 +189,9 @@ FORMATS = (
         summary="instruction, input, chosen, rejected",
         match=_match_preference,
         parse=_parse_preference,
+        render=_render_preference,
+        loses=_LOSES,
+        cannot=_CANNOT,
         rank=50,
         source=_SOURCE,
         read_on="2026-11-20",
@@ -137,6 +202,9 @@ FORMATS = (
         summary="instruction, input, output, kto_tag",
         match=_match_unpaired,
         parse=_parse_unpaired,
+        render=_render_unpaired,
+        loses=_LOSES,
+        cannot=_CANNOT,
         rank=50,
         source=_SOURCE,
         read_on="2026-11-20",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from finetune_sdk.data.example import Example, Kind
@@ -12,8 +12,8 @@ from finetune_sdk.data.report import Fault, Note
 
 Match: TypeAlias = Callable[[Object], str | None]
 Parse: TypeAlias = Callable[[Object, Note], Example]
-Render: TypeAlias = Callable[[Example, Note], Object]
-"""Calls its note once for everything that the format cannot express, then leaves it out."""
+Render: TypeAlias = Callable[[Example], Object]
+"""The row. Leaves out what the format `loses`; is never asked for what it `cannot` say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +28,15 @@ class Format:
     parse: Parse
     """The row's example. Raises `Fault`; notes what it repaired."""
     render: Render | None = None
+    """None = this format is read only."""
+    loses: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Features (`features.FEATURES`) that do not survive writing, each with what becomes of it."""
+    cannot: frozenset[str] = frozenset()
+    """Features without which nothing sensible is left to write: refused, whatever is allowed."""
     rank: int = 0
     """Where several formats match, the highest rank wins: the most specific one."""
+    extends: str = ""
+    """A wider format of which this is a dialect: chosen when all rows are of that one and some show the dialect."""
     aliases: tuple[str, ...] = ()
     source: str = ""
     """Where the format is described."""

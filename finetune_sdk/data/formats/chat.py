@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from finetune_sdk.data.example import (
     ChatExample,
+    Example,
     Message,
     PreferenceExample,
     PromptExample,
@@ -11,6 +12,7 @@ from finetune_sdk.data.example import (
 )
 from finetune_sdk.data.formats.base import Format, rest
 from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, extras_of_chat, messages
+from finetune_sdk.data.formats.rendering import messages_object, switches
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
 
@@ -35,14 +37,21 @@ def last_role(value: object) -> str | None:
 
 
 def _key_of_messages(row: Object) -> str:
-    return next((key for key in ("messages", "conversations", "conversation") if key in row), "messages")
+    found = next((key for key in ("messages", "conversations", "conversation") if key in row), None)
+    return found or ("text" if _holds_messages(row.get("text")) else "messages")
+
+
+def _holds_messages(value: object) -> bool:
+    """Messages, or (in tables, and in AutoTrain's `text` column) the text of their list."""
+    if isinstance(value, str):
+        start = value[:2000].lstrip()
+        return start.startswith("[{") and ("'role'" in start or '"role"' in start)
+    return is_messages(value)
 
 
 def _match_chat(row: Object) -> str | None:
     key = _key_of_messages(row)
-    if is_messages(row.get(key)) or (isinstance(row.get(key), str) and '"role"' in row[key]):
-        return f"`{key}` holds role/content messages"
-    return None
+    return f"`{key}` holds role/content messages" if _holds_messages(row.get(key)) else None
 
 
 def parse_chat(row: Object, note: Note) -> ChatExample:
@@ -54,6 +63,32 @@ def parse_chat(row: Object, note: Note) -> ChatExample:
         **extras_of_chat(row, note),
         extra=rest(row, key, *CHAT_KEYS),
     )
+
+
+def _render_chat(example: Example) -> Object:
+    assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
+    return {"messages": messages_object(example.messages), **switches(example), **example.extra}
+
+
+def _render_rft(example: Example) -> Object:
+    assert isinstance(example, PromptExample), "this format writes prompts"  # noqa: S101
+    return {"messages": messages_object(example.prompt), **switches(example), **example.extra}
+
+
+def _render_preference(example: Example) -> Object:
+    assert isinstance(example, PreferenceExample), "this format writes preference pairs"  # noqa: S101
+    return {
+        "input": {"messages": messages_object(example.prompt), **switches(example)},
+        "preferred_output": messages_object(example.chosen),
+        "non_preferred_output": messages_object(example.rejected),
+        **example.extra,
+    }
+
+
+def _render_unpaired(example: Example) -> Object:
+    assert isinstance(example, UnpairedPreference), "this format writes marked answers"  # noqa: S101
+    said = messages_object([*example.prompt, *example.completion])
+    return {"messages": said, "label": example.label, **switches(example), **example.extra}
 
 
 def _match_rft(row: Object) -> str | None:
@@ -134,6 +169,7 @@ FORMATS = (
         summary="role/content messages: OpenAI, Azure, Mistral, Together, Fireworks, TRL conversational",
         match=_match_chat,
         parse=parse_chat,
+        render=_render_chat,
         rank=10,
         aliases=("openai", "openai-chat", "azure", "mistral", "together", "fireworks", "messages", "trl-chat"),
         source=_SPEC,
@@ -145,6 +181,7 @@ FORMATS = (
         summary="messages that end with the user's turn, and fields for the grader",
         match=_match_rft,
         parse=_parse_rft,
+        render=_render_rft,
         rank=20,
         aliases=("rft", "azure-rft"),
         source=_SPEC,
@@ -156,6 +193,8 @@ FORMATS = (
         summary="input, preferred_output, non_preferred_output: OpenAI, Azure, Together",
         match=_match_preference,
         parse=_parse_preference,
+        render=_render_preference,
+        loses={"margin": "left out"},
         rank=30,
         aliases=("openai-dpo", "azure-dpo"),
         source=_SPEC,
@@ -167,6 +206,8 @@ FORMATS = (
         summary="messages whose last turn is marked good or bad: LLaMA-Factory's KTO",
         match=_match_unpaired,
         parse=_parse_unpaired,
+        render=_render_unpaired,
+        cannot=frozenset(("answer-turns",)),
         rank=30,
         source="https://github.com/hiyouga/LLaMA-Factory/tree/main/data",
         read_on="2026-11-20",

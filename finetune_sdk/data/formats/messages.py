@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import math
 from typing import Any
@@ -53,6 +54,10 @@ def _parsed_text(text: str, path: str) -> object:
     try:
         return diagnose(text.encode())
     except (Fault, UnicodeEncodeError):
+        pass
+    try:
+        return ast.literal_eval(text)  # AutoTrain's own reading of its text column
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         raise Fault(
             "messages-type", path, "must be a list of messages, this is text", "Write a list of objects."
         ) from None

@@ -6,6 +6,7 @@ from typing import Any
 
 from finetune_sdk.data.example import (
     ChatExample,
+    Example,
     Message,
     PreferenceExample,
     PromptExample,
@@ -16,6 +17,7 @@ from finetune_sdk.data.example import (
 from finetune_sdk.data.formats.base import Format, need_text, rest
 from finetune_sdk.data.formats.chat import is_messages
 from finetune_sdk.data.formats.messages import CHAT_KEYS, extras_of_chat, messages, turn
+from finetune_sdk.data.formats.rendering import side_value, split_answer, switches
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
 
@@ -74,10 +76,16 @@ def _parse_pair(row: Object, note: Note) -> ChatExample:
     first, second = _pair_keys(row) or PAIR_NAMES[0]
     prompt, plain = side(row, first, "user", note)
     completion, also_plain = side(row, second, "assistant", note)
+    context = row.get("context")
+    if first == "question" and plain and isinstance(context, str) and context:
+        prompt = [turn("user", f"{context}\n{prompt[0].text}")]
     system = row.get("system_prompt")
     start = [turn("system", system)] if isinstance(system, str) and system else []
     known = (first, second, *CHAT_KEYS, *(("system_prompt",) if isinstance(system, str) else ()))
     aside: dict[str, Any] = {"keys": [first, second]} if (first, second) != PAIR_NAMES[0] else {}
+    if first == "question" and isinstance(context, str):
+        known = (*known, "context")
+        aside["context"] = len(context)
     if not plain:
         aside["prompt_turns"] = len(prompt)
     return ChatExample(
@@ -87,6 +95,73 @@ def _parse_pair(row: Object, note: Note) -> ChatExample:
         shape=PLAIN if plain and also_plain and not start else "pair",
         aside=aside,
     )
+
+
+def _render_pair(example: Example) -> Object:
+    assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
+    cut = example.aside.get("prompt_turns")
+    prompt, answer = split_answer(example.messages)
+    if isinstance(cut, int):
+        prompt, answer = example.messages[:cut], example.messages[cut:]
+    first, second = example.aside.get("keys", PAIR_NAMES[0])
+    plain = example.shape != "pair"
+    context = example.aside.get("context")
+    if isinstance(context, int):
+        return _with_context(example, context, first, second)
+    row = {first: side_value(prompt, "user", plain=plain), second: side_value(answer, "assistant", plain=plain)}
+    return {**row, **switches(example), **example.extra}
+
+
+def _with_context(example: ChatExample, context: int, first: str, second: str) -> Object:
+    """Context and question were joined; their border is known."""
+    prompt, answer = split_answer(example.messages)
+    text = prompt[-1].text
+    row = {"context": text[:context], first: text[context + 1 if context else 0 :], second: answer[0].text}
+    start = {"system_prompt": prompt[0].text} if prompt[0].role == "system" else {}
+    return {**start, **row, **switches(example), **example.extra}
+
+
+def _render_prompt(example: Example) -> Object:
+    assert isinstance(example, PromptExample), "this format writes prompts"  # noqa: S101
+    return {
+        "prompt": side_value(example.prompt, "user", plain=example.shape == PLAIN),
+        **switches(example),
+        **example.extra,
+    }
+
+
+def _render_preference(example: Example) -> Object:
+    assert isinstance(example, PreferenceExample), "this format writes preference pairs"  # noqa: S101
+    plain = example.shape is not None and example.shape.endswith(PLAIN)
+    start = example.prompt if example.shape == "implicit" else []
+    row: Object = {
+        "chosen": side_value([*start, *example.chosen], "assistant", plain=plain),
+        "rejected": side_value([*start, *example.rejected], "assistant", plain=plain),
+    }
+    if not (example.shape or "").startswith("implicit"):
+        key = example.aside.get("prompt_key", "prompt")
+        row = {key: side_value(example.prompt, "user", plain=plain), **row}
+    if example.margin is not None:
+        row["margin"] = example.margin
+    return {**row, **switches(example), **example.extra}
+
+
+def _render_unpaired(example: Example) -> Object:
+    assert isinstance(example, UnpairedPreference), "this format writes marked answers"  # noqa: S101
+    plain = example.shape == PLAIN
+    return {
+        "prompt": side_value(example.prompt, "user", plain=plain),
+        "completion": side_value(example.completion, "assistant", plain=plain),
+        "label": example.label,
+        **switches(example),
+        **example.extra,
+    }
+
+
+def _render_stepwise(example: Example) -> Object:
+    assert isinstance(example, StepwiseExample), "this format writes steps"  # noqa: S101
+    row = {"prompt": example.prompt, "completions": example.completions, "labels": example.labels}
+    return {**row, **example.extra}
 
 
 def _match_prompt(row: Object) -> str | None:
@@ -212,6 +287,8 @@ FORMATS = (
         summary="a prompt and its completion, as text or messages; also question/answer and their synonyms",
         match=_match_pair,
         parse=_parse_pair,
+        render=_render_pair,
+        cannot=frozenset(("last-not-assistant",)),
         rank=20,
         aliases=("pair", "qa", "question-answer", "bedrock-prompt"),
         source=_TRL,
@@ -223,6 +300,7 @@ FORMATS = (
         summary="prompts without answers, as text or messages; other keys are the grader's",
         match=_match_prompt,
         parse=_parse_prompt,
+        render=_render_prompt,
         rank=5,
         aliases=("prompt-only",),
         source=_TRL,
@@ -234,6 +312,7 @@ FORMATS = (
         summary="chosen and rejected answers, the prompt beside them or inside them",
         match=_match_preference,
         parse=_parse_preference,
+        render=_render_preference,
         rank=30,
         aliases=("trl-preference", "dpo"),
         source=_TRL,
@@ -245,6 +324,7 @@ FORMATS = (
         summary="prompt, completion and whether it is good",
         match=_match_unpaired,
         parse=_parse_unpaired,
+        render=_render_unpaired,
         rank=30,
         aliases=("trl-unpaired", "kto"),
         source=_TRL,
@@ -256,6 +336,7 @@ FORMATS = (
         summary="a prompt, its solution's steps and whether each is right",
         match=_match_stepwise,
         parse=_parse_stepwise,
+        render=_render_stepwise,
         rank=30,
         source=_TRL,
         read_on="2026-11-20",

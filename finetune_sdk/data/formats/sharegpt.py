@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from finetune_sdk.data.example import (
     ChatExample,
+    Example,
     FunctionCall,
     Message,
     PreferenceExample,
@@ -20,6 +21,7 @@ from finetune_sdk.data.example import (
 )
 from finetune_sdk.data.formats.base import Format, rest
 from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, arguments, extras_of_chat, turn, weight
+from finetune_sdk.data.formats.rendering import parsed_arguments, switches
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
 from finetune_sdk.data.strict import decode
@@ -200,6 +202,84 @@ def tools_text(tools: list[Tool]) -> str:
     return msgspec.json.encode(bare).decode()
 
 
+_WORDS: dict[Role, str] = {
+    "system": "system",
+    "developer": "system",
+    "user": "human",
+    "assistant": "gpt",
+    "tool": "observation",
+}
+
+
+def _turn_object(message: Message) -> Object:
+    if message.tool_calls:
+        calls = [{"name": call.function.name, "arguments": parsed_arguments(call)} for call in message.tool_calls]
+        value = msgspec.json.encode(calls[0] if len(calls) == 1 else calls).decode()
+        return {"from": "function_call", "value": value}
+    text = message.text
+    if message.reasoning is not None:
+        text = f"<think>\n{message.reasoning}\n</think>\n\n{text}"
+    return {"from": message.source_role or _WORDS[message.role], "value": text}
+
+
+def _columns(messages: list[Message], aside: dict[str, Any]) -> Object:
+    row: Object = {}
+    if aside.get("system") == "column" and messages[0].role == "system":
+        row["system"] = messages[0].text
+        messages = messages[1:]
+    elif "system" in aside:
+        row["system"] = aside["system"]
+    return {"conversations": [_turn_object(message) for message in messages], **row}
+
+
+def _beside(example: ChatExample | PreferenceExample | UnpairedPreference) -> Object:
+    row = switches(example)
+    row.pop("parallel_tool_calls", None)
+    if example.tools:
+        row["tools"] = tools_text(example.tools)
+    elif "tools" in example.aside:
+        row["tools"] = example.aside["tools"]
+    return {**row, **example.extra}
+
+
+def _render(example: Example) -> Object:
+    assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
+    return {**_columns(example.messages, example.aside), **_beside(example)}
+
+
+def _render_preference(example: Example) -> Object:
+    assert isinstance(example, PreferenceExample), "this format writes preference pairs"  # noqa: S101
+    answers = {"chosen": _turn_object(example.chosen[0]), "rejected": _turn_object(example.rejected[0])}
+    return {**_columns(example.prompt, example.aside), **answers, **_beside(example)}
+
+
+def _render_unpaired(example: Example) -> Object:
+    assert isinstance(example, UnpairedPreference), "this format writes marked answers"  # noqa: S101
+    said = [*example.prompt, *example.completion]
+    return {**_columns(said, example.aside), "kto_tag": example.label, **_beside(example)}
+
+
+_LOSES = {
+    "developer": "written as `system`",
+    "weights": "left out: no trainer of this format knows weights",
+    "weights-fraction": "left out",
+    "weights-elsewhere": "left out",
+    "spans": "left out",
+    "reasoning": "written into the answer as <think>...</think>",
+    "refusal": "left out",
+    "name": "left out",
+    "message-keys": "left out",
+    "content-list": "joined to one text",
+    "content-null": "written as empty text",
+    "tool-call-ids": "left out: results follow their calls",
+    "text-beside-calls": "the text is left out",
+    "arguments-text": "the arguments are written anew",
+    "parallel-tool-calls": "left out",
+    "margin": "left out",
+    "empty-tools": "left out",
+}
+_CANNOT = frozenset(("images", "other-parts", "arguments-not-object", "answer-turns"))
+
 FORMATS = (
     Format(
         name="sharegpt",
@@ -207,6 +287,9 @@ FORMATS = (
         summary="conversations of from/value turns, tools as JSON text",
         match=_match,
         parse=_parse,
+        render=_render,
+        loses=_LOSES,
+        cannot=_CANNOT,
         rank=40,
         source=_SOURCE,
         read_on="2026-11-20",
@@ -217,6 +300,9 @@ FORMATS = (
         summary="conversations, then a chosen and a rejected turn",
         match=_match_preference,
         parse=_parse_preference,
+        render=_render_preference,
+        loses=_LOSES,
+        cannot=_CANNOT,
         rank=50,
         source=_SOURCE,
         read_on="2026-11-20",
@@ -227,6 +313,9 @@ FORMATS = (
         summary="conversations whose last turn is marked good or bad",
         match=_match_unpaired,
         parse=_parse_unpaired,
+        render=_render_unpaired,
+        loses=_LOSES,
+        cannot=_CANNOT,
         rank=50,
         source=_SOURCE,
         read_on="2026-11-20",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from finetune_sdk.data.example import Label, LabelledExample, TextExample
+from finetune_sdk.data.example import Example, Label, LabelledExample, TextExample
 from finetune_sdk.data.formats.base import Format, need_text, rest
 from finetune_sdk.data.jsonvalue import Object, as_list, type_name
 from finetune_sdk.data.report import Fault, Note
@@ -73,6 +73,19 @@ def _label(value: Any, path: str) -> Label:
     return value
 
 
+def _render_text(example: Example) -> Object:
+    assert isinstance(example, TextExample), "this format writes plain text"  # noqa: S101
+    return {"text": example.text, **example.extra}
+
+
+def _render_labelled(example: Example) -> Object:
+    assert isinstance(example, LabelledExample), "this format writes labelled texts"  # noqa: S101
+    pair = example.text_pair
+    names = example.aside.get("keys") or ["text", *(["text_pair"] if pair is not None else []), "label"]
+    values = [example.text, *([pair] if pair is not None else []), example.label]
+    return {**dict(zip(names, values, strict=True)), **example.extra}
+
+
 FORMATS = (
     Format(
         name="text",
@@ -80,6 +93,7 @@ FORMATS = (
         summary="one text per row, for continued pre-training",
         match=_match_text,
         parse=_parse_text,
+        render=_render_text,
         rank=1,
         aliases=("plain", "completion"),
         source="https://huggingface.co/docs/trl/v1.16.0/dataset_formats",
@@ -91,6 +105,7 @@ FORMATS = (
         summary="a text, or a pair of texts, with a label",
         match=_match_labelled,
         parse=_parse_labelled,
+        render=_render_labelled,
         rank=15,
         aliases=("classification", "text-classification"),
         source="https://github.com/huggingface/autotrain-advanced/tree/v0.8.36",

@@ -210,7 +210,7 @@ def test_data_of_another_kind_names_the_methods_that_fit(tmp_path: Path, row: st
 def test_errors_forbid_writing(tmp_path: Path) -> None:
     file = tmp_path / "train.jsonl"
     file.write_bytes(at_line_two("oops"))
-    with pytest.raises(DataError, match="train.jsonl:2"):
+    with pytest.raises(DataError, match=r"train\.jsonl:2"):
         prepare(DataSpec(train=str(file)), method="sft").write(tmp_path / "out")
 
 

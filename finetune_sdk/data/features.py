@@ -1,0 +1,221 @@
+"""What an example makes use of, as names: what a format loses and what a target refuses are sets of these names.
+
+To make a new property of examples known to all tables: add it to `FEATURES` and yield it below.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from msgspec import UNSET
+
+from finetune_sdk.data.example import (
+    ChatExample,
+    Example,
+    Message,
+    PreferenceExample,
+    PromptExample,
+    TextExample,
+    ToolCall,
+    UnpairedPreference,
+)
+
+FEATURES: dict[str, str] = {
+    "system": "a system message",
+    "system-later": "a system message after the first turn",
+    "developer": "a developer message",
+    "multi-turn": "more than one question",
+    "same-role": "two turns of one role in a row",
+    "first-assistant": "a conversation that the assistant opens",
+    "last-not-assistant": "a conversation that does not end with the assistant",
+    "no-user": "a conversation without a turn of the user",
+    "tools": "tool definitions",
+    "tool-calls": "tool calls and their results",
+    "tool-call-ids": "ids of tool calls",
+    "text-beside-calls": "text beside tool calls",
+    "arguments-text": "the exact text of tool arguments",
+    "arguments-not-object": "tool arguments that are no JSON object",
+    "weights": "a weight on an answer",
+    "weights-fraction": "a weight other than 0 and 1",
+    "weights-elsewhere": "a weight on a turn that is not the assistant's",
+    "spans": "training switched per part of a message",
+    "images": "images",
+    "image-detail": "an image's level of detail",
+    "other-parts": "audio, video, files or other parts",
+    "content-list": "text as a list of parts",
+    "content-null": "null or no content",
+    "reasoning": "reasoning apart from the answer",
+    "refusal": "a refusal apart from the content",
+    "name": "a speaker's name",
+    "message-keys": "unknown keys on a message",
+    "row-keys": "unknown keys on a row",
+    "parallel-tool-calls": "the switch for parallel tool calls",
+    "template-kwargs": "arguments for the chat template",
+    "margin": "a margin between two answers",
+    "answer-turns": "an answer of several turns",
+    "empty-tools": "an empty list of tools",
+}
+
+SHAPE_ONLY = frozenset(("content-list", "content-null", "arguments-text", "empty-tools", "tool-call-ids"))
+"""Losing these changes how a row is written, not what is learned: a warning. Losing any other one is an error."""
+
+
+def features(example: Example) -> Iterator[tuple[str, str]]:
+    """Each feature the example uses, with the JSON path of the place; a feature may come more than once."""
+    if example.extra:
+        yield "row-keys", next(iter(example.extra))
+    if isinstance(example, ChatExample):
+        yield from _conversation(example.messages, "messages")
+        yield from _switches(example)
+        if example.messages[-1].role != "assistant":
+            yield "last-not-assistant", f"messages[{len(example.messages) - 1}].role"
+    elif isinstance(example, PromptExample):
+        yield from _conversation(example.prompt, "prompt")
+        yield from _switches(example)
+    elif isinstance(example, PreferenceExample):
+        yield from _pair(example)
+    elif isinstance(example, UnpairedPreference):
+        yield from _conversation(example.prompt, "prompt")
+        yield from _answer(example.completion, "completion")
+        yield from _switches(example)
+
+
+def _pair(example: PreferenceExample) -> Iterator[tuple[str, str]]:
+    yield from _conversation(example.prompt, "prompt")
+    yield from _answer(example.chosen, "chosen")
+    yield from _answer(example.rejected, "rejected")
+    yield from _switches(example)
+    if example.margin is not None:
+        yield "margin", "margin"
+
+
+def _answer(messages: list[Message], path: str) -> Iterator[tuple[str, str]]:
+    if len(messages) > 1:
+        yield "answer-turns", path
+    for index, message in enumerate(messages):
+        yield from _message(message, f"{path}[{index}]")
+
+
+def _switches(
+    example: ChatExample | PromptExample | PreferenceExample | UnpairedPreference,
+) -> Iterator[tuple[str, str]]:
+    if example.tools:
+        yield "tools", "tools"
+    elif example.tools is not None:
+        yield "empty-tools", "tools"
+    if getattr(example, "parallel_tool_calls", None) is not None:
+        yield "parallel-tool-calls", "parallel_tool_calls"
+    if example.chat_template_kwargs is not None:
+        yield "template-kwargs", "chat_template_kwargs"
+
+
+def _conversation(messages: list[Message], path: str) -> Iterator[tuple[str, str]]:
+    yield from _order(messages, path)
+    for index, message in enumerate(messages):
+        if type(message.content) is not str or _unusual(message):
+            yield from _message(message, f"{path}[{index}]")
+
+
+def _order(messages: list[Message], path: str) -> Iterator[tuple[str, str]]:
+    users = 0
+    before = ""
+    for index, message in enumerate(messages):
+        role = message.role
+        if role == "system":
+            yield ("system-later" if index else "system"), f"{path}[{index}].role"
+        elif role == "developer":
+            yield "developer", f"{path}[{index}].role"
+        elif role == "user":
+            users += 1
+            if users == 2:
+                yield "multi-turn", f"{path}[{index}]"
+        elif role == "assistant" and before in ("", "system", "developer"):
+            yield "first-assistant", f"{path}[{index}].role"
+        if role == before and role in ("user", "assistant"):
+            yield "same-role", f"{path}[{index}].role"
+        before = role
+    if not users and messages:
+        yield "no-user", path
+
+
+def _unusual(message: Message) -> bool:
+    return (
+        message.tool_calls is not None
+        or message.role == "tool"
+        or message.weight is not None
+        or message.reasoning is not None
+        or message.name is not None
+        or message.refusal is not None
+        or message.spans is not None
+        or bool(message.extra)
+    )
+
+
+def _message(message: Message, path: str) -> Iterator[tuple[str, str]]:
+    yield from _content(message, path)
+    yield from _weights(message, path)
+    for name, value in (("reasoning", message.reasoning), ("refusal", message.refusal), ("name", message.name)):
+        if value is not None:
+            yield name, f"{path}.{name}"
+    if message.extra:
+        yield "message-keys", f"{path}.{next(iter(message.extra))}"
+    if message.role == "tool":
+        yield "tool-calls", path
+        if message.tool_call_id is not None:
+            yield "tool-call-ids", f"{path}.tool_call_id"
+    for index, call in enumerate(message.tool_calls or []):
+        yield from _call(call, f"{path}.tool_calls[{index}]")
+    if message.tool_calls and message.text.strip():
+        yield "text-beside-calls", f"{path}.content"
+
+
+def _call(call: ToolCall, path: str) -> Iterator[tuple[str, str]]:
+    yield "tool-calls", path
+    if call.id is not UNSET:
+        yield "tool-call-ids", f"{path}.id"
+    if call.extra:
+        yield "message-keys", f"{path}.{next(iter(call.extra))}"
+    if call.arguments_object:
+        return
+    try:
+        is_object = isinstance(json.loads(call.function.arguments), dict)
+    except ValueError:
+        is_object = False
+    yield ("arguments-text" if is_object else "arguments-not-object"), f"{path}.function.arguments"
+
+
+def _weights(message: Message, path: str) -> Iterator[tuple[str, str]]:
+    if message.weight is not None:
+        yield ("weights" if message.role == "assistant" else "weights-elsewhere"), f"{path}.weight"
+        if message.weight not in (0, 1):
+            yield "weights-fraction", f"{path}.weight"
+    if message.spans is not None:
+        yield "spans", path
+
+
+def _content(message: Message, path: str) -> Iterator[tuple[str, str]]:
+    content = message.content
+    if content is None or content is UNSET:
+        yield "content-null", path
+        return
+    if isinstance(content, str):
+        return
+    kinds = {str(part.get("type")) for part in content}
+    if kinds <= {"text"}:
+        yield "content-list", f"{path}.content"
+    for index, part in enumerate(content):
+        at = f"{path}.content[{index}]"
+        if part.get("type") == "image_url":
+            yield "images", at
+            if "detail" in part["image_url"]:
+                yield "image-detail", f"{at}.image_url.detail"
+        elif part.get("type") != "text":
+            yield "other-parts", at
+        if "weight" in part or "train" in part:
+            yield "spans", at
+
+
+def is_plain(example: Example) -> bool:
+    """Whether the example uses nothing beyond text."""
+    return isinstance(example, TextExample) or next(features(example), None) is None

@@ -1,0 +1,215 @@
+"""Anthropic's messages (Claude on Bedrock) and Cohere's: other roles, the system text apart, content blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from finetune_sdk.data.example import ChatExample, Example, Message, Role, Tool
+from finetune_sdk.data.formats.base import Format, rest
+from finetune_sdk.data.formats.blocks import (
+    BLOCK_CANNOT,
+    BLOCK_LOSSES,
+    Gathered,
+    arguments_of,
+    grouped,
+    parts_of,
+    tool_fields,
+    turns,
+    unknown_block,
+)
+from finetune_sdk.data.formats.rendering import image_url, system_and_turns
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object
+from finetune_sdk.data.report import Note
+
+_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
+_OWN_BLOCKS = frozenset(("tool_use", "tool_result", "thinking", "redacted_thinking", "document"))
+_COHERE: dict[str, Role] = {"System": "system", "User": "user", "Chatbot": "assistant"}
+
+
+def _match(row: Object) -> str | None:
+    if "messages" not in row or "schemaVersion" in row:
+        return None
+    if isinstance(row.get("system"), str):
+        return "`system` beside `messages`"
+    for tool in as_list(row.get("tools")) or []:
+        if "input_schema" in (as_object(tool) or {}):
+            return "`tools` with `input_schema`"
+    for message in as_list(row["messages"]) or []:
+        for block in as_list((as_object(message) or {}).get("content")) or []:
+            found = as_object(block) or {}
+            if found.get("type") in _OWN_BLOCKS or (found.get("type") == "image" and "source" in found):
+                return f"content blocks of type {found['type']!r}"
+    return None
+
+
+def _sort(block: Object, path: str, into: Gathered) -> None:
+    kind = block.get("type")
+    if kind == "text" and isinstance(block.get("text"), str):
+        into.parts.append(block)
+    elif kind == "tool_use":
+        into.call(str(block.get("name")), block.get("input"), block.get("id"))
+    elif kind == "tool_result":
+        extra = rest(block, "type", "tool_use_id", "content")
+        into.result(_result_text(block.get("content")), block.get("tool_use_id"), extra=extra)
+    elif kind == "thinking":
+        into.reasoning.append(str(block.get("thinking", "")))
+        if isinstance(block.get("signature"), str):
+            into.extra["signature"] = block["signature"]
+    elif kind == "image":
+        into.parts.append(_image(as_object(block.get("source")) or {}))
+    elif isinstance(kind, str):
+        into.parts.append(block)
+    else:
+        raise unknown_block(block, path)
+
+
+def _image(source: Object) -> Object:
+    if source.get("type") == "base64":
+        url = f"data:{source.get('media_type')};base64,{source.get('data')}"
+    else:
+        url = str(source.get("url", ""))
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _result_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    items = as_list(value)
+    if items is None:
+        return ""
+    texts = [(as_object(item) or {}).get("text") for item in items]
+    if all(isinstance(text, str) for text in texts):
+        return "".join(str(text) for text in texts)
+    return msgspec.json.encode(items).decode()
+
+
+def _system(value: Any) -> list[Message]:
+    if isinstance(value, str):
+        return [Message(role="system", content=value)]
+    texts = [str((as_object(block) or {}).get("text", "")) for block in as_list(value) or []]
+    return [Message(role="system", content="\n".join(texts))] if texts else []
+
+
+def _tools(value: object) -> list[Tool] | None:
+    items = as_list(value)
+    if items is None:
+        return None
+    found: list[Tool] = []
+    for item in items:
+        tool = as_object(item) or {}
+        if "input_schema" in tool:
+            tool = {"type": "function", "function": {**rest(tool, "input_schema"), "parameters": tool["input_schema"]}}
+        found.append(tool)
+    return found
+
+
+def _parse(row: Object, _note: Note) -> ChatExample:
+    return ChatExample(
+        messages=[*_system(row.get("system")), *turns(row.get("messages"), "messages", _ROLES, "content", _sort)],
+        tools=_tools(row.get("tools")),
+        extra=rest(row, "system", "messages", "tools"),
+    )
+
+
+def _block(part: Object) -> Object:
+    if part.get("type") != "image_url":
+        return part
+    url = image_url(part)
+    if url.startswith("data:"):
+        head, _, data = url[5:].partition(",")
+        source: Object = {"type": "base64", "media_type": head.removesuffix(";base64"), "data": data}
+    else:
+        source = {"type": "url", "url": url}
+    return {"type": "image", "source": source}
+
+
+def _turn(role: Role, messages: list[Message]) -> Object:
+    if role == "tool":
+        return {"role": "user", "content": [_tool_result(message) for message in messages]}
+    message = messages[0]
+    wire_role = "assistant" if role == "assistant" else "user"
+    if isinstance(message.content, str) and not message.tool_calls and message.reasoning is None:
+        return {"role": wire_role, "content": message.content}
+    blocks: list[Object] = []
+    if message.reasoning is not None:
+        blocks.append({"type": "thinking", "thinking": message.reasoning, **message.extra})
+    blocks += [_block(part) for part in parts_of(message)]
+    for call in message.tool_calls or []:
+        body: Object = {"id": call.id} if isinstance(call.id, str) else {}
+        blocks.append({"type": "tool_use", **body, "name": call.function.name, "input": arguments_of(call)})
+    return {"role": wire_role, "content": blocks}
+
+
+def _tool_result(message: Message) -> Object:
+    return {"type": "tool_result", "tool_use_id": message.tool_call_id or "", "content": message.text, **message.extra}
+
+
+def _render(example: Example) -> Object:
+    assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
+    system, said = system_and_turns(example.messages)
+    row: Object = {"system": system} if system is not None else {}
+    row["messages"] = [_turn(role, group) for role, group in grouped(said)]
+    if example.tools:
+        row["tools"] = [_tool(tool) for tool in example.tools]
+    return {**row, **example.extra}
+
+
+def _tool(tool: Tool) -> Object:
+    function = tool_fields(tool)
+    return {**rest(function, "parameters"), "input_schema": function.get("parameters", {})}
+
+
+def _match_cohere(row: Object) -> str | None:
+    items = as_list(row.get("messages"))
+    if not items:
+        return None
+    roles = {(as_object(item) or {}).get("role") for item in items}
+    return "roles System, User, Chatbot" if roles <= _COHERE.keys() else None
+
+
+def _parse_cohere(row: Object, _note: Note) -> ChatExample:
+    said = turns(row.get("messages"), "messages", _COHERE, "content", _sort)
+    return ChatExample(messages=said, extra=rest(row, "messages"))
+
+
+def _render_cohere(example: Example) -> Object:
+    assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
+    words: dict[Role, str] = {"system": "System", "developer": "System", "user": "User", "assistant": "Chatbot"}
+    said = [{"role": words[message.role], "content": message.text} for message in example.messages]
+    return {"messages": said, **example.extra}
+
+
+_COHERE_LOSSES = {**BLOCK_LOSSES, "tools": "left out", "reasoning": "left out", "content-list": "joined to one text"}
+
+FORMATS = (
+    Format(
+        name="anthropic",
+        kind="chat",
+        summary="system beside messages, content blocks: Claude on Bedrock",
+        match=_match,
+        parse=_parse,
+        render=_render,
+        loses=BLOCK_LOSSES,
+        cannot=BLOCK_CANNOT,
+        rank=50,
+        extends="chat",
+        aliases=("claude",),
+        source="https://docs.aws.amazon.com/bedrock/latest/userguide/model-customization-prepare.html",
+        read_on="2026-11-20",
+    ),
+    Format(
+        name="cohere",
+        kind="chat",
+        summary="messages with the roles System, User and Chatbot",
+        match=_match_cohere,
+        parse=_parse_cohere,
+        render=_render_cohere,
+        loses=_COHERE_LOSSES,
+        cannot=BLOCK_CANNOT | {"tool-calls", "images"},
+        rank=50,
+        source="https://docs.cohere.com/docs/chat-preparing-the-data",
+        read_on="2026-11-20",
+    ),
+)

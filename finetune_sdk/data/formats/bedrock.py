@@ -1,0 +1,175 @@
+"""Amazon Bedrock's Converse form, as Nova is tuned on it. (Its prompt/completion form is `prompt-completion`.)"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from finetune_sdk.data.example import ChatExample, Example, Message, Role, Tool
+from finetune_sdk.data.formats.base import Format, rest
+from finetune_sdk.data.formats.blocks import (
+    BLOCK_CANNOT,
+    BLOCK_LOSSES,
+    Gathered,
+    arguments_of,
+    grouped,
+    parts_of,
+    tool_fields,
+    turns,
+    unknown_block,
+)
+from finetune_sdk.data.formats.rendering import image_url, system_and_turns
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object
+from finetune_sdk.data.report import Fault, Note
+
+SCHEMA = "bedrock-conversation-2024"
+_TYPO = "bedrock-conversion-2024"  # AWS's own page spells it so in one place
+_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant"}
+_BLOCKS = frozenset(("text", "image", "video", "toolUse", "toolResult", "reasoningContent", "document"))
+
+
+def _match(row: Object) -> str | None:
+    if isinstance(row.get("schemaVersion"), str) and "messages" in row:
+        return f"`schemaVersion` {row['schemaVersion']!r}"
+    first = as_object((as_list(row.get("messages")) or [None])[0]) or {}
+    blocks = as_list(first.get("content")) or [None]
+    block = as_object(blocks[0]) or {}
+    return "content blocks without a type" if "type" not in block and _BLOCKS & block.keys() else None
+
+
+def _sort(block: Object, path: str, into: Gathered) -> None:
+    image, call = as_object(block.get("image")), as_object(block.get("toolUse"))
+    result, thought = as_object(block.get("toolResult")), as_object(block.get("reasoningContent"))
+    if isinstance(block.get("text"), str):
+        into.text(block["text"])
+    elif call is not None:
+        into.call(str(call.get("name")), call.get("input"), call.get("toolUseId"))
+    elif result is not None:
+        into.result(_result_text(result), result.get("toolUseId"), extra=rest(result, "toolUseId", "content"))
+    elif thought is not None:
+        text = as_object(thought.get("reasoningText")) or {}
+        into.reasoning.append(str(text.get("text", "")))
+    elif image is not None:
+        into.parts.append(_image(image, path))
+    elif set(block) <= _BLOCKS:
+        name, value = next(iter(block.items()))
+        into.parts.append({"type": name, name: value})
+    else:
+        raise unknown_block(block, path)
+
+
+def _image(image: Object, path: str) -> Object:
+    source = as_object(image.get("source")) or {}
+    place = as_object(source.get("s3Location")) or {}
+    kind = str(image.get("format", "png"))
+    if isinstance(place.get("uri"), str):
+        return {"type": "image_url", "image_url": {"url": place["uri"], "mime_type": f"image/{kind}"}}
+    if isinstance(source.get("bytes"), str):
+        return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{source['bytes']}"}}
+    raise Fault("part-type", path, "an image needs a source", 'Write {"s3Location": {"uri": ...}}.')
+
+
+def _result_text(result: Object) -> str:
+    texts: list[str] = []
+    for item in as_list(result.get("content")) or []:
+        found = as_object(item) or {}
+        texts.append(found["text"] if isinstance(found.get("text"), str) else _json(found.get("json")))
+    return "".join(texts)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _tools(row: Object) -> list[Tool] | None:
+    config = as_object(row.get("toolConfig"))
+    if config is None:
+        return None
+    found: list[Tool] = []
+    for item in as_list(config.get("tools")) or []:
+        spec = as_object((as_object(item) or {}).get("toolSpec")) or {}
+        schema = as_object(spec.get("inputSchema")) or {}
+        function = {**rest(spec, "inputSchema"), "parameters": schema.get("json", {})}
+        found.append({"type": "function", "function": function})
+    return found
+
+
+def _parse(row: Object, note: Note) -> ChatExample:
+    if row.get("schemaVersion") == _TYPO:
+        note("schema-version", "schemaVersion", f"{_TYPO!r} is read as {SCHEMA!r}", f"Write {SCHEMA!r}.")
+    blocks = as_list(row.get("system")) or []
+    texts = [str((as_object(block) or {}).get("text", "")) for block in blocks]
+    start = [Message(role="system", content="\n".join(texts))] if texts else []
+    return ChatExample(
+        messages=[*start, *turns(row.get("messages"), "messages", _ROLES, "content", _sort)],
+        tools=_tools(row),
+        extra=rest(row, "schemaVersion", "system", "messages", "toolConfig"),
+        aside={} if row.get("schemaVersion") == SCHEMA else {"schemaVersion": row.get("schemaVersion")},
+    )
+
+
+def _block(part: Object) -> Object:
+    if part.get("type") == "text":
+        return {"text": part["text"]}
+    if part.get("type") != "image_url":
+        kind = str(part["type"])
+        return {kind: part[kind]}
+    url = image_url(part)
+    if url.startswith("data:"):
+        head, _, data = url[5:].partition(",")
+        return {"image": {"format": head.removesuffix(";base64").rpartition("/")[2], "source": {"bytes": data}}}
+    mime = str(part["image_url"].get("mime_type") or f"image/{url.rpartition('.')[2]}")
+    kind = mime.rpartition("/")[2].replace("jpg", "jpeg")
+    return {"image": {"format": kind, "source": {"s3Location": {"uri": url}}}}
+
+
+def _turn(role: Role, messages: list[Message]) -> Object:
+    blocks: list[Object] = []
+    for message in messages:
+        if role == "tool":
+            result = {"toolUseId": message.tool_call_id or "", "content": [{"text": message.text}]}
+            blocks.append({"toolResult": {**result, **message.extra}})
+            continue
+        if message.reasoning is not None:
+            blocks.append({"reasoningContent": {"reasoningText": {"text": message.reasoning}}})
+        blocks += [_block(part) for part in parts_of(message)]
+        for call in message.tool_calls or []:
+            body = {"toolUseId": call.id if isinstance(call.id, str) else "", "name": call.function.name}
+            blocks.append({"toolUse": {**body, "input": arguments_of(call)}})
+    return {"role": "assistant" if role == "assistant" else "user", "content": blocks}
+
+
+def _render(example: Example) -> Object:
+    assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
+    system, said = system_and_turns(example.messages)
+    row: Object = {"schemaVersion": SCHEMA}
+    if system is not None:
+        row["system"] = [{"text": system}]
+    row["messages"] = [_turn(role, group) for role, group in grouped(said)]
+    if example.tools:
+        row["toolConfig"] = {"tools": [{"toolSpec": _tool_spec(tool)} for tool in example.tools]}
+    return {**row, **example.extra}
+
+
+def _tool_spec(tool: Tool) -> Object:
+    function = tool_fields(tool)
+    return {**rest(function, "parameters"), "inputSchema": {"json": function.get("parameters", {})}}
+
+
+FORMATS = (
+    Format(
+        name="bedrock-converse",
+        kind="chat",
+        summary="schemaVersion, system and messages of content blocks: Amazon Nova",
+        match=_match,
+        parse=_parse,
+        render=_render,
+        loses=BLOCK_LOSSES,
+        cannot=BLOCK_CANNOT,
+        rank=60,
+        aliases=("bedrock", "nova"),
+        source="https://docs.aws.amazon.com/nova/latest/userguide/fine-tune-prepare-data-understanding.html",
+        read_on="2026-11-20",
+    ),
+)

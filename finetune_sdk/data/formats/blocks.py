@@ -1,0 +1,192 @@
+"""What Gemini, Bedrock and Anthropic share: content blocks, a system text apart, tool results in user turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from finetune_sdk.data.example import FunctionCall, Message, Part, Role, Tool, ToolCall
+from finetune_sdk.data.formats.messages import weight
+from finetune_sdk.data.formats.rendering import parsed_arguments
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
+from finetune_sdk.data.report import Fault
+from finetune_sdk.data.strict import diagnose
+
+
+@dataclass(slots=True)
+class Gathered:
+    """One wire turn while its blocks are sorted: text and images, calls, reasoning, tool results."""
+
+    parts: list[Part] = field(default_factory=list[Part])
+    calls: list[ToolCall] = field(default_factory=list[ToolCall])
+    results: list[Message] = field(default_factory=list[Message])
+    reasoning: list[str] = field(default_factory=list[str])
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def text(self, text: str) -> None:
+        self.parts.append({"type": "text", "text": text})
+
+    def call(self, name: str, arguments: object, call_id: object) -> None:
+        self.calls.append(
+            ToolCall(
+                id=call_id if isinstance(call_id, str) else UNSET,
+                type="function",
+                function=FunctionCall(name=name, arguments=msgspec.json.encode(arguments or {}).decode()),
+                arguments_object=True,
+            )
+        )
+
+    def result(self, text: str, call_id: object, name: object = None, extra: Object | None = None) -> None:
+        self.results.append(
+            Message(
+                role="tool",
+                content=text,
+                tool_call_id=call_id if isinstance(call_id, str) else None,
+                name=name if isinstance(name, str) else None,
+                extra=extra or {},
+            )
+        )
+
+    def messages(self, role: Role, *, as_text: bool) -> Iterator[Message]:
+        """The turn's messages: tool results first, then what the speaker says."""
+        yield from self.results
+        if not (self.parts or self.calls or self.reasoning) and self.results:
+            return
+        fields: dict[str, Any] = {**self.fields, "role": role, "content": self._content(as_text=as_text)}
+        if self.calls:
+            fields["tool_calls"] = self.calls
+        if self.reasoning:
+            fields["reasoning"] = "".join(self.reasoning)
+        yield Message(**fields, extra=self.extra)
+
+    def _content(self, *, as_text: bool) -> Any:
+        if not self.parts:
+            return UNSET if self.calls else ""
+        if as_text and len(self.parts) == 1 and set(self.parts[0]) == {"type", "text"}:
+            return self.parts[0]["text"]
+        return self.parts
+
+
+Sort = Callable[[Object, str, Gathered], None]
+"""Puts one block where it belongs. Raises `Fault` for a block it does not know."""
+
+
+def turns(value: object, path: str, roles: dict[str, Role], key: str, sort: Sort) -> list[Message]:
+    """The messages of a list of turns whose content is text or blocks under `key`."""
+    items = as_list(value)
+    if not items:
+        raise Fault("messages-empty", path, "must be a non-empty list of turns", "Fill it, or remove the row.")
+    found: list[Message] = []
+    for index, item in enumerate(items):
+        found += _turn(item, f"{path}[{index}]", roles, key, sort)
+    return found
+
+
+def _turn(value: object, path: str, roles: dict[str, Role], key: str, sort: Sort) -> list[Message]:
+    row = as_object(value)
+    if row is None:
+        raise Fault("message-not-object", path, f"a turn must be an object, this is {type_name(value)}", "Fix it.")
+    word = row.get("role")
+    if not isinstance(word, str) or word not in roles:
+        raise Fault(
+            "role-unknown", f"{path}.role", f"unknown role {word!r}; known are {', '.join(roles)}", "Rename it."
+        )
+    content = row.get(key)
+    beside: dict[str, Any] = {name: item for name, item in row.items() if name not in ("role", key)}
+    fields: dict[str, Any] = {}
+    if beside.get("weight") is not None:
+        fields["weight"] = weight(beside.pop("weight"), f"{path}.weight")
+    if isinstance(content, str):
+        return [Message(role=roles[word], content=content, extra=beside, **fields)]
+    blocks = as_list(content)
+    if blocks is None:
+        raise Fault(
+            "content-type", f"{path}.{key}", f"expected text or blocks, this is {type_name(content)}", "Write blocks."
+        )
+    gathered = Gathered(extra=beside, fields=fields)
+    for index, block in enumerate(blocks):
+        inner = as_object(block)
+        if inner is None:
+            raise Fault("part-type", f"{path}.{key}[{index}]", "a block must be an object", "Fix the block.")
+        sort(inner, f"{path}.{key}[{index}]", gathered)
+    return list(gathered.messages(roles[word], as_text=True))
+
+
+def unknown_block(block: Object, path: str) -> Fault:
+    return Fault("part-type", path, f"unknown block with {', '.join(map(repr, list(block)[:3]))}", "Remove the block.")
+
+
+def grouped(messages: list[Message]) -> Iterator[tuple[Role, list[Message]]]:
+    """Wire turns: tool results travel together, in a turn of the user."""
+    pending: list[Message] = []
+    for message in messages:
+        if message.role == "tool":
+            pending.append(message)
+            continue
+        if pending:
+            yield "tool", pending
+            pending = []
+        yield message.role, [message]
+    if pending:
+        yield "tool", pending
+
+
+def call_names(messages: list[Message]) -> dict[str, str]:
+    """The function's name per call id: results in some formats carry the name."""
+    return {
+        call.id: call.function.name
+        for message in messages
+        for call in message.tool_calls or []
+        if isinstance(call.id, str)
+    }
+
+
+def parts_of(message: Message) -> list[Part]:
+    """The content as parts; no part for absent, null or (beside calls) empty text."""
+    if isinstance(message.content, str):
+        return [{"type": "text", "text": message.content}] if message.content or not message.tool_calls else []
+    return list(message.content) if isinstance(message.content, list) else []
+
+
+def tool_fields(tool: Tool) -> Object:
+    """A tool's name, description and parameters."""
+    return as_object(tool.get("function")) or {}
+
+
+def json_object(text: str) -> Object | None:
+    """The object a tool result's text holds, None if it is another text."""
+    try:
+        return as_object(diagnose(text.encode()))
+    except (Fault, UnicodeEncodeError):
+        return None
+
+
+def arguments_of(call: ToolCall) -> Object:
+    """A call's arguments as an object."""
+    return parsed_arguments(call)
+
+
+BLOCK_LOSSES = {
+    "developer": "written as the system text",
+    "weights": "left out",
+    "weights-fraction": "left out",
+    "weights-elsewhere": "left out",
+    "spans": "left out",
+    "refusal": "left out",
+    "name": "left out",
+    "message-keys": "left out",
+    "content-list": "a single text part is not told from plain text",
+    "content-null": "written as empty content",
+    "arguments-text": "the arguments are written anew",
+    "image-detail": "left out",
+    "parallel-tool-calls": "left out",
+    "template-kwargs": "left out",
+    "margin": "left out",
+    "empty-tools": "left out",
+}
+BLOCK_CANNOT = frozenset(("system-later", "arguments-not-object", "other-parts", "no-user"))

@@ -1,0 +1,234 @@
+"""Google Vertex AI: Gemini tuning and preference tuning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from finetune_sdk.data.example import ChatExample, Example, Message, PreferenceExample, Role, Tool
+from finetune_sdk.data.formats.base import Format, rest
+from finetune_sdk.data.formats.blocks import (
+    BLOCK_CANNOT,
+    BLOCK_LOSSES,
+    Gathered,
+    arguments_of,
+    call_names,
+    grouped,
+    json_object,
+    parts_of,
+    tool_fields,
+    turns,
+    unknown_block,
+)
+from finetune_sdk.data.formats.rendering import image_url, system_and_turns
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object
+from finetune_sdk.data.report import Fault, Note
+
+_SOURCE = "https://cloud.google.com/vertex-ai/generative-ai/docs/models/gemini-supervised-tuning-prepare"
+_ROLES: dict[str, Role] = {"user": "user", "model": "assistant", "function": "user", "tool": "user"}
+_SYSTEM_KEYS = ("systemInstruction", "system_instruction")
+
+
+def _either(block: Object, camel: str, snake: str) -> Object | None:
+    return as_object(block.get(camel, block.get(snake)))
+
+
+def _sort(block: Object, path: str, into: Gathered) -> None:
+    call = _either(block, "functionCall", "function_call")
+    response = _either(block, "functionResponse", "function_response")
+    file = _either(block, "fileData", "file_data")
+    inline = _either(block, "inlineData", "inline_data")
+    if call is not None:
+        into.call(str(call.get("name")), call.get("args"), call.get("id"))
+    elif response is not None:
+        into.result(_response_text(response.get("response")), response.get("id"), response.get("name"))
+    elif isinstance(block.get("text"), str):
+        if block.get("thought") is True:
+            into.reasoning.append(block["text"])
+        else:
+            into.text(block["text"])
+    elif file is not None:
+        into.parts.append(_media(str(file.get("fileUri", file.get("file_uri"))), _mime(file), path))
+    elif inline is not None:
+        mime = _mime(inline)
+        into.parts.append(_media(f"data:{mime};base64,{inline.get('data')}", mime, path))
+    else:
+        raise unknown_block(block, path)
+
+
+def _mime(block: Object) -> str:
+    return str(block.get("mimeType", block.get("mime_type", "")))
+
+
+def _media(url: str, mime: str, path: str) -> Object:
+    if mime and not mime.startswith("image/"):
+        return {"type": "file", "file": {"url": url, "mime_type": mime}}
+    image: Object = {"url": url}
+    if mime and not url.startswith("data:"):
+        image["mime_type"] = mime
+    if not url:
+        raise Fault("part-type", path, "the file has no URI", "Add it.")
+    return {"type": "image_url", "image_url": image}
+
+
+def _response_text(value: Any) -> str:
+    found = as_object(value)
+    if found is not None and set(found) == {"output"} and isinstance(found["output"], str):
+        return found["output"]
+    return msgspec.json.encode(value).decode()
+
+
+def _system(row: Object) -> list[Message]:
+    value = next((row[key] for key in _SYSTEM_KEYS if row.get(key)), None)
+    if isinstance(value, str):
+        return [Message(role="system", content=value)]
+    parts = as_list((as_object(value) or {}).get("parts")) or []
+    text = "".join(str((as_object(part) or {}).get("text", "")) for part in parts)
+    return [Message(role="system", content=text)] if parts else []
+
+
+def _tools(value: object) -> list[Tool] | None:
+    items = as_list(value)
+    if items is None:
+        return None
+    found: list[Tool] = []
+    for item in items:
+        inner = as_object(item) or {}
+        declared = as_list(inner.get("functionDeclarations", inner.get("function_declarations"))) or []
+        found += [{"type": "function", "function": function} for function in declared]
+    return found
+
+
+_KEYS = ("contents", "tools", *_SYSTEM_KEYS)
+
+
+def _match(row: Object) -> str | None:
+    return "`contents` of turns with parts" if "contents" in row and "completions" not in row else None
+
+
+def _parse(row: Object, _note: Note) -> ChatExample:
+    said = turns(row.get("contents"), "contents", _ROLES, "parts", _sort)
+    return ChatExample(messages=[*_system(row), *said], tools=_tools(row.get("tools")), extra=rest(row, *_KEYS))
+
+
+def _match_preference(row: Object) -> str | None:
+    return "`contents` and scored `completions`" if "contents" in row and "completions" in row else None
+
+
+def _parse_preference(row: Object, _note: Note) -> PreferenceExample:
+    by_score: dict[int, list[Message]] = {}
+    for index, item in enumerate(as_list(row.get("completions")) or []):
+        found = as_object(item) or {}
+        score = found.get("score")
+        if isinstance(score, bool) or score not in (0, 1) or int(score) in by_score:
+            raise Fault(
+                "preference-scores",
+                f"completions[{index}].score",
+                "there must be exactly one completion with score 1 and one with score 0",
+                "Score one 1 and the other 0.",
+            )
+        path = f"completions[{index}].completion"
+        by_score[int(score)] = turns([found.get("completion")], path, _ROLES, "parts", _sort)
+    if len(by_score) != 2:
+        raise Fault("preference-scores", "completions", "there must be two completions", "Score one 1, the other 0.")
+    return PreferenceExample(
+        prompt=[*_system(row), *turns(row.get("contents"), "contents", _ROLES, "parts", _sort)],
+        chosen=by_score[1],
+        rejected=by_score[0],
+        extra=rest(row, "contents", "completions", *_SYSTEM_KEYS),
+    )
+
+
+def _part_object(part: Object) -> Object:
+    if part.get("type") == "text":
+        return {"text": part["text"]}
+    url = image_url(part)
+    if url.startswith("data:"):
+        head, _, data = url[5:].partition(",")
+        return {"inlineData": {"mimeType": head.removesuffix(";base64"), "data": data}}
+    mime = part["image_url"].get("mime_type") or f"image/{'png' if url.lower().endswith('.png') else 'jpeg'}"
+    return {"fileData": {"mimeType": mime, "fileUri": url}}
+
+
+def _content(role: Role, messages: list[Message], names: dict[str, str]) -> Object:
+    parts: list[Object] = []
+    for message in messages:
+        if role == "tool":
+            parts.append(_function_response(message, names))
+            continue
+        if message.reasoning is not None:
+            parts.append({"text": message.reasoning, "thought": True})
+        parts += [_part_object(part) for part in parts_of(message)]
+        for call in message.tool_calls or []:
+            body: Object = {"id": call.id} if isinstance(call.id, str) else {}
+            parts.append({"functionCall": {**body, "name": call.function.name, "args": arguments_of(call)}})
+    return {"role": "model" if role == "assistant" else "user", "parts": parts}
+
+
+def _function_response(message: Message, names: dict[str, str]) -> Object:
+    found = json_object(message.text)
+    response: Object = {"id": message.tool_call_id} if message.tool_call_id is not None else {}
+    name = message.name or names.get(message.tool_call_id or "", "")
+    body = {"output": message.text} if found is None or set(found) == {"output"} else found
+    return {"functionResponse": {**response, "name": name, "response": body}}
+
+
+def _contents(messages: list[Message]) -> list[Object]:
+    names = call_names(messages)
+    return [_content(role, group, names) for role, group in grouped(messages)]
+
+
+def _render(example: Example) -> Object:
+    assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
+    system, said = system_and_turns(example.messages)
+    row: Object = {"systemInstruction": {"parts": [{"text": system}]}} if system is not None else {}
+    row["contents"] = _contents(said)
+    if example.tools:
+        row["tools"] = [{"functionDeclarations": [tool_fields(tool) for tool in example.tools]}]
+    return {**row, **example.extra}
+
+
+def _render_preference(example: Example) -> Object:
+    assert isinstance(example, PreferenceExample), "this format writes preference pairs"  # noqa: S101
+    system, said = system_and_turns(example.prompt)
+    row: Object = {"system_instruction": {"parts": [{"text": system}]}} if system is not None else {}
+    row["contents"] = _contents(said)
+    row["completions"] = [
+        {"score": 1, "completion": _contents(example.chosen)[0]},
+        {"score": 0, "completion": _contents(example.rejected)[0]},
+    ]
+    return {**row, **example.extra}
+
+
+_LOSSES = {**BLOCK_LOSSES, "name": "written on tool results only"}
+
+FORMATS = (
+    Format(
+        name="gemini",
+        kind="chat",
+        summary="contents of turns with parts: Vertex AI",
+        match=_match,
+        parse=_parse,
+        render=_render,
+        loses=_LOSSES,
+        cannot=BLOCK_CANNOT,
+        rank=60,
+        aliases=("vertex",),
+        source=_SOURCE,
+        read_on="2026-11-20",
+    ),
+    Format(
+        name="vertex-preference",
+        kind="preference",
+        summary="contents and two scored completions: Vertex AI",
+        match=_match_preference,
+        parse=_parse_preference,
+        render=_render_preference,
+        loses=_LOSSES,
+        cannot=BLOCK_CANNOT | {"tools", "tool-calls", "images", "answer-turns"},
+        rank=60,
+        source="https://cloud.google.com/vertex-ai/generative-ai/docs/models/gemini-use-preference-tuning",
+        read_on="2026-11-20",
+    ),
+)

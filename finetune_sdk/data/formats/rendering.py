@@ -1,0 +1,104 @@
+"""Writing messages in OpenAI's shape, and what the writers of other shapes share."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from finetune_sdk.data.example import (
+    ChatExample,
+    Message,
+    PreferenceExample,
+    PromptExample,
+    ToolCall,
+    UnpairedPreference,
+)
+from finetune_sdk.data.jsonvalue import Object, as_object
+from finetune_sdk.data.strict import diagnose
+
+
+def message_object(message: Message) -> Object:
+    """A message with everything it holds."""
+    row: Object = {"role": message.role}
+    if message.content is not UNSET:
+        row["content"] = message.content
+    if message.name is not None:
+        row["name"] = message.name
+    if message.tool_calls is not None:
+        row["tool_calls"] = [call_object(call) for call in message.tool_calls]
+    if message.tool_call_id is not None:
+        row["tool_call_id"] = message.tool_call_id
+    if message.weight is not None:
+        row["weight"] = message.weight
+    if message.reasoning is not None:
+        row["reasoning_content"] = message.reasoning
+    if message.refusal is not None:
+        row["refusal"] = message.refusal
+    if message.spans is not None:
+        row["train_detail"] = [
+            {"begin_offset": span.begin, "end_offset": span.end - 1, "train": span.train} for span in message.spans
+        ]
+    return {**row, **message.extra}
+
+
+def messages_object(messages: list[Message]) -> list[Object]:
+    """A list of messages with everything they hold."""
+    return [message_object(message) for message in messages]
+
+
+def call_object(call: ToolCall) -> Object:
+    """A tool call, its arguments as JSON text."""
+    row: Object = {} if call.id is UNSET else {"id": call.id}
+    function = {"name": call.function.name, "arguments": call.function.arguments}
+    return {**row, "type": call.type, "function": function, **call.extra}
+
+
+def parsed_arguments(call: ToolCall) -> Object:
+    """The arguments as an object; empty where their text holds none (writers refuse such rows before)."""
+    return as_object(diagnose(call.function.arguments.encode())) or {}
+
+
+def switches(example: ChatExample | PromptExample | PreferenceExample | UnpairedPreference) -> Object:
+    """Tools and what goes with them, as far as they are stated."""
+    row: Object = {}
+    if example.tools is not None:
+        row["tools"] = example.tools
+    parallel = getattr(example, "parallel_tool_calls", None)
+    if parallel is not None:
+        row["parallel_tool_calls"] = parallel
+    if example.chat_template_kwargs is not None:
+        row["chat_template_kwargs"] = example.chat_template_kwargs
+    return row
+
+
+def split_answer(messages: list[Message]) -> tuple[list[Message], list[Message]]:
+    """The conversation up to the last answer, and what follows: the answer."""
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].role == "assistant":
+            return messages[:index], messages[index:]
+    return messages, []
+
+
+def system_and_turns(messages: list[Message]) -> tuple[str | None, list[Message]]:
+    """A leading system message's text, and the rest."""
+    if messages and messages[0].role in ("system", "developer"):
+        return messages[0].text, messages[1:]
+    return None, messages
+
+
+def is_plain_turn(messages: list[Message], role: str) -> bool:
+    """Whether a side of a pair can be written as one string."""
+    return (
+        len(messages) == 1
+        and messages[0] == Message(role=messages[0].role, content=messages[0].text)
+        and (messages[0].role == role)
+    )
+
+
+def side_value(messages: list[Message], role: str, *, plain: bool) -> object:
+    """A side of a pair: one string where that is wanted and says all, else messages."""
+    return messages[0].text if plain and is_plain_turn(messages, role) else messages_object(messages)
+
+
+def image_url(part: Object) -> str:
+    """Where an image part's picture is."""
+    return str(part["image_url"]["url"])

@@ -1,0 +1,167 @@
+"""Conversations already rendered to text (ChatML), text in segments (Axolotl), and texts for embedding models."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from finetune_sdk.data.example import ChatExample, EmbeddingExample, Example, Message, Span
+from finetune_sdk.data.formats.base import Format, need_text, rest
+from finetune_sdk.data.formats.messages import role_of
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object
+from finetune_sdk.data.report import Fault, Note
+
+_TURN = re.compile(r"<\|im_start\|>([^\n<]*)\n(.*?)<\|im_end\|>\s*", re.DOTALL)
+_AXOLOTL = "https://github.com/axolotl-ai-cloud/axolotl"
+
+
+def _match_chatml(row: Object) -> str | None:
+    text = row.get("text")
+    return "`text` in ChatML" if isinstance(text, str) and text.lstrip().startswith("<|im_start|>") else None
+
+
+def _parse_chatml(row: Object, note: Note) -> ChatExample:
+    text = need_text(row, "text")
+    found: list[Message] = []
+    at = len(text) - len(text.lstrip())
+    while turn := _TURN.match(text, at):
+        role, word = role_of(turn.group(1), f"text[{len(found)}]", note)
+        found.append(Message(role=role, content=turn.group(2), source_role=word))
+        at = turn.end()
+    if not found or text[at:].strip():
+        raise Fault(
+            "chatml-syntax",
+            "text",
+            f"not ChatML from character {at + 1} on",
+            "Write each turn as <|im_start|>role, a line end, the text, <|im_end|>.",
+        )
+    return ChatExample(messages=found, extra=rest(row, "text"))
+
+
+def _render_chatml(example: Example) -> Object:
+    assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
+    said = "".join(f"<|im_start|>{message.role}\n{message.text}<|im_end|>\n" for message in example.messages)
+    return {"text": said, **example.extra}
+
+
+def _match_segments(row: Object) -> str | None:
+    items = as_list(row.get("segments"))
+    first = as_object(items[0]) if items else None
+    return "`segments` with text and label" if first is not None and {"label", "text"} <= first.keys() else None
+
+
+def _parse_segments(row: Object, _note: Note) -> ChatExample:
+    text = ""
+    spans: list[Span] = []
+    for index, item in enumerate(as_list(row.get("segments")) or []):
+        found = as_object(item) or {}
+        if not isinstance(found.get("text"), str) or not isinstance(found.get("label"), bool):
+            raise Fault("span-type", f"segments[{index}]", "a segment has a text and a true/false label", "Fix it.")
+        spans.append(Span(begin=len(text), end=len(text) + len(found["text"]), train=found["label"]))
+        text += found["text"]
+    message = Message(role="assistant", content=text, spans=spans)
+    return ChatExample(messages=[message], extra=rest(row, "segments"), shape="segments")
+
+
+_EMBEDDING_NAMES = (
+    ("anchor", "positive", "negative"),
+    ("query", "positive", "negative"),
+    ("query", "pos", "neg"),
+    ("sentence1", "sentence2", "sentence3"),
+    ("question", "positive", "negative"),
+)
+
+
+def _embedding_names(row: Object) -> tuple[str, ...] | None:
+    for anchor, positive, negative in _EMBEDDING_NAMES:
+        if isinstance(row.get(anchor), str) and isinstance(row.get(positive), str):
+            return (anchor, positive, negative) if isinstance(row.get(negative), str) else (anchor, positive)
+    return None
+
+
+def _match_embedding(row: Object) -> str | None:
+    names = _embedding_names(row)
+    if names is None or "label" in row or "target" in row:
+        return None
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _parse_embedding(row: Object, _note: Note) -> EmbeddingExample:
+    names = _embedding_names(row) or ("anchor", "positive")
+    fields: dict[str, Any] = {"negative": row[names[2]]} if len(names) == 3 else {}
+    score = row.get("score")
+    if isinstance(score, int | float) and not isinstance(score, bool):
+        fields["score"] = score
+    return EmbeddingExample(
+        anchor=need_text(row, names[0]),
+        positive=need_text(row, names[1]),
+        **fields,
+        extra=rest(row, *names, *(("score",) if "score" in fields else ())),
+        aside={"keys": list(names)} if names[0] != "anchor" else {},
+    )
+
+
+def _render_embedding(example: Example) -> Object:
+    assert isinstance(example, EmbeddingExample), "this format writes pairs and triplets"  # noqa: S101
+    texts = [example.anchor, example.positive, *([] if example.negative is None else [example.negative])]
+    names = example.aside.get("keys") or ["anchor", "positive", "negative"]
+    row: Object = dict(zip(names, texts, strict=False))
+    if example.score is not None:
+        row["score"] = example.score
+    return {**row, **example.extra}
+
+
+_LOSES = {
+    "weights": "left out",
+    "weights-fraction": "left out",
+    "weights-elsewhere": "left out",
+    "spans": "left out",
+    "reasoning": "left out",
+    "refusal": "left out",
+    "name": "left out",
+    "message-keys": "left out",
+    "content-list": "joined to one text",
+    "content-null": "written as empty text",
+    "tools": "left out",
+    "empty-tools": "left out",
+    "parallel-tool-calls": "left out",
+    "template-kwargs": "left out",
+}
+
+FORMATS = (
+    Format(
+        name="chatml",
+        kind="chat",
+        summary="one text per row with <|im_start|> and <|im_end|> marks",
+        match=_match_chatml,
+        parse=_parse_chatml,
+        render=_render_chatml,
+        loses=_LOSES,
+        cannot=frozenset(("tool-calls", "images", "other-parts")),
+        rank=20,
+        source="https://github.com/openai/openai-python/blob/release-v0.28.0/chatml.md",
+        read_on="2026-11-20",
+    ),
+    Format(
+        name="segments",
+        kind="chat",
+        summary="a text in segments, each learned or not: Axolotl's input_output",
+        match=_match_segments,
+        parse=_parse_segments,
+        rank=60,
+        aliases=("input-output",),
+        source=_AXOLOTL,
+        read_on="2026-11-20",
+    ),
+    Format(
+        name="embedding",
+        kind="embedding",
+        summary="pairs or triplets of texts: anchor, positive, negative",
+        match=_match_embedding,
+        parse=_parse_embedding,
+        render=_render_embedding,
+        rank=35,
+        source="https://sbert.net/docs/sentence_transformer/dataset_overview.html",
+        read_on="2026-11-20",
+    ),
+)
