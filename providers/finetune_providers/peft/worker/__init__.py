@@ -7,12 +7,16 @@
 
 from __future__ import annotations
 
+from typing import Any
 
-def main(ctx) -> dict:
-    """Train the requested model; the dict is the content of result.json (status succeeded unless it says otherwise)."""
-    from . import quiet
+from .context import Context
+
+
+def main(ctx: Context) -> dict[str, Any]:
+    """Train the requested model; the dict is what result.json holds (succeeded unless it says otherwise)."""
+    from . import quiet  # noqa: PLC0415 - sets variables that the imports below read
 
     quiet.settle_environment(ctx)
-    from . import job
+    from . import job  # noqa: PLC0415
 
     return job.run(ctx)

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
 
+from .context import Context
 
-def attach(ctx, model: Any, *, task: str = TaskType.CAUSAL_LM) -> Any:
+
+def attach(ctx: Context, model: Any, *, task: str = TaskType.CAUSAL_LM) -> Any:
     """The model with its adapter; fails when nothing would be trained."""
     adapter = ctx.request["adapter"]
     if adapter["kind"] == "full":
@@ -25,7 +27,7 @@ def attach(ctx, model: Any, *, task: str = TaskType.CAUSAL_LM) -> Any:
     return trained
 
 
-def _with_config(ctx, model: Any, config: Any) -> Any:
+def _with_config(ctx: Context, model: Any, config: Any) -> Any:
     try:
         return get_peft_model(model, config)
     except ValueError as exc:

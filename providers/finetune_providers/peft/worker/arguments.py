@@ -9,22 +9,23 @@ from typing import Any
 from transformers.training_args import OptimizerNames
 
 from .choices import Choices
+from .context import Context
 
 
-def steps_per_epoch(ctx, samples: int) -> int:
+def steps_per_epoch(ctx: Context, samples: int) -> int:
     """Optimizer steps in one pass over the samples, all processes together."""
     training = ctx.request["training"]
     batches = math.ceil(samples / (training["batch_size"] * ctx.world_size))
     return max(1, math.ceil(batches / training["gradient_accumulation"]))
 
 
-def total_steps(ctx, samples: int) -> int:
+def total_steps(ctx: Context, samples: int) -> int:
     """Optimizer steps of the whole run."""
     training = ctx.request["training"]
     return training["max_steps"] or math.ceil(training["epochs"] * steps_per_epoch(ctx, samples))
 
 
-def common(ctx, choices: Choices, *, samples: int, validation: bool) -> dict[str, Any]:
+def common(ctx: Context, choices: Choices, *, samples: int, validation: bool) -> dict[str, Any]:
     """Keyword arguments for TrainingArguments and its TRL children."""
     training = ctx.request["training"]
     total, epoch = total_steps(ctx, samples), steps_per_epoch(ctx, samples)
@@ -80,14 +81,14 @@ def _log_steps(asked: Any, total: int) -> int:
     return max(1, total // 100) if asked == "auto" else asked
 
 
-def _aligned(ctx, save: int, evaluate: int) -> int:
+def _aligned(ctx: Context, save: int, evaluate: int) -> int:
     aligned = max(1, round(save / evaluate)) * evaluate
     if aligned != save:
         ctx.event(f"checkpoints every {aligned} steps instead of {save}: the best one must coincide with a validation")
     return aligned
 
 
-def _optimizer(ctx, name: str) -> str:
+def _optimizer(ctx: Context, name: str) -> str:
     known = [item.value for item in OptimizerNames]
     if name == "auto":
         return "adamw_torch_fused"

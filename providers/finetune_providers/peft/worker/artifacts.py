@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from . import card
+from .context import Context
 
 
-def save(ctx, model: Any, tokenizer: Any, *, source: str, metrics: dict[str, float]) -> list[dict[str, Any]]:
+def save(ctx: Context, model: Any, tokenizer: Any, *, source: str, metrics: dict[str, float]) -> list[dict[str, Any]]:
     """Write the artifacts aside and swap them in; returns them as result.json lists them."""
     root, part = ctx.dir / "artifacts", ctx.dir / "artifacts.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    text = card.text(ctx, source=source, metrics=metrics)
+    text = card.text(ctx, metrics=metrics)
     kinds = _write(ctx, model, part, source)
     for folder in [*(part / kind for kind in kinds), part / "tokenizer"]:
         tokenizer.save_pretrained(folder)
@@ -29,7 +30,7 @@ def save(ctx, model: Any, tokenizer: Any, *, source: str, metrics: dict[str, flo
     return [describe(ctx, kind, source=source, tokenizer=tokenizer) for kind in (*kinds, "tokenizer")]
 
 
-def _write(ctx, model: Any, root: Path, source: str) -> list[str]:
+def _write(ctx: Context, model: Any, root: Path, source: str) -> list[str]:
     if ctx.request["adapter"]["kind"] == "full":
         model.save_pretrained(root / "model")
         return ["model"]
@@ -50,7 +51,7 @@ def _name_base(model: Any, source: str) -> None:
         config.base_model_name_or_path = source
 
 
-def describe(ctx, kind: str, *, source: str, tokenizer: Any = None, path: str | None = None) -> dict[str, Any]:
+def describe(ctx: Context, kind: str, *, source: str, tokenizer: Any = None, path: str | None = None) -> dict[str, Any]:
     """One entry of result.json's artifacts. A folder's hash is that of its sorted `<sha256>  <path>` lines."""
     relative = path or f"artifacts/{kind}"
     template = getattr(tokenizer, "chat_template", None)

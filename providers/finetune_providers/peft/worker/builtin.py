@@ -22,14 +22,20 @@ NAME = "builtin/tiny"
 _VOCABULARY = 1100
 _PAD, _START, _END = "<|pad|>", "<|im_start|>", "<|im_end|>"
 CHAT_TEMPLATE = """\
-{%- if tools %}{{- '<|im_start|>system\\nTools:\\n' }}{%- for tool in tools %}{{- tool | tojson + '\\n' }}{%- endfor %}{{- '<|im_end|>\\n' }}{%- endif %}
+{%- if tools %}
+{{- '<|im_start|>system\\nTools:\\n' }}
+{%- for tool in tools %}{{- tool | tojson + '\\n' }}{%- endfor %}
+{{- '<|im_end|>\\n' }}
+{%- endif %}
 {%- for message in messages %}
 {{- '<|im_start|>' + message.role + '\\n' }}
 {%- if message.role == 'assistant' %}
 {%- generation %}
 {%- if message.reasoning_content %}{{- '<think>' + message.reasoning_content + '</think>\\n' }}{%- endif %}
 {{- message.content or '' }}
-{%- for call in message.tool_calls or [] %}{{- '<tool_call>' + ({'name': call.function.name, 'arguments': call.function.arguments} | tojson) + '</tool_call>' }}{%- endfor %}
+{%- for call in message.tool_calls or [] %}
+{{- '<tool_call>' + ({'name': call.function.name, 'arguments': call.function.arguments} | tojson) + '</tool_call>' }}
+{%- endfor %}
 {{- '<|im_end|>' }}
 {%- endgeneration %}
 {{- '\\n' }}
@@ -42,7 +48,7 @@ CHAT_TEMPLATE = """\
 
 
 def make(folder: Path, *, data: Path, seed: int) -> Path:
-    """Write model and tokenizer to `folder`, unless a whole one lies there. The same data and seed give the same bytes."""
+    """Write model and tokenizer to `folder`, unless a whole one lies there. Same data and seed, same bytes."""
     if not folder.exists():
         part = folder.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)

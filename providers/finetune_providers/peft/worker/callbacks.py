@@ -1,5 +1,6 @@
 # pyright: basic
-"""What the trainer tells the job while it runs, and what the job tells the trainer: events, pause, cancel, time limit."""
+# ruff: noqa: ARG002 - signatures are transformers'
+"""What the trainer tells the job while it runs, and what the job tells it: pause, cancel, time is up."""
 
 from __future__ import annotations
 
@@ -9,13 +10,15 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from .context import Context
+
 _LOGGED = ("loss", "learning_rate", "grad_norm", "epoch", "eval_loss")
 
 
 class Reporter(TrainerCallback):
     """Log lines as events with speed and time left."""
 
-    def __init__(self, ctx: Any, count_tokens: Any) -> None:
+    def __init__(self, ctx: Context, count_tokens: Any) -> None:
         self._ctx = ctx
         self._count_tokens = count_tokens
         self._since = time.monotonic()
@@ -31,18 +34,18 @@ class Reporter(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """One event per log line; `eval_loss` lines say so."""
-        logs = {name: float(value) for name, value in (logs or {}).items() if name in _LOGGED}
-        if "eval_loss" in logs:
-            self._ctx.event(f"validation loss {logs['eval_loss']:.4f}", step=state.global_step, **logs)
-        elif "loss" in logs:
+        told: dict[str, Any] = {name: float(value) for name, value in (logs or {}).items() if name in _LOGGED}
+        if "eval_loss" in told:
+            self._ctx.event(f"validation loss {told['eval_loss']:.4f}", step=state.global_step, **told)
+        elif "loss" in told:
             speed = self._speed(state)
-            self._ctx.event(f"step {state.global_step} of {state.max_steps}", step=state.global_step, **logs, **speed)
+            self._ctx.event(f"step {state.global_step} of {state.max_steps}", step=state.global_step, **told, **speed)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Validation time is not training time."""
         self._since, self._step, self._tokens = time.monotonic(), state.global_step, self._count_tokens()
 
-    def _speed(self, state: Any) -> dict[str, float]:
+    def _speed(self, state: Any) -> dict[str, Any]:
         now, tokens = time.monotonic(), self._count_tokens()
         seconds, steps = now - self._since, state.global_step - self._step
         read = tokens - self._tokens
@@ -56,7 +59,7 @@ class Reporter(TrainerCallback):
 class Obedience(TrainerCallback):
     """Stops after the current step, with a checkpoint, when the job is told to pause or cancel or its time is up."""
 
-    def __init__(self, ctx: Any, *, deadline: float | None) -> None:
+    def __init__(self, ctx: Context, *, deadline: float | None) -> None:
         self._ctx = ctx
         self._deadline = deadline
         self.reason: str | None = None

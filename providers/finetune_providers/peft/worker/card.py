@@ -6,16 +6,19 @@ from typing import Any
 
 import yaml
 
+from .context import Context
 
-def text(ctx: Any, *, source: str, metrics: dict[str, float]) -> str:
+
+def text(ctx: Context, *, metrics: dict[str, float]) -> str:
     """README.md with the front matter that the hub reads."""
     request = ctx.request
+    method, adapter = request["method"]["kind"], request["adapter"]["kind"]
     name = request["suffix"] or ctx.job_id
     front: dict[str, Any] = {
         "base_model": request["model"],
         "library_name": "transformers" if request["adapter"]["kind"] == "full" else "peft",
         "pipeline_tag": "text-generation",
-        "tags": ["finetune-sdk", request["method"]["kind"], request["adapter"]["kind"]],
+        "tags": ["finetune-sdk", method, adapter],
     }
     rows = [f"| {key} | {value:.6g} |" for key, value in sorted(metrics.items())]
     settings = [f"| {key} | {value} |" for key, value in sorted(request["training"].items()) if value is not None]
@@ -31,7 +34,7 @@ def text(ctx: Any, *, source: str, metrics: dict[str, float]) -> str:
             "",
             f"# {name}",
             "",
-            f"{request['model']} fine-tuned with {request['method']['kind']} ({request['adapter']['kind']}) by finetune-sdk.",
+            f"{request['model']} fine-tuned with {method} ({adapter}) by finetune-sdk.",
             "`receipt.json` beside this folder holds everything needed to repeat the run.",
             "",
             "## Data",

@@ -1,5 +1,5 @@
 # pyright: basic
-"""Checkpoints that are whole or absent: written aside, listed in a manifest, renamed; resume takes the newest whole one."""
+"""Checkpoints that are whole or absent: written aside, hashed, renamed; resume takes the newest whole one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
+
+from .context import Context
 
 MANIFEST = "manifest.json"
 PART = ".part"
@@ -31,7 +34,7 @@ def why_broken(folder: Path) -> str | None:
     """None for a whole checkpoint, else what is wrong with it."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files: dict[str, list] = manifest["files"]
+        files: dict[str, list[Any]] = manifest["files"]
     except (OSError, ValueError, KeyError, TypeError):
         return "its manifest is missing or unreadable"
     for name, (size, digest) in files.items():
@@ -49,7 +52,7 @@ def listed(root: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[len(_PREFIX) :]))
 
 
-def newest_whole(ctx, root: Path) -> Path | None:
+def newest_whole(ctx: Context, root: Path) -> Path | None:
     """The checkpoint to go on from, None to start over; broken ones are named in a warning and passed over."""
     for folder in reversed(listed(root)):
         broken = why_broken(folder)
@@ -72,7 +75,7 @@ def _rewrite_paths(state: Path, old: str, new: str) -> None:
         state.write_text(state.read_text(encoding="utf-8").replace(f'"{old}/', f'"{new}/'), encoding="utf-8")
 
 
-def _digest(path: Path) -> list:
+def _digest(path: Path) -> list[Any]:
     with path.open("rb") as file:
         return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
 

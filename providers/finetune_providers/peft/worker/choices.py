@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from . import machine
+from .context import Context
 
 _SMALL_HIDDEN = 512  # below this width conversions cost more than bfloat16 saves (measured on 2-core CPUs)
 
@@ -28,7 +29,7 @@ class Choices:
         return self.precision != "fp32"
 
 
-def choose(ctx, config: Any) -> Choices:
+def choose(ctx: Context, config: Any) -> Choices:
     """Settle device, threads and precision, one event each."""
     compute, training = ctx.request["compute"], ctx.request["training"]
     device = _device(ctx, compute["device"])
@@ -47,7 +48,7 @@ def choose(ctx, config: Any) -> Choices:
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def _device(ctx, asked: str) -> str:
+def _device(ctx: Context, asked: str) -> str:
     if asked == "cuda" and not torch.cuda.is_available():
         raise ctx.Failed("compute.device is cuda, but this interpreter's torch sees no GPU; use device: cpu or auto")
     device = "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
@@ -73,7 +74,7 @@ def _width(config: Any) -> int:
     return int(getattr(config.get_text_config(), "hidden_size", 0) or 0)
 
 
-def gradient_checkpointing(ctx, choices: Choices, config: Any, *, longest: int, parameters: int) -> bool:
+def gradient_checkpointing(ctx: Context, choices: Choices, config: Any, *, longest: int, parameters: int) -> bool:
     """True when the activations of the longest possible batch would not fit beside weights and optimizer state."""
     asked = ctx.request["training"]["gradient_checkpointing"]
     if asked != "auto":

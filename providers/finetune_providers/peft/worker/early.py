@@ -7,9 +7,11 @@ from typing import Any
 
 from transformers import EarlyStoppingCallback
 
+from .context import Context
 
-def stopping(ctx, wanted: dict[str, Any]) -> EarlyStoppingCallback:
-    """Stops when the validation loss did not fall for `patience` evaluations; the best weights are loaded at the end."""
+
+def stopping(ctx: Context, wanted: dict[str, Any]) -> EarlyStoppingCallback:
+    """Stops when the validation loss has not fallen for `patience` evaluations; the best weights are loaded."""
 
     class Announced(EarlyStoppingCallback):
         def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **kwargs: Any) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .context import Context
+
 _SHOWN = 5
 
 
@@ -15,7 +17,7 @@ class _Kind:
     fix: str
     first: str
     count: int = 0
-    places: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list[str])
 
 
 class Findings:
@@ -36,7 +38,7 @@ class Findings:
         kind = self._kinds.get(rule)
         return kind.count if kind else 0
 
-    def report(self, ctx: Any) -> None:
+    def report(self, ctx: Context) -> None:
         """One event per rule; raises `ctx.Failed` with the first error."""
         for rule, kind in self._kinds.items():
             ctx.event(f"{rule}: {self._text(kind)}", level=kind.severity, rows=float(kind.count))

@@ -13,6 +13,7 @@ import torch
 from transformers import set_seed
 
 from . import adapters, arguments, artifacts, callbacks, checkpoints, choices, early, model, predict, receipt, sft
+from .context import Context
 
 _METHODS: dict[str, ModuleType] = {"sft": sft, "pretraining": sft}
 
@@ -30,7 +31,7 @@ class Job:
 
     Stopped = Stopped
 
-    def __init__(self, ctx) -> None:
+    def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
         self.request: dict[str, Any] = ctx.request
         self.method = _METHODS[ctx.request["method"]["kind"]]
@@ -64,7 +65,7 @@ class Job:
             torch.distributed.barrier()
 
 
-def run(ctx) -> dict[str, Any]:
+def run(ctx: Context) -> dict[str, Any]:
     """The whole job; the result without `status` when it succeeded."""
     _join_processes(ctx)
     job = Job(ctx)
@@ -74,7 +75,7 @@ def run(ctx) -> dict[str, Any]:
         return {"status": _STATUS[stop.wish], "error": None}
 
 
-def _join_processes(ctx) -> None:
+def _join_processes(ctx: Context) -> None:
     """Make sure that as many processes run as were asked for: some launchers start one and say nothing."""
     asked = ctx.request["compute"]["processes"]
     if ctx.world_size != asked:
@@ -101,7 +102,7 @@ def _run(job: Job) -> dict[str, Any]:
     return _finish(job, trainer, asked, metrics, seconds)
 
 
-def _stop_if_told(ctx) -> None:
+def _stop_if_told(ctx: Context) -> None:
     if ctx.stop:
         raise Stopped(ctx.stop)
 

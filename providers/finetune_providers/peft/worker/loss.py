@@ -16,7 +16,7 @@ from .collate import IGNORE
 
 
 class CompactHead:
-    """While `mask` is set, the model's output head computes logits for the marked positions only: `[marked, vocabulary]`."""
+    """While `mask` is set, the output head computes logits for the marked positions only: `[marked, vocabulary]`."""
 
     def __init__(self, model: Any) -> None:
         self.mask: torch.Tensor | None = None

@@ -1,5 +1,5 @@
 # pyright: basic
-"""Loading: where the base model lies, its tokenizer, its configuration, its weights. Vendor errors become one sentence."""
+"""Loading: where the base model lies, its tokenizer, its configuration, its weights. Errors become one sentence."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from . import builtin
 from .choices import Choices
+from .context import Context
 
 
-def locate(ctx) -> str:
-    """The base model as `from_pretrained` takes it. `builtin/tiny` is made by rank 0; the others wait for the folder."""
+def locate(ctx: Context) -> str:
+    """The base model as `from_pretrained` takes it. `builtin/tiny` is made by rank 0; the others wait for it."""
     name = ctx.request["model"]
     if name != builtin.NAME:
         return name
@@ -28,7 +29,7 @@ def locate(ctx) -> str:
     return str(folder)
 
 
-def common(ctx) -> dict[str, Any]:
+def common(ctx: Context) -> dict[str, Any]:
     """Arguments that every `from_pretrained` of this job gets."""
     options = ctx.request["options"]
     return {
@@ -38,7 +39,7 @@ def common(ctx) -> dict[str, Any]:
     }
 
 
-def tokenizer(ctx, source: str) -> Any:
+def tokenizer(ctx: Context, source: str) -> Any:
     """The tokenizer, with a pad token and the chat template the options name."""
     with _translated(ctx, source, "tokenizer"):
         loaded = AutoTokenizer.from_pretrained(source, **common(ctx))
@@ -52,13 +53,13 @@ def tokenizer(ctx, source: str) -> Any:
     return loaded
 
 
-def config(ctx, source: str) -> Any:
+def config(ctx: Context, source: str) -> Any:
     """The model's configuration, without its weights."""
     with _translated(ctx, source, "configuration"):
         return AutoConfig.from_pretrained(source, **common(ctx))
 
 
-def weights(ctx, source: str, choices: Choices, *, kind: Any = AutoModelForCausalLM, **more: Any) -> Any:
+def weights(ctx: Context, source: str, choices: Choices, *, kind: Any = AutoModelForCausalLM, **more: Any) -> Any:
     """The model in the chosen precision, on the CPU or the process's GPU."""
     arguments = {**common(ctx), "dtype": choices.weights, "use_safetensors": True, **more}
     if (attention := ctx.request["options"]["attn_implementation"]) != "auto":
@@ -68,8 +69,8 @@ def weights(ctx, source: str, choices: Choices, *, kind: Any = AutoModelForCausa
 
 
 @contextmanager
-def _translated(ctx, source: str, what: str) -> Iterator[None]:
-    """transformers answers a missing file, a missing network and a wrong name with pages; the first line is the reason."""
+def _translated(ctx: Context, source: str, what: str) -> Iterator[None]:
+    """transformers answers a missing file, a missing network and a wrong name with pages; ours is one sentence."""
     try:
         yield
     except (OSError, ValueError, ImportError, KeyError) as exc:

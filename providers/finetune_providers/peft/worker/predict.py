@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,9 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from .collate import Collator
+from .context import Context
 from .findings import Findings
 from .loss import CompactHead, weighted_loss
 from .rows import Encoder, Sample, read, template_extra
@@ -40,7 +41,7 @@ class Question:
     nll: dict[str, float | None] = field(default_factory=dict)
 
 
-def questions(ctx, tokenizer: Any) -> list[Question]:
+def questions(ctx: Context, tokenizer: Any) -> list[Question]:
     """The held-out rows (test, else validation) and the free prompts of the request's evaluation section."""
     wanted = ctx.request["evaluation"]
     template = ChatTemplate(tokenizer) if tokenizer.chat_template else None
@@ -51,7 +52,7 @@ def questions(ctx, tokenizer: Any) -> list[Question]:
     return [*(question for question in found if question is not None), *free]
 
 
-def _held_out(ctx) -> Iterator[dict[str, Any]]:
+def _held_out(ctx: Context) -> Iterator[dict[str, Any]]:
     for role in ("test", "validation"):
         path = ctx.dir / "data" / f"{role}.jsonl"
         if path.exists():
@@ -94,8 +95,8 @@ def _free(prompt: str, template: ChatTemplate | None) -> Question:
     return Question(prompt=messages, text=template.render(messages, prompt=True), expected=None)
 
 
-def answer(ctx, model: Any, tokenizer: Any, asked: Sequence[Question], name: str) -> None:
-    """Fill in the answers of the model called `name` ("base" or "tuned"), and their losses where perplexity is wanted."""
+def answer(ctx: Context, model: Any, tokenizer: Any, asked: Sequence[Question], name: str) -> None:
+    """Fill in the answers of the model called `name` ("base" or "tuned"), and losses where perplexity is wanted."""
     wanted = ctx.request["evaluation"]
     size = _BATCH if wanted["batch_size"] == "auto" else wanted["batch_size"]
     with _inference(model):
@@ -144,8 +145,6 @@ def _losses(model: Any, tokenizer: Any, asked: Sequence[Question], size: int, na
 
 
 def _array(values: Sequence[float]) -> Any:
-    import numpy as np
-
     return np.asarray(values, np.float32)
 
 
@@ -175,8 +174,7 @@ def save(folder: Path, asked: Sequence[Question]) -> Path:
     with part.open("w", encoding="utf-8") as lines:
         for number, question in enumerate(asked):
             lines.write(json.dumps(_line(number, question), ensure_ascii=False) + "\n")
-    os.replace(part, final)
-    return final
+    return part.replace(final)
 
 
 def restore(path: Path, asked: Sequence[Question]) -> bool:

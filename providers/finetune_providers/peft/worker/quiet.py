@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 
 from . import machine
+from .context import Context
 
 
-def settle_environment(ctx) -> None:
+def settle_environment(ctx: Context) -> None:
     """Threads, progress bars, log folders. What the user exported already wins, except where it would break a run."""
     threads = str(machine.threads(ctx.request["compute"], ctx.world_size))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -13,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from . import artifacts
+from .context import Context
 
 _PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "numpy")
 
 
-def write(ctx, *, source: str, metrics: dict[str, float], usage: dict[str, Any], choices: Any) -> Path:
+def write(ctx: Context, *, source: str, metrics: dict[str, float], usage: dict[str, Any], choices: Any) -> Path:
     """Write the receipt into artifacts/, whole or not at all."""
     request = ctx.request
     body = {
@@ -46,8 +46,7 @@ def write(ctx, *, source: str, metrics: dict[str, float], usage: dict[str, Any],
     final.parent.mkdir(exist_ok=True)
     part = final.with_suffix(".part")
     part.write_text(json.dumps(body, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(part, final)
-    return final
+    return part.replace(final)
 
 
 def _version(name: str) -> str | None:

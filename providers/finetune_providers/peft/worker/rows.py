@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class Encoder:
             text = row["text"] + (self._tokenizer.eos_token or "")
             return [(Rendered(text, (Span(0, len(text), 0),)), [1.0])]
         if self._template is not None:
-            return self._chat(row)
+            return self._chat(row, self._template)
         if row.get("shape") == "prompt_completion":
             return [self._raw(row)]
         raise TemplateRefused("the model's tokenizer has no chat template, and the row is a conversation")
@@ -78,35 +79,16 @@ class Encoder:
         start = 0 if self._train_on == "all" else len(prompt)
         return Rendered(text, (Span(start, len(text), 0),)), [1.0]
 
-    def _chat(self, row: Mapping[str, Any]) -> list[tuple[Rendered, list[float]]]:
-        assert self._template is not None, "only called with a template"
+    def _chat(self, row: Mapping[str, Any], template: ChatTemplate) -> list[tuple[Rendered, list[float]]]:
         messages = row["messages"]
         weights = [float(message.get("weight", 1.0)) for message in messages]
         turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         trained = turns[-1:] if self._train_on == "last_assistant" else turns
         extra = template_extra(row)
         if self._train_on == "all":
-            return [(whole, weights) for whole in self._everything(messages, turns, weights, extra)]
+            return [(whole, weights) for whole in _everything(template, messages, turns, weights, extra)]
         trained = [i for i in trained if weights[i] != 0.0]
-        return [(sample, weights) for sample in self._template.samples(messages, trained, **extra)] if trained else []
-
-    def _everything(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        turns: Sequence[int],
-        weights: Sequence[float],
-        extra: Mapping[str, Any],
-    ) -> list[Rendered]:
-        """All text, in which assistant turns of another weight are spans of their own."""
-        assert self._template is not None, "only called with a template"
-        text = self._template.render(messages, **extra)
-        special = [i for i in turns if weights[i] != 1.0]
-        if not special:
-            return [Rendered(text, (Span(0, len(text), -1),))]
-        found = self._template.samples(messages, special, **extra)
-        if len(found) != 1 or found[0].text != text:
-            raise TemplateRefused("train_on: all with message weights needs a template that does not rewrite history")
-        return [Rendered(text, (Span(0, len(text), -1), *found[0].spans))]
+        return [(sample, weights) for sample in template.samples(messages, trained, **extra)] if trained else []
 
     def _tokens(self, piece: tuple[Rendered, list[float]], row: Mapping[str, Any]) -> Sample:
         rendered, by_message = piece
@@ -143,6 +125,24 @@ class Encoder:
         self._findings.add(rule, severity, message, fix=fix, source=row.get("source"))
 
 
+def _everything(
+    template: ChatTemplate,
+    messages: Sequence[Mapping[str, Any]],
+    turns: Sequence[int],
+    weights: Sequence[float],
+    extra: Mapping[str, Any],
+) -> list[Rendered]:
+    """All text, in which assistant turns of another weight are spans of their own."""
+    text = template.render(messages, **extra)
+    special = [i for i in turns if weights[i] != 1.0]
+    if not special:
+        return [Rendered(text, (Span(0, len(text), -1),))]
+    found = template.samples(messages, special, **extra)
+    if len(found) != 1 or found[0].text != text:
+        raise TemplateRefused("train_on: all with message weights needs a template that does not rewrite history")
+    return [Rendered(text, (Span(0, len(text), -1), *found[0].spans))]
+
+
 def template_extra(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a row hands to the chat template beside its messages."""
     extra = dict(row.get("chat_template_kwargs") or {})
@@ -161,7 +161,7 @@ def tokenize(
     borders = sorted({0, len(rendered.text), *(edge for span in rendered.spans for edge in (span.start, span.end))})
     ids: list[int] = []
     offsets: list[tuple[int, int]] = []
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         piece = tokenizer(rendered.text[start:end], add_special_tokens=add_special_tokens and start == 0)["input_ids"]
         ids += piece
         offsets += [(start, end)] * len(piece)

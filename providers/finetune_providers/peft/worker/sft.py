@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainingArguments
 
@@ -15,8 +15,11 @@ from .findings import Findings
 from .rows import Encoder, Sample, read
 from .trainer import CompactTrainer
 
+if TYPE_CHECKING:
+    from .job import Job
 
-def prepare(job) -> None:
+
+def prepare(job: Job) -> None:
     """Encode train and validation rows to disk (rank 0), tell what is wrong with them, open them in every process."""
     ctx = job.ctx
     if ctx.rank == 0:
@@ -39,7 +42,7 @@ def prepare(job) -> None:
     )
 
 
-def _encode(job, role: str, path: Path, findings: Findings) -> None:
+def _encode(job: Job, role: str, path: Path, findings: Findings) -> None:
     method = job.ctx.request["method"]
     train_on = "all" if method["kind"] == "pretraining" else method["train_on"]
     encoder = Encoder(job.tokenizer, train_on=train_on, max_length=job.max_length, findings=findings)
@@ -49,20 +52,20 @@ def _encode(job, role: str, path: Path, findings: Findings) -> None:
     store.write(job.cache / role, samples)
     if encoder.rewrites_history:
         job.ctx.event(
-            f"{role}: the chat template rewrites history (it drops old reasoning, for instance), so conversations became "
-            "one sample per assistant turn, each rendered as the model will see it",
+            f"{role}: the chat template rewrites history (it drops old reasoning, for instance), so each "
+            "assistant turn became a sample of its own, rendered as the model will see it",
             level="warning",
         )
 
 
-def _samples(job, encoder: Encoder, path: Path) -> Iterator[Sample]:
+def _samples(job: Job, encoder: Encoder, path: Path) -> Iterator[Sample]:
     for number, row in enumerate(read(path)):
         if number % 1000 == 0 and job.ctx.stop:
             raise job.Stopped(job.ctx.stop)
         yield from encoder.encode(row)
 
 
-def trainer(job, model: Any, arguments: dict[str, Any]) -> CompactTrainer:
+def trainer(job: Job, model: Any, arguments: dict[str, Any]) -> CompactTrainer:
     """The trainer over the prepared samples."""
     collator = Collator(job.tokenizer.pad_token_id, multiple=8 if job.choices.device == "cuda" else 1)
     return CompactTrainer(

@@ -1,10 +1,10 @@
 # pyright: basic
 """Chat rendering and the question which characters the model itself wrote, with or without generation marks.
 
-With marks (`{% generation %}`) the template says it. Without, each assistant turn is what rendering adds when the turn is
-appended: from the end of `render(history, add_generation_prompt=True)` to the end of `render(history + turn)`. That is
-sound only if both are prefixes of the whole rendering; a template that rewrites history (drops old reasoning, say) fails
-the check, and then every supervised turn becomes a sample of its own, rendered as it is at inference.
+With marks (`{% generation %}`) the template says it. Without, each assistant turn is what rendering adds when
+the turn is appended: from the end of `render(history, add_generation_prompt=True)` to the end of `render(history +
+turn)`. That is sound only if both are prefixes of the whole; a template that rewrites history (drops old reasoning)
+fails the check, and then every supervised turn becomes a sample of its own, rendered as it is at inference.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,10 +148,8 @@ class ChatTemplate:
         function = call["function"]
         arguments = function.get("arguments", "{}")
         if isinstance(arguments, str) and not self._arguments_as_text:
-            try:
+            with suppress(ValueError):  # not JSON: hand the text over as it was sent
                 arguments = json.loads(arguments)
-            except ValueError:  # not JSON: hand the text over as it was sent
-                pass
         return {**call, "function": {**function, "arguments": arguments}}
 
 

@@ -1,7 +1,8 @@
 # pyright: basic
+# ruff: noqa: ARG002 - signatures are transformers'
 """What every trainer of this provider does: stop on a loss that is no number or exactly zero, save whole checkpoints.
 
-`Careful` is mixed in front of a transformers or TRL trainer class; `CompactTrainer` is the one for plain language modelling.
+`Careful` is mixed in front of a transformers or TRL trainer class; `CompactTrainer` is for plain language modelling.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from transformers import Trainer, TrainerCallback
 
 from . import adapters, checkpoints
 from .collate import GroupedSampler
+from .context import Context
 from .loss import CompactHead, weighted_loss
 
 
 class Careful:
     """Mixin; set `ctx`, the job's context, before training."""
 
-    ctx: Any
+    ctx: Context
     keep_checkpoints: int = 2
     _aside: bool = False
 
@@ -38,7 +40,8 @@ class Careful:
             )
         if value == 0.0 and not self.zero_loss_is_fine:
             raise self.ctx.Failed(
-                f"the loss is exactly 0.0 at step {step}: no token of the batch is learned from, or nothing is left to learn"
+                f"the loss is exactly 0.0 at step {step}: no token of the batch is learned from, "
+                "or nothing is left to learn"
             )
         return loss
 
@@ -116,8 +119,8 @@ class CompactTrainer(Careful, Trainer):
         loss = losses.sum() / torch.as_tensor(count, device=losses.device).clamp(min=1)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # the count is over all processes, gradients are averaged
-        if self.model.training:
-            self.tokens_seen += int((inputs["labels"].shape[0] * inputs["labels"].shape[1]))
+        if model.training:
+            self.tokens_seen += inputs["labels"].numel()
         return (loss, None) if return_outputs else loss
 
     def prediction_step(self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
@@ -127,7 +130,7 @@ class CompactTrainer(Careful, Trainer):
             return self.compute_loss(model, inputs).detach(), None, None
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
-        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         self.sampler = GroupedSampler(dataset.lengths, batch=batch, seed=self.args.seed, grouped=self._grouped)
         return self.sampler
