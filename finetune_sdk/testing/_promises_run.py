@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -21,6 +22,9 @@ _MANY = 40  # cursors tried; a long run has thousands
 
 class RunPromises:
     """What holds for a job that runs to its end undisturbed."""
+
+    patience_s: ClassVar[float]
+    poll_s: ClassVar[float]
 
     def test_a_run_succeeds(self, finished: Run) -> None:
         assert (finished.end.status, finished.end.error) == (JobStatus.SUCCEEDED, None)
@@ -65,6 +69,7 @@ class RunPromises:
 
     def test_following_hands_on_every_event_of_the_provider(self, provider: Provider, finished: Run) -> None:
         job = FineTuneJob.attach(finished.job_id, home=provider.home)
+        job.wait(timeout_s=self.patience_s, poll_s=self.poll_s)
         assert _from_provider(job.follow(poll_s=0.01)) == list(finished.events)
 
     def test_sync_and_async_agree_event_for_event(self, provider: Provider, finished: Run) -> None:
@@ -73,6 +78,7 @@ class RunPromises:
             return [event async for event in job.follow(poll_s=0.01)]
 
         job = FineTuneJob.attach(finished.job_id, home=provider.home)
+        job.wait(timeout_s=self.patience_s, poll_s=self.poll_s)
         assert asyncio.run(followed()) == list(job.follow(poll_s=0.01))
 
     def test_checkpoints_come_lowest_step_first(self, provider: Provider, finished: Run) -> None:
