@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -44,9 +45,8 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_yaml_job_descriptions_in_the_pages_are_valid(page: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    whole = [
-        document for document in map(yaml.safe_load, blocks) if isinstance(document, dict) and "provider" in document
-    ]
+    documents: list[Any] = [yaml.safe_load(block) for block in blocks]
+    whole = [document for document in documents if "provider" in (document or {})]
 
     assert [JobSpec.model_validate(document).provider for document in whole] == [one["provider"] for one in whole]
 
