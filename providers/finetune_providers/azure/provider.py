@@ -1,0 +1,255 @@
+"""Azure OpenAI: the same wire with another way in, two generations of it, and deployments of its own.
+
+Importing this module imports no vendor SDK; the first request does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+from urllib.parse import urlsplit
+
+from pydantic import JsonValue
+
+from finetune_providers.openai.connection import Connection, dereference
+from finetune_providers.openai.map import Json, capabilities
+from finetune_providers.openai.options import JobOptions
+from finetune_providers.openai.provider import OpenAIProvider, Sender
+from finetune_providers.openai.rules import Rules
+from finetune_providers.openai.wire import Wire
+from finetune_sdk.errors import ProviderError, SpecError, Unsupported
+from finetune_sdk.provider import Capabilities
+from finetune_sdk.spec import JobSpec
+from finetune_sdk.types import Artifact, Deployment
+
+from .map import (
+    AZURE_RULES,
+    CLAIMS,
+    LIMITS,
+    TERMS,
+    TRAINING_TYPES,
+    WIRES,
+    deployment_body,
+    deployment_status,
+)
+from .options import AzureOptions, DeploymentOptions
+
+if TYPE_CHECKING:
+    from finetune_providers.openai.server import Server
+
+    from .arm import Deployments
+
+_DEPLOYMENT_DEFAULTS = DeploymentOptions()
+
+
+class AzureProvider(OpenAIProvider):
+    """Azure OpenAI. The key or the Entra identity comes from the environment, on first use."""
+
+    name: ClassVar[str] = "azure"
+    capabilities: ClassVar[Capabilities] = capabilities(
+        AZURE_RULES,
+        claims=CLAIMS,
+        limits=LIMITS,
+        notes=(
+            TERMS,
+            "Reinforcement jobs pause by themselves at 5,000 USD; Developer jobs can be preempted and resumed.",
+        ),
+    )
+    rules: ClassVar[Rules] = AZURE_RULES
+    wires: ClassVar[Mapping[str, Wire]] = WIRES
+    options_type: ClassVar[type[JobOptions]] = AzureOptions
+    models_file: ClassVar[Path] = Path(__file__).with_name("models.toml")
+    ways_out: ClassVar[str] = (
+        "Check that the model can be tuned in your region and with your `training_type`, and that you have the role "
+        "Foundry User. Ways out: another base model, or locally with `--provider peft` and an open model."
+    )
+
+    # --- where the server is
+
+    @property
+    def home_connection(self) -> Connection:
+        """Azure has no address for everybody: a bare reference means AZURE_OPENAI_ENDPOINT."""
+        return Connection(url="", wire="v1", api_key_env="AZURE_OPENAI_API_KEY")
+
+    def connection(self, options: JobOptions) -> Connection:
+        assert isinstance(options, AzureOptions), "options are read as `options_type`"
+        settings = {"auth": options.auth, "scope": options.scope, **_changed(options.deployment)}
+        default = {"auth": "auto", "scope": None}
+        return Connection(
+            url=_endpoint(options.endpoint),
+            wire=options.api,
+            api_key_env=options.api_key_env,
+            settings=tuple(
+                sorted((name, str(value)) for name, value in settings.items() if value != default.get(name))
+            ),
+        )
+
+    def server(self, connection: Connection, *, timeout_s: float | None = None) -> Server:
+        with self.extra():
+            from finetune_providers.openai.client import TIMEOUT_S
+            from finetune_providers.openai.server import Server
+
+            from .client import client, entra_token, scope_of
+
+            if not connection.url:
+                connection = _at(connection, _endpoint(None))
+            token = None if self._uses_key(connection) else entra_token(scope_of(connection), os.getpid())
+        vendor = client(connection, timeout_s=timeout_s or TIMEOUT_S, token=token)
+        return Server(vendor, self.wires[connection.wire], self.name)
+
+    def _uses_key(self, connection: Connection) -> bool:
+        auth = connection.setting("auth") or "auto"
+        return auth == "key" or (auth == "auto" and bool(os.environ.get(connection.api_key_env)))
+
+    # --- the dry run
+
+    def refusals(self, spec: JobSpec, options: JobOptions, wire: Wire) -> Iterator[tuple[str, str]]:
+        yield from super().refusals(spec, options, wire)
+        assert isinstance(options, AzureOptions), "options are read as `options_type`"
+        if options.import_url_env and wire.method_object:
+            yield "`import_url_env` through v1", 'Set `options.azure.api: "2024-10-21"`, or let the file be uploaded.'
+
+    def request(self, spec: JobSpec, options: JobOptions, connection: Connection, body: Json) -> dict[str, JsonValue]:
+        assert isinstance(options, AzureOptions), "options are read as `options_type`"
+        if options.training_type is not None:
+            body = {**body, "trainingType": options.training_type}
+        request = super().request(spec, options, connection, body)
+        return {**request, "import_url_env": cast("JsonValue", dict(options.import_url_env))}
+
+    def notes(self, spec: JobSpec, _options: JobOptions, connection: Connection) -> Iterator[str]:
+        yield from super().notes(spec, _options, connection)
+        assert isinstance(_options, AzureOptions), "options are read as `options_type`"
+        chosen = _options.training_type
+        if chosen is None:
+            yield "trainingType: not sent, the service's default applies (usually Standard)"
+        elif chosen.lower() not in {one.lower() for one in TRAINING_TYPES}:
+            yield f"trainingType {chosen!r} is sent as it is; the guides know {', '.join(TRAINING_TYPES)}"
+        if self.wires[connection.wire].file_expiry_s:
+            yield "uploaded files expire after 30 days: this generation demands an expiry"
+        yield f"deploying afterwards: {TERMS}"
+
+    # --- submitting
+
+    def sender(self, server: Server, request: Mapping[str, Any]) -> Sender:
+        upload = super().sender(server, request)
+        by_url: Mapping[str, str] = request["import_url_env"]
+
+        def send(role: str, path: Path, name: str) -> Json:
+            if role not in by_url:
+                return upload(role, path, name)
+            url = os.environ.get(by_url[role])
+            if not url:
+                raise SpecError(f"[azure] the environment variable {by_url[role]} (`import_url_env`) is not set")
+            return server.patient().import_file(url, name)
+
+        return send
+
+    # --- what only Azure has
+
+    def delete(self, ref: str) -> None:
+        """Delete a finished job at the vendor. Only the dated generation can."""
+        server, job_id = self.at(ref)
+        if server.wire.method_object:
+            raise Unsupported(self.name, "deleting a job through v1", 'Use `options.azure.api: "2024-10-21"`.')
+        server.delete(job_id)
+
+    def copy_checkpoint(self, ref: str, checkpoint: str, *, destination: str, region: str) -> Json:
+        """Start copying a checkpoint (its id) to another account (its ARM id); a preview of v1."""
+        server, job_id = self.at(ref)
+        return server.copy_checkpoint(job_id, checkpoint, destination=destination, region=region)
+
+    def deployments(self, connection: Connection) -> Deployments:
+        """The deployments of the resource behind a connection. Raises `SpecError` when it is not known where it is."""
+        with self.extra():
+            from .arm import Account, Deployments
+        url = connection.url or _endpoint(None)
+        account = Account(
+            subscription=_needed("subscription", connection, "AZURE_SUBSCRIPTION_ID"),
+            resource_group=_needed("resource_group", connection, "AZURE_RESOURCE_GROUP"),
+            name=connection.setting("account") or (urlsplit(url).hostname or "").partition(".")[0],
+            arm_url=connection.setting("arm_url") or _DEPLOYMENT_DEFAULTS.arm_url,
+        )
+        return Deployments(account, self.credential(), self.home)
+
+    def credential(self) -> Any:
+        """Who deploys: Azure Resource Manager takes Entra identities only."""
+        with self.extra():
+            from azure.identity import DefaultAzureCredential
+        return DefaultAzureCredential()
+
+    def deploy(self, artifact: Artifact, *, name: str) -> Deployment:
+        """Create the deployment `name` and wait for it. Costs by the hour from then on: see `TERMS`."""
+        connection, model = dereference(artifact.uri, default=self.home_connection)
+        deployments = self.deployments(connection)
+        existing = deployments.get(name)
+        if existing is not None and existing.properties.model.name != model:
+            raise ProviderError(
+                f"[azure] the deployment {name!r} serves {existing.properties.model.name!r}, not {model!r}. Choose "
+                "another name, or delete that deployment. Nothing was changed."
+            )
+        if existing is None or deployment_status(existing.properties.provisioning_state) != "ready":
+            chosen = {field: connection.setting(field) or getattr(_DEPLOYMENT_DEFAULTS, field) for field in _BODY}
+            body = deployment_body(
+                model, sku=str(chosen["sku"]), capacity=int(chosen["capacity"]), version=str(chosen["version"])
+            )
+            existing = deployments.put(
+                name, body, wait_s=float(connection.setting("wait_s") or _DEPLOYMENT_DEFAULTS.wait_s)
+            )
+        return self._deployment(existing, connection, name)
+
+    def undeploy(self, deployment: Deployment) -> None:
+        """Delete the deployment: the hourly cost ends, the model stays. Idempotent."""
+        connection, name = dereference(deployment.id, default=self.home_connection)
+        self.deployments(connection).delete(name)
+
+    def redeployed(self, deployment: Deployment) -> Deployment:
+        """The deployment as it stands now; `stopped` when it is gone."""
+        connection, name = dereference(deployment.id, default=self.home_connection)
+        return self._deployment(self.deployments(connection).get(name), connection, name)
+
+    def _deployment(self, found: Any | None, connection: Connection, name: str) -> Deployment:
+        state = None if found is None else str(found.properties.provisioning_state or "")
+        url = connection.url or _endpoint(None)
+        return Deployment(
+            id=connection.reference(name, default=self.home_connection),
+            provider=self.name,
+            model=name,
+            base_url=f"{url}/openai/v1/",
+            status="stopped" if found is None else deployment_status(state),
+            api_key_env=connection.api_key_env,
+            error=f"provisioning state {state}" if deployment_status(state) == "failed" else None,
+        )
+
+
+_BODY = ("sku", "capacity", "version")
+
+
+def _endpoint(given: str | None) -> str:
+    """The resource's address, without a path: users paste it with all kinds of paths. Raises `SpecError`."""
+    text = given or os.environ.get("AZURE_OPENAI_ENDPOINT") or ""
+    parts = urlsplit(text)
+    if not parts.netloc:
+        raise SpecError(
+            "[azure] no endpoint: set `options.azure.endpoint` or AZURE_OPENAI_ENDPOINT to "
+            f"https://<resource>.openai.azure.com{f' (it is {text!r})' if text else ''}"
+        )
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _at(connection: Connection, url: str) -> Connection:
+    return Connection(url=url, wire=connection.wire, api_key_env=connection.api_key_env, settings=connection.settings)
+
+
+def _needed(name: str, connection: Connection, variable: str) -> str:
+    value = connection.setting(name) or os.environ.get(variable)
+    if value:
+        return value
+    raise SpecError(
+        f"[azure] deploying needs the {name.replace('_', ' ')}: set `options.azure.deployment.{name}` or {variable}"
+    )
+
+
+def _changed(options: DeploymentOptions) -> dict[str, object]:
+    return {name: value for name, value in options.model_dump().items() if value != getattr(_DEPLOYMENT_DEFAULTS, name)}

@@ -1,0 +1,234 @@
+"""One server through the vendor's own client: requests in, plain JSON objects out, exceptions translated.
+
+Imports the vendor SDK: only to be imported once a request is about to be made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, Final, cast
+
+import openai
+from openai.pagination import SyncCursorPage
+from openai.types import FileObject, Model, Upload
+from openai.types.fine_tuning import FineTuningJob
+from openai.types.fine_tuning.alpha import GraderRunResponse, GraderValidateResponse
+from openai.types.uploads import UploadPart
+
+from finetune_sdk.errors import (
+    AuthFailed,
+    JobNotFound,
+    PermissionRefused,
+    ProviderError,
+    QuotaExceeded,
+    SpecError,
+    Throttled,
+    Unreachable,
+)
+
+from .map import Json
+from .translate import expect, translated
+from .wire import Wire
+
+PART_BYTES = 16 * 1024 * 1024
+"""Of a multi-part upload: 64 MB are allowed, a part is held in memory."""
+PURPOSE: Final = "fine-tune"
+MIME = "application/jsonl"
+_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The verbs of the fine-tuning API. `client` decides about retries; every verb but `create` may be repeated."""
+
+    client: openai.OpenAI
+    wire: Wire
+    provider: str
+
+    def patient(self) -> Server:
+        """The same server, lost connections, 429 and 5xx being retried a few times. Never for `create`."""
+        return Server(self.client.with_options(max_retries=3), self.wire, self.provider)
+
+    # --- files
+
+    def upload(self, path: Path, name: str) -> Json:
+        """Upload a training file under a name. Streams: memory does not grow with the file."""
+        size = path.stat().st_size
+        with translated(self.provider, f"uploading {name}"):
+            if size > self.wire.file_bytes_max and self.wire.uploads:
+                return self._upload_in_parts(path, name, size)
+            with path.open("rb") as handle:
+                extra: Any = {}
+                if self.wire.file_expiry_s is not None:
+                    extra["expires_after"] = {"anchor": "created_at", "seconds": self.wire.file_expiry_s}
+                answer = self.client.files.create(file=(name, handle, MIME), purpose=PURPOSE, **extra)
+            return self._json(answer, FileObject, f"uploading {name}")
+
+    def _upload_in_parts(self, path: Path, name: str, size: int) -> Json:
+        what, uploads = f"uploading {name} in parts", self.client.uploads
+        started = self._json(uploads.create(filename=name, purpose=PURPOSE, bytes=size, mime_type=MIME), Upload, what)
+        parts: list[str] = []
+        md5 = hashlib.md5(usedforsecurity=False)
+        with path.open("rb") as handle:
+            while piece := handle.read(PART_BYTES):
+                md5.update(piece)
+                part = self._json(uploads.parts.create(started["id"], data=piece), UploadPart, what)
+                parts.append(part["id"])
+        done = self._json(uploads.complete(started["id"], part_ids=parts, md5=md5.hexdigest()), Upload, what)
+        file = done.get("file")
+        if not isinstance(file, dict):
+            raise ProviderError(f"[{self.provider}] {what}: the finished upload names no file. Nothing was started.")
+        return cast("Json", file)
+
+    def file(self, file_id: str) -> Json:
+        with translated(self.provider, f"reading file {file_id}"):
+            return self._json(self.client.files.retrieve(file_id), FileObject, "reading a file")
+
+    def files_named(self, name: str) -> list[Json]:
+        """The files of exactly this name: what a lost upload reply left behind."""
+        with translated(self.provider, "listing files"):
+            if self.wire.filters_files:
+                page = self.client.files.list(purpose=PURPOSE, order="desc", limit=_PAGE)
+            else:
+                page = self.client.files.list(purpose=PURPOSE)
+            items = _pages(page) if self.wire.filters_files else page.data
+            files = (expect(one, FileObject, self.provider, "listing files").to_dict(mode="json") for one in items)
+            return [one for one in files if one.get("filename") == name]
+
+    def content(self, file_id: str) -> bytes:
+        with translated(self.provider, f"downloading file {file_id}"):
+            return self.client.files.content(file_id).read()
+
+    def import_file(self, url: str, name: str) -> Json:
+        """Let the service fetch a file itself (Azure, dated generation). The URL may hold a secret: it is not kept."""
+        body = {"purpose": PURPOSE, "filename": name, "content_url": url}
+        with translated(self.provider, f"importing {name}"):
+            answer = self.client.post("/files/import", body=body, cast_to=FileObject)
+            return self._json(answer, FileObject, f"importing {name}")
+
+    # --- jobs
+
+    def create(self, body: Mapping[str, Any], token: str) -> Json:
+        """POST the job, once, whatever happens. Raises the vendor SDK's own exceptions: the submission judges them."""
+        known = {key: body[key] for key in ("model", "training_file")}
+        answer = self.client.with_options(max_retries=0).fine_tuning.jobs.create(
+            **known,
+            extra_body={key: value for key, value in body.items() if key not in known},
+            extra_headers={"Idempotency-Key": token},
+        )
+        return self._json(answer, FineTuningJob, "creating the job")
+
+    def job(self, job_id: str) -> Json:
+        with translated(self.provider, f"reading job {job_id}"):
+            return self._json(self.client.fine_tuning.jobs.retrieve(job_id), FineTuningJob, "reading a job")
+
+    def jobs(self) -> Iterator[Json]:
+        """All jobs, newest first, a page at a time."""
+        with translated(self.provider, "listing jobs"):
+            page = self.client.fine_tuning.jobs.list(limit=_PAGE)
+            for one in _pages(page):
+                yield expect(one, FineTuningJob, self.provider, "listing jobs").to_dict(mode="json")
+
+    def cancel(self, job_id: str) -> Json:
+        with translated(self.provider, f"cancelling job {job_id}"):
+            return self._json(self.client.fine_tuning.jobs.cancel(job_id), FineTuningJob, "cancelling a job")
+
+    def pause(self, job_id: str) -> Json:
+        with translated(self.provider, f"pausing job {job_id}"):
+            return self._json(self.client.fine_tuning.jobs.pause(job_id), FineTuningJob, "pausing a job")
+
+    def resume(self, job_id: str) -> Json:
+        with translated(self.provider, f"resuming job {job_id}"):
+            return self._json(self.client.fine_tuning.jobs.resume(job_id), FineTuningJob, "resuming a job")
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job at the vendor (Azure, dated generation)."""
+        with translated(self.provider, f"deleting job {job_id}"):
+            self.client.delete(f"/fine_tuning/jobs/{job_id}", cast_to=NoneType)
+
+    def copy_checkpoint(self, job_id: str, checkpoint: str, *, destination: str, region: str) -> Json:
+        """Start copying a checkpoint to another account (Azure v1, preview)."""
+        path = f"/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint}/copy"
+        body = {"destinationResourceId": destination, "region": region}
+        with translated(self.provider, f"copying checkpoint {checkpoint}"):
+            preview: Any = {"headers": {"aoai-copy-ft-checkpoints": "preview"}}
+            answer = self.client.post(path, body=body, cast_to=object, options=preview)
+            return cast("Json", expect(answer, dict, self.provider, "copying a checkpoint"))
+
+    def events(self, job_id: str) -> Iterator[Json]:
+        """The job's events in the server's order, a page at a time."""
+        with translated(self.provider, f"reading the events of job {job_id}"):
+            for one in _pages(self.client.fine_tuning.jobs.list_events(job_id, limit=_PAGE)):
+                yield cast("Json", one.to_dict(mode="json"))
+
+    def checkpoints(self, job_id: str) -> list[Json]:
+        with translated(self.provider, f"reading the checkpoints of job {job_id}"):
+            page = self.client.fine_tuning.jobs.checkpoints.list(job_id, limit=_PAGE)
+            return [cast("Json", one.to_dict(mode="json")) for one in _pages(page)]
+
+    def model(self, model: str) -> Json:
+        """The base model as the vendor describes it. Raises `PermissionRefused` when this account does not see it."""
+        try:
+            with translated(self.provider, f"reading model {model}"):
+                return self._json(self.client.models.retrieve(model), Model, "reading a model")
+        except JobNotFound as exc:
+            raise PermissionRefused(str(exc)) from exc
+
+    # --- graders
+
+    def validate_grader(self, grader: Json) -> None:
+        what = "validating the grader"
+        with self._grading(what):
+            answer = self.client.fine_tuning.alpha.graders.validate(grader=cast("Any", grader))
+            expect(answer, GraderValidateResponse, self.provider, what)
+
+    def run_grader(self, grader: Json, *, sample: str, item: Mapping[str, Any]) -> float:
+        what = "running the grader"
+        with self._grading(what):
+            answer = self.client.fine_tuning.alpha.graders.run(
+                grader=cast("Any", grader), model_sample=sample, item=dict(item)
+            )
+        result = self._json(answer, GraderRunResponse, what)
+        metadata: Json = result.get("metadata") or {}
+        flags: Json = metadata.get("errors") or {}
+        wrong = sorted(name for name, value in flags.items() if value is True or (isinstance(value, str) and value))
+        if wrong:
+            raise SpecError(f"[{self.provider}] {what}: it fails on this sample: {', '.join(wrong)}")
+        return float(result["reward"])
+
+    @contextmanager
+    def _grading(self, what: str) -> Generator[None, None, None]:
+        """A refusal here is about the description of the job, not about the server."""
+        try:
+            with translated(self.provider, what):
+                yield
+        except (AuthFailed, PermissionRefused, Throttled, QuotaExceeded, Unreachable, JobNotFound):
+            raise
+        except ProviderError as exc:
+            raise SpecError(str(exc)) from exc
+
+    def _json(self, answer: object, kind: type[Any], what: str) -> Json:
+        """The answer as it came, extra fields included."""
+        return cast("Json", expect(answer, kind, self.provider, what).to_dict(mode="json"))
+
+
+def _pages(first: object) -> Iterator[Any]:
+    """Every item of a listing. A server that answers the same page again ends it, instead of going on for ever."""
+    if not isinstance(first, SyncCursorPage):
+        raise ProviderError("the server answered a listing with something else: check the endpoint (`base_url`)")
+    page: Any = first
+    seen: set[str] = set()
+    while True:
+        ids = [str(getattr(one, "id", "")) for one in page.data or []]
+        if ids and all(one in seen for one in ids):
+            return
+        seen.update(one for one in ids if one)
+        yield from page.data or []
+        if not page.has_next_page():
+            return
+        page = page.get_next_page()

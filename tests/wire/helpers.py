@@ -1,0 +1,67 @@
+"""What the tests of the hosted providers share: data files, specs, a key in the environment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from finetune_sdk.spec import JobSpec
+
+MODEL = "gpt-4.1-mini-2025-04-14"
+GRADER = {"type": "string_check", "reference": "{{item.answer}}"}
+
+
+def chat_rows(rows: int = 12) -> list[dict[str, Any]]:
+    """Conversations, each of its own content."""
+    return [
+        {
+            "messages": [
+                {"role": "system", "content": "Answer in one word."},
+                {"role": "user", "content": f"What follows {number}?"},
+                {"role": "assistant", "content": str(number + 1)},
+            ]
+        }
+        for number in range(rows)
+    ]
+
+
+def preference_rows(rows: int = 12) -> list[dict[str, Any]]:
+    """Preference pairs in the vendor's shape."""
+    return [
+        {
+            "input": {"messages": [{"role": "user", "content": f"What follows {number}?"}]},
+            "preferred_output": [{"role": "assistant", "content": str(number + 1)}],
+            "non_preferred_output": [{"role": "assistant", "content": str(number - 1)}],
+        }
+        for number in range(rows)
+    ]
+
+
+def prompt_rows(rows: int = 12) -> list[dict[str, Any]]:
+    """Prompts with the field a grader asks for."""
+    return [
+        {"messages": [{"role": "user", "content": f"What follows {number}?"}], "answer": str(number + 1)}
+        for number in range(rows)
+    ]
+
+
+ROWS = {"sft": chat_rows, "dpo": preference_rows, "rft": prompt_rows}
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    """The rows as a JSONL file; its path."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def job_spec(folder: Path, url: str, *, provider: str = "openai", kind: str = "sft", **parts: Any) -> JobSpec:
+    """A job for a server at `url`, with data that fit the method."""
+    data = {"train": write(folder / f"{kind}.jsonl", ROWS[kind]())}
+    if kind == "rft":
+        data["validation"] = write(folder / "rft-validation.jsonl", prompt_rows(24)[12:])
+    options = {"base_url": url, "reconcile_wait_s": 0.01, **parts.pop("options", {})}
+    method = {"kind": kind, **({"grader": GRADER} if kind == "rft" else {}), **parts.pop("method", {})}
+    return JobSpec.model_validate(
+        {"provider": provider, "model": MODEL, "data": data, "method": method, "options": {provider: options}, **parts}
+    )
