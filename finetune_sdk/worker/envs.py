@@ -103,12 +103,15 @@ class EnvStore:
             if not _healthy(path):
                 build = Build(name=name, path=path, lock=lock, base=interpreter.path, smoke=tuple(smoke), claim=claim)
                 build.run(Installer.choose(self._wanted), self._say)
-        return _read(path)
+        return _read(path, healthy=True)
 
     def list(self) -> Sequence[Env]:
         """Every environment, also the unfinished ones; ordered by name and age."""
         folders = [path for path in self.root.glob("*-*") if path.is_dir() and not path.name.startswith(".")]
-        return sorted(map(_read, folders), key=lambda env: (env.name, env.created or datetime.max.replace(tzinfo=UTC)))
+        return sorted(
+            (_read(path, healthy=_healthy(path)) for path in folders),
+            key=lambda env: (env.name, env.created or datetime.max.replace(tzinfo=UTC)),
+        )
 
     def remove(self, name: str, *, force: bool = False) -> Sequence[Env]:
         """Delete an environment (`<name>-<hash>`), or all of one name. Returns what was deleted.
@@ -177,7 +180,7 @@ def _unsatisfied(name: str, interpreter: Interpreter, missing: Sequence[str], ne
     )
 
 
-def _read(path: Path) -> Env:
+def _read(path: Path, *, healthy: bool) -> Env:
     name, _, digest = path.name.rpartition("-")
     mark = wire.read_json(path / MARK)
     return Env(
@@ -186,7 +189,7 @@ def _read(path: Path) -> Env:
         path=path,
         size_bytes=_size(path),
         created=None if mark is None else datetime.fromisoformat(mark["created"]),
-        healthy=_healthy(path),
+        healthy=healthy,
     )
 
 

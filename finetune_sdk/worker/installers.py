@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -36,11 +36,14 @@ class Installer:
 
     uv: str | None
     """None = venv and pip."""
+    pip: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What pip is configured to do, for uv to do the same."""
 
     @classmethod
     def choose(cls, wanted: Wanted = "auto") -> Installer:
         """uv when it is there. Asking for "uv" without having it gives pip: the result is the same, only later."""
-        return cls(None if wanted == "pip" else find_uv())
+        uv = None if wanted == "pip" else find_uv()
+        return cls(uv) if uv is None else cls(uv, pip_says())
 
     @property
     def name(self) -> str:
@@ -53,7 +56,7 @@ class Installer:
         if self.uv is None:
             install = [python, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
             return [[str(base), "-I", "-m", "venv", str(folder)], [*install, *exact, "-r", str(lock)]]
-        offline = ["--no-index"] if _pip_says().get("no-index", "").lower() in ("1", "true", "yes", "on") else []
+        offline = ["--no-index"] if self.pip.get("no-index", "").lower() in ("1", "true", "yes", "on") else []
         return [
             [self.uv, "venv", "--no-project", "--python", str(base), str(folder)],
             [self.uv, "pip", "install", "--python", python, *offline, *exact, "-r", str(lock)],
@@ -62,7 +65,7 @@ class Installer:
     def environment(self) -> dict[str, str]:
         """Our variables; for uv with pip's settings translated. What the user told uv directly wins."""
         ours = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-        return ours if self.uv is None else {**in_uvs_words(_pip_says()), **ours}
+        return ours if self.uv is None else {**in_uvs_words(self.pip), **ours}
 
 
 def in_uvs_words(pip: Mapping[str, str]) -> dict[str, str]:
@@ -83,7 +86,7 @@ def in_uvs_words(pip: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in said.items() if value}
 
 
-def _pip_says() -> dict[str, str]:
+def pip_says() -> dict[str, str]:
     """pip's effective options: its files, then its variables. Without a pip here, the variables alone."""
     variables = {
         name.removeprefix("PIP_").lower().replace("_", "-"): value
