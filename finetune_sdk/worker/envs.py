@@ -23,7 +23,7 @@ from finetune_sdk.errors import EnvError
 from finetune_sdk.worker import wire
 from finetune_sdk.worker.build import MARK, Build, delete
 from finetune_sdk.worker.installers import Installer, Wanted
-from finetune_sdk.worker.interpreters import Interpreter, inspect, requirement_lines, run_quietly
+from finetune_sdk.worker.interpreters import Interpreter, inspect, parse, requirement_lines, run_quietly
 
 _log = logging.getLogger("finetune_sdk.worker")
 
@@ -77,8 +77,10 @@ class EnvStore:
         if wanted == "managed":
             return self.create(name, lock, smoke=smoke).python
         needed = requirement_lines(lock.with_suffix(".in")) if requirements is None else list(requirements)
-        interpreter = inspect(Path(sys.executable if wanted in ("auto", "current") else wanted))
-        missing = interpreter.lacks(needed)
+        ranges = [parse(text) for text in needed]
+        python = Path(sys.executable if wanted in ("auto", "current") else wanted)
+        interpreter = inspect(python, {requirement.name for requirement in ranges})
+        missing = interpreter.lacks(ranges)
         if not missing:
             return interpreter.path
         if wanted == "auto":

@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from finetune_sdk.errors import EnvError
 
 _TIMEOUT_S = 60.0
 _PROBE = """
 import importlib.metadata as m, json, platform, sys, sysconfig
+def version(name):
+    try:
+        return m.version(name)
+    except m.PackageNotFoundError:
+        return None
 print(json.dumps({
     "version": platform.python_version(),
     "platform": f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}-{platform.libc_ver()[0]}",
-    "distributions": {d.metadata["Name"]: d.version for d in m.distributions() if d.metadata["Name"]},
+    "distributions": {name: version(name) for name in sys.argv[1:]},
 }))
 """
 
@@ -35,26 +39,27 @@ class Interpreter:
     version: str
     """Such as "3.11.7"."""
     platform: str
-    distributions: Mapping[str, str]
-    """Versions by canonical name."""
+    distributions: Mapping[str, str | None]
+    """Versions of those that were asked for; None = not installed."""
 
-    def lacks(self, requirements: Iterable[str]) -> list[str]:
+    def lacks(self, requirements: Iterable[Requirement]) -> list[str]:
         """The requirements it does not satisfy, each with what is there: `trl<1.17,>=1.16 (has 1.9.0)`."""
-        return [f"{req} ({self._shown(req)})" for req in map(_parse, requirements) if not self._satisfies(req)]
+        return [f"{req} ({self._shown(req)})" for req in requirements if not self._satisfies(req)]
 
     def _satisfies(self, requirement: Requirement) -> bool:
         here = {"python_version": ".".join(self.version.split(".")[:2]), "python_full_version": self.version}
         if requirement.marker is not None and not requirement.marker.evaluate(here):
             return True
-        version = self.distributions.get(canonicalize_name(requirement.name))
+        version = self.distributions[requirement.name]
         return version is not None and requirement.specifier.contains(version, prereleases=True)
 
     def _shown(self, requirement: Requirement) -> str:
-        version = self.distributions.get(canonicalize_name(requirement.name))
+        version = self.distributions[requirement.name]
         return "not installed" if version is None else f"has {version}"
 
 
-def _parse(text: str) -> Requirement:
+def parse(text: str) -> Requirement:
+    """A requirement such as `trl>=1.16,<1.17`. Raises `EnvError`."""
     try:
         return Requirement(text)
     except InvalidRequirement as exc:
@@ -69,24 +74,18 @@ def requirement_lines(path: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith(("#", "-"))]
 
 
-def inspect(python: Path) -> Interpreter:
-    """Ask the interpreter. Raises `EnvError` when it does not run."""
+def inspect(python: Path, names: Iterable[str] = ()) -> Interpreter:
+    """Ask the interpreter, also for the versions of some distributions. Raises `EnvError` when it does not run."""
     found = Path(python).expanduser()
     if found.is_dir():  # the folder of a virtual environment
         found = found / "bin" / "python"
     if not found.exists():
         raise EnvError(f"there is no Python at {found}; give the path of an interpreter, such as /opt/env/bin/python")
-    done = run_quietly(found, _PROBE)
+    done = run_quietly(found, _PROBE, *names)
     if done.returncode != 0:
         raise EnvError(f"{found} is no working Python: {done.stderr.strip()[-500:]}")
     answer: dict[str, Any] = json.loads(done.stdout)
-    names: dict[str, str] = answer["distributions"]
-    return Interpreter(
-        path=found.absolute(),
-        version=answer["version"],
-        platform=answer["platform"],
-        distributions={canonicalize_name(name): version for name, version in names.items()},
-    )
+    return Interpreter(found.absolute(), answer["version"], answer["platform"], answer["distributions"])
 
 
 def run_quietly(python: Path, code: str, *args: str, timeout_s: float = _TIMEOUT_S) -> subprocess.CompletedProcess[str]:
