@@ -1,3 +1,4 @@
+# pyright: basic
 """Requests and answers checked against the vendors' published OpenAPI documents, which lie beside the project."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# pyright: basic
 """A stateful stand-in for the fine-tuning services, on loopback: real HTTP, as strict as the published contracts.
 
 It knows OpenAI's wire and both generations of Azure's. Every request is recorded and, where the published documents
@@ -10,7 +11,7 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
@@ -95,6 +96,10 @@ class Service:
     keep_content: bool = True
     clock: int = 1_795_000_000
     """The server's clock, seconds; one per created thing."""
+    scripts: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Scripts of their own, by base model."""
+    failures: list[str] = field(default_factory=list[str])
+    """What goes wrong next: "auth", "throttled", "unreachable", "lost answer" (of a creation), "unknown word"."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     content: dict[str, bytes] = field(default_factory=dict[str, bytes])
     uploads: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
@@ -119,6 +124,16 @@ class Service:
                 if match and method == request.method:
                     return getattr(self, f"_{name}")(request, *match.groups())
             raise Refused(404, f"Invalid URL ({request.method} {request.path})")
+
+    def failure_of(self, request: Request) -> str | None:
+        """What goes wrong with this request: the next failure in the queue, if it concerns such a request."""
+        creating = request.method == "POST" and request.path == "/fine_tuning/jobs"
+        reading = request.method == "GET" and re.fullmatch(r"/fine_tuning/jobs/[^/]+", request.path)
+        concerned = {"lost answer": creating, "unknown word": bool(reading)}
+        with self.lock:
+            if self.failures and concerned.get(self.failures[0], True):
+                return self.failures.pop(0)
+        return None
 
     def _check(self, request: Request) -> None:
         if contract.available():
@@ -221,11 +236,11 @@ class Service:
                 raise Refused(400, f"invalid {role}: {body[role]}", code="invalid_file", param=role)
             if body.get(role) and self.files[body[role]]["status"] not in ("processed", "uploaded"):
                 raise Refused(400, "File not ready", param=role)
-        job_id = f"ftjob-{next(self._ids):08d}"
+        job_id, script = f"ftjob-{next(self._ids):08d}", self.scripts.get(body["model"], self.script)
         job = {
             "id": job_id, "object": "fine_tuning.job", "created_at": self._now(), "model": body["model"],
             "training_file": body["training_file"], "validation_file": body.get("validation_file"),
-            "status": self.script[0], "fine_tuned_model": None, "finished_at": None, "organization_id": "org-test",
+            "status": script[0], "fine_tuned_model": None, "finished_at": None, "organization_id": "org-test",
             "hyperparameters": {"n_epochs": "auto"}, "result_files": [], "seed": body.get("seed", 42), "error": None,
             "trained_tokens": None, "metadata": body.get("metadata") or {}, "method": body.get("method"),
             "user_provided_suffix": body.get("suffix"), "integrations": body.get("integrations"),
@@ -233,7 +248,7 @@ class Service:
         if self.drops_metadata:
             job["metadata"] = {}
         self.jobs[job_id], self.events[job_id] = job, []
-        self._scripts[job_id], self._lag[job_id] = list(self.script[1:]), self.list_lag
+        self._scripts[job_id], self._lag[job_id] = list(script[1:]), self.list_lag
         if not self._rows_are_json(body["training_file"]):
             self._scripts[job_id] = ["failed"]
         self._say(job_id, "Created fine-tuning job")
@@ -323,7 +338,7 @@ class Service:
         if job["status"] not in allowed:
             raise Refused(400, f"Job {job_id} is {job['status']}")
         if status == "queued":
-            self._scripts[job_id] = ["running", "succeeded"]
+            self._scripts[job_id] = list(self.scripts.get(job["model"], self.script)[-2:])
         elif status == "paused":
             self._scripts[job_id] = []
         job["status"] = status
@@ -387,7 +402,7 @@ class Service:
             "model_grader_token_usage_per_model": {},
         }
 
-    def _chat(self, request: Request, *_: str) -> tuple[int, Any]:
+    def _chat(self, request: Request, _deployment: str = "") -> tuple[int, Any]:
         text = f"answer of {request.body['model']}"
         message = {"role": "assistant", "content": text, "refusal": None}
         return 200, {
@@ -442,6 +457,8 @@ def _known_extras_removed(body: Any, dialect: Dialect) -> Any:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # one packet per answer
+    disable_nagle_algorithm = True
     server: _Server
 
     def _do(self) -> None:
@@ -466,10 +483,21 @@ class _Handler(BaseHTTPRequestHandler):
             error = {"message": "Incorrect API key provided", "type": "x", "param": None, "code": "invalid_api_key"}
             return 401, {"error": error}
         request = Request(self.command, path.removeprefix(service.dialect.root), query, headers, body, form)
+        failure = service.failure_of(request)
+        if failure == "auth":
+            error = {"message": f"Incorrect API key provided: {KEY}", "type": "x", "param": None, "code": None}
+            return 401, {"error": error}
+        if failure == "throttled":
+            return 429, {"error": {"message": "Rate limit reached", "type": "x", "param": None, "code": None}}
+        if failure == "unreachable":
+            raise ConnectionAbortedError
         try:
-            return service.answer(request)
+            status, answer = service.answer(request)
         except Refused as exc:
             return exc.status, {"error": exc.error}
+        if failure == "lost answer":
+            raise ConnectionAbortedError
+        return status, {**answer, "status": "quantizing"} if failure == "unknown word" else answer
 
     def _read(self) -> bytes:
         if "chunked" in self.headers.get("transfer-encoding", ""):
@@ -504,12 +532,14 @@ class _Handler(BaseHTTPRequestHandler):
         )
         self.send_header("content-length", str(len(raw)))
         self.send_header("x-request-id", "req-stub")
+        if status == 429:
+            self.send_header("retry-after", "0.02")
         self.end_headers()
         self.wfile.write(raw)
 
-    do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = _do
+    do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = _do  # noqa: N815 - the names http.server looks for
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as http.server has it
         """Silence."""
 
 
@@ -549,7 +579,7 @@ class Running:
 
 
 @contextmanager
-def serving(service: Service) -> Iterator[Running]:
+def serving(service: Service) -> Generator[Running]:
     """Run the service on a free port."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.service = service

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -87,7 +88,9 @@ class TokenCount:
 @cache
 def _vocabulary() -> Callable[[str], int] | None:
     try:
-        encoding: Any = importlib.import_module("bpe_openai").get_encoding("o200k_base")
+        with warnings.catch_warnings():  # bpe-openai 0.1.4 reads its data through a deprecated function
+            warnings.simplefilter("ignore", DeprecationWarning)
+            encoding: Any = importlib.import_module("bpe_openai").get_encoding("o200k_base")
     except ImportError:
         return None
     return lambda text: sum(len(encoding.encode_ordinary(piece)) for piece in _pieces(text))
