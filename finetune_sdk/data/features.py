@@ -33,6 +33,7 @@ FEATURES: dict[str, str] = {
     "tools": "tool definitions",
     "tool-calls": "tool calls and their results",
     "tool-call-ids": "ids of tool calls",
+    "tool-calls-without-ids": "tool calls or results without an id",
     "text-beside-calls": "text beside tool calls",
     "arguments-text": "the exact text of tool arguments",
     "arguments-not-object": "tool arguments that are no JSON object",
@@ -57,7 +58,9 @@ FEATURES: dict[str, str] = {
     "empty-tools": "an empty list of tools",
 }
 
-SHAPE_ONLY = frozenset(("content-list", "content-null", "arguments-text", "empty-tools", "tool-call-ids"))
+SHAPE_ONLY = frozenset(
+    ("content-list", "content-null", "arguments-text", "empty-tools", "tool-call-ids", "tool-calls-without-ids")
+)
 """Losing these changes how a row is written, not what is learned: a warning. Losing any other one is an error."""
 
 
@@ -164,6 +167,8 @@ def _message(message: Message, path: str) -> Iterator[tuple[str, str]]:
         yield "tool-calls", path
         if message.tool_call_id is not None:
             yield "tool-call-ids", f"{path}.tool_call_id"
+        else:
+            yield "tool-calls-without-ids", path
     for index, call in enumerate(message.tool_calls or []):
         yield from _call(call, f"{path}.tool_calls[{index}]")
     if message.tool_calls and message.text.strip():
@@ -172,8 +177,7 @@ def _message(message: Message, path: str) -> Iterator[tuple[str, str]]:
 
 def _call(call: ToolCall, path: str) -> Iterator[tuple[str, str]]:
     yield "tool-calls", path
-    if call.id is not UNSET:
-        yield "tool-call-ids", f"{path}.id"
+    yield ("tool-calls-without-ids" if call.id is UNSET else "tool-call-ids"), f"{path}.id"
     if call.extra:
         yield "message-keys", f"{path}.{next(iter(call.extra))}"
     if call.arguments_object:

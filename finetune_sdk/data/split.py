@@ -68,6 +68,11 @@ class Keys:
         self._prompt.append(prompt_key(example, self._seed))
         self._digests += digest
 
+    @staticmethod
+    def prompt_digest(example: Example) -> bytes:
+        """16 bytes that name what the example asks."""
+        return prompt_key(example, 0).to_bytes(8, "big") + prompt_key(example, 1).to_bytes(8, "big")
+
     def __len__(self) -> int:
         return len(self._group)
 

@@ -193,6 +193,7 @@ FORMATS = (
         render=_render,
         loses=BLOCK_LOSSES,
         cannot=BLOCK_CANNOT,
+        needs_call_ids=True,
         rank=50,
         extends="chat",
         aliases=("claude",),

@@ -105,7 +105,7 @@ def _parse(row: Object, note: Note) -> ChatExample:
         messages=[*start, *turns(row.get("messages"), "messages", _ROLES, "content", _sort)],
         tools=_tools(row),
         extra=rest(row, "schemaVersion", "system", "messages", "toolConfig"),
-        aside={} if row.get("schemaVersion") == SCHEMA else {"schemaVersion": row.get("schemaVersion")},
+        aside={} if row.get("schemaVersion") in (SCHEMA, _TYPO, None) else {"schemaVersion": row["schemaVersion"]},
     )
 
 
@@ -143,7 +143,7 @@ def _turn(role: Role, messages: list[Message]) -> Object:
 def _render(example: Example) -> Object:
     assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
     system, said = system_and_turns(example.messages)
-    row: Object = {"schemaVersion": SCHEMA}
+    row: Object = {"schemaVersion": example.aside.get("schemaVersion") or SCHEMA}
     if system is not None:
         row["system"] = [{"text": system}]
     row["messages"] = [_turn(role, group) for role, group in grouped(said)]
@@ -167,6 +167,7 @@ FORMATS = (
         render=_render,
         loses=BLOCK_LOSSES,
         cannot=BLOCK_CANNOT,
+        needs_call_ids=True,
         rank=60,
         aliases=("bedrock", "nova"),
         source="https://docs.aws.amazon.com/nova/latest/userguide/fine-tune-prepare-data-understanding.html",

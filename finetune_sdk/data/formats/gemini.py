@@ -213,6 +213,7 @@ FORMATS = (
         render=_render,
         loses=_LOSSES,
         cannot=BLOCK_CANNOT,
+        needs_call_ids=True,
         rank=60,
         aliases=("vertex",),
         source=_SOURCE,

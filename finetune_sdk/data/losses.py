@@ -1,0 +1,63 @@
+"""What writing an example in a format would lose: found before a row is written, never after."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from finetune_sdk.data.example import KIND_NAMES, Example, PreferenceExample, kind_of
+from finetune_sdk.data.features import FEATURES, SHAPE_ONLY, features
+from finetune_sdk.data.formats.base import Format
+from finetune_sdk.data.methods import adapted
+from finetune_sdk.types import Finding
+
+
+def as_kind(example: Example, entry: Format) -> list[Example]:
+    """The example as the format's kind: itself, or the two rows of a preference pair; empty where it cannot be."""
+    if kind_of(example) == entry.kind:
+        return [example]
+    if entry.kind == "unpaired" and isinstance(example, PreferenceExample):
+        return adapted(example, "kto")
+    return []
+
+
+def wrong_kind(example: Example, entry: Format) -> Finding:
+    """The finding for an example that the format has no room for at all."""
+    return Finding(
+        rule="wrong-kind",
+        severity="error",
+        message=f"{entry.name} holds {KIND_NAMES[entry.kind]}, this row is one of {KIND_NAMES[kind_of(example)]}",
+        fix="Choose a format for that kind; `finetune data formats` lists them.",
+    )
+
+
+def losses(example: Example, entry: Format, allow: Collection[str] = ()) -> Iterator[Finding]:
+    """One finding per feature the format cannot keep. Errors forbid writing, unless `allow` names the feature.
+
+    "all" in `allow` allows every loss; what a format cannot express at all stays an error.
+    """
+    seen: set[str] = set()
+    for feature, path in features(example):
+        if feature in seen:
+            continue
+        seen.add(feature)
+        if feature in entry.cannot:
+            yield Finding(
+                rule=f"cannot-{feature}",
+                severity="error",
+                message=f"{entry.name} cannot express {FEATURES[feature]}",
+                fix="Remove the row, or choose another format.",
+                path=path,
+            )
+        elif feature in entry.loses:
+            yield _loss(feature, path, entry, allowed=feature in allow or "all" in allow)
+
+
+def _loss(feature: str, path: str, entry: Format, *, allowed: bool) -> Finding:
+    harmless = feature in SHAPE_ONLY
+    return Finding(
+        rule=f"loses-{feature}",
+        severity="info" if allowed else "warning" if harmless else "error",
+        message=f"{entry.name} loses {FEATURES[feature]}: {entry.loses[feature]}",
+        fix="" if allowed or harmless else f"Allow it with `--allow-loss {feature}`, or choose another format.",
+        path=path,
+    )

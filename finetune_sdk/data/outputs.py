@@ -1,0 +1,144 @@
+"""Rows to files, by suffix: JSONL, a JSON array, CSV, TSV, Parquet; gzip on top. Whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import msgspec
+
+from finetune_sdk.data.jsonvalue import Object
+from finetune_sdk.data.writing import AtomicFile
+from finetune_sdk.errors import DataError
+
+Kind = Literal["jsonl", "json", "csv", "tsv", "parquet"]
+_KINDS: dict[str, Kind] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+_PARQUET_ROWS = 1000
+
+
+class RowFile:
+    """A file of rows. `write` takes JSON objects; nothing appears under the name before `commit`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        suffixes = [suffix.lower() for suffix in path.suffixes]
+        self._gzip = suffixes[-1:] == [".gz"]
+        kind = _KINDS.get(suffixes[-2 if self._gzip else -1] if suffixes[int(self._gzip) :] else "")
+        if kind is None:
+            raise DataError(f"{path}: the suffix names no output; use {', '.join(_KINDS)}, with .gz if you like.")
+        self._kind: Kind = kind
+        self._file = AtomicFile(path)
+        self._encoder = msgspec.json.Encoder()
+        self._rows = 0
+        self._columns: list[str] = []
+        self._batch: list[Object] = []
+        self._parquet: Any = None
+        self._put: Callable[[bytes], object] = self._file.write
+        self._zip: gzip.GzipFile | None = None
+
+    def __enter__(self) -> RowFile:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file.__enter__()
+        if self._gzip:
+            self._zip = gzip.GzipFile(fileobj=_Sink(self._file.write), mode="wb", mtime=0)
+            self._put = self._zip.write
+        return self
+
+    def write(self, row: Object) -> None:
+        """Append a row."""
+        if self._kind == "jsonl":
+            self._put(self._encoder.encode(row) + b"\n")
+        elif self._kind == "json":
+            self._put((b",\n" if self._rows else b"[\n") + self._encoder.encode(row))
+        elif self._kind == "parquet":
+            self._batch.append(row)
+            if len(self._batch) >= _PARQUET_ROWS:
+                self._write_batch()
+        else:
+            self._write_table_row(row)
+        self._rows += 1
+
+    def commit(self) -> None:
+        """Finish the file and let it appear."""
+        if self._kind == "json":
+            self._put(b"\n]\n" if self._rows else b"[]\n")
+        if self._kind == "parquet":
+            self._write_batch()
+            if self._parquet is not None:
+                self._parquet.close()
+        if self._zip is not None:
+            self._zip.close()
+        self._file.commit()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.__exit__(kind, error, trace)
+
+    def _write_table_row(self, row: Object) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter="\t" if self._kind == "tsv" else ",", lineterminator="\n")
+        if not self._columns:
+            self._columns = list(row)
+            writer.writerow(self._columns)
+        if set(row) - set(self._columns):
+            new = sorted(set(row) - set(self._columns))
+            raise DataError(f"{self.path}: row {self._rows + 1} has columns the first row lacks: {', '.join(new)}.")
+        writer.writerow([self._cell(row.get(column)) for column in self._columns])
+        self._put(text.getvalue().encode())
+
+    def _cell(self, value: Any) -> str:
+        if value is None:
+            return ""
+        return value if isinstance(value, str) else self._encoder.encode(value).decode()
+
+    def _write_batch(self) -> None:
+        try:
+            arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+        except ImportError as error:
+            raise DataError("Writing Parquet needs pyarrow: `pip install 'finetune-sdk[data]'`.") from error
+        rows = [{key: self._column(key, value) for key, value in row.items()} for row in self._batch]
+        if self._parquet is None:
+            table = arrow.Table.from_pylist(rows)
+            self._parquet = parquet.ParquetWriter(_Sink(self._file.write), table.schema)
+        else:
+            table = arrow.Table.from_pylist(rows, schema=self._parquet.schema)
+        self._parquet.write_table(table)
+        self._batch = []
+
+    def _column(self, key: str, value: Any) -> Any:
+        """Tools differ from row to row; Arrow would fill each with the others' keys, so they travel as text."""
+        return self._encoder.encode(value).decode() if key == "tools" else value
+
+
+class _Sink(io.RawIOBase):
+    """A file object around `write`."""
+
+    def __init__(self, put: Callable[[bytes], object]) -> None:
+        self._put = put
+        self._at = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        block = bytes(data)
+        self._put(block)
+        self._at += len(block)
+        return len(block)
+
+    def tell(self) -> int:
+        return self._at
