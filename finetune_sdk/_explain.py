@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from finetune_sdk._document import KeyPath, Problem, is_list, is_mapping, show_path
+from finetune_sdk._words import did_you_mean, nearest
 from finetune_sdk.spec import JobSpec
 
 # what other tools call our fields
@@ -78,19 +78,6 @@ _BOUNDS = {
     "string_too_long": ("max_length", "text of at most this many characters:"),
     "too_short": ("min_length", "a list of at least this many items:"),
 }
-
-
-def nearest(word: str, known: Collection[str]) -> str | None:
-    """The known word a typing error most likely meant; None if none is close."""
-    folded = {name.lower().replace("-", "_"): name for name in sorted(known)}
-    found = difflib.get_close_matches(word.lower().replace("-", "_"), folded, 1, 0.6)
-    return folded[found[0]] if found else None
-
-
-def did_you_mean(word: str, known: Collection[str], *, quote: str = "`") -> str:
-    """`"; did you mean `x`?"`, or nothing."""
-    meant = nearest(word, known)
-    return f"; did you mean {quote}{meant}{quote}?" if meant is not None else ""
 
 
 def explain(error: ValidationError, tree: Any, raw: Mapping[KeyPath, str]) -> list[Problem]:
@@ -176,7 +163,7 @@ def _hint(details: ErrorDetails, value: Any, raw: str | None) -> str:
     if kind in ("tuple_type", "list_type") and isinstance(value, str | int | float):
         return f"; write [{raw if raw is not None else value}]"
     if kind == "literal_error" and isinstance(value, str):
-        return did_you_mean(value, _quoted(str(details.get("ctx", {}).get("expected", ""))), quote="'")
+        return did_you_mean(value, _quoted(str(details.get("ctx", {}).get("expected", ""))))
     return ""
 
 
@@ -197,7 +184,7 @@ def _unknown_kind(details: ErrorDetails) -> str:
     context = details.get("ctx", {})
     tag, tags = str(context.get("tag")), _quoted(str(context.get("expected_tags")))
     known = f"known: {', '.join(tags)}"
-    meant = did_you_mean(tag, tags, quote="'")
+    meant = did_you_mean(tag, tags)
     return f"unknown {_discriminator(details)} {tag!r}{meant + f' ({known})' if meant else f'; {known}'}"
 
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from finetune_sdk._records import Intent, JobRecord
 from finetune_sdk._steps import Call, Emit, Sleep, Steps
 from finetune_sdk._submitter import alive
@@ -54,7 +56,7 @@ def submit(home: Path, spec: JobSpec) -> Steps[str]:
     """The id of a new job. Raises before anything is stored when the spec, the data or the budget forbid it."""
     store = yield from Call(partial(JobStore, home))
     planned = yield from plan(home, spec)
-    _refuse(spec, planned)
+    refuse(spec, planned)
     provider = yield from Call(partial(load, spec.provider, home=home))
     job = yield from Call(partial(store.create, spec, planned))
     try:
@@ -68,7 +70,8 @@ def submit(home: Path, spec: JobSpec) -> Steps[str]:
     return job.id
 
 
-def _refuse(spec: JobSpec, planned: Plan) -> None:
+def refuse(spec: JobSpec, planned: Plan) -> None:
+    """Raise what forbids submission: `DataError` for data with errors, `BudgetExceeded`."""
     if planned.errors:
         shown = "\n".join(f"  {finding}" for finding in planned.errors[:10])
         raise DataError(f"the data has {len(planned.errors)} error(s); nothing was sent:\n{shown}")
@@ -156,6 +159,30 @@ def _reconcile(store: JobStore, provider: Provider, job: JobRecord) -> Steps[Job
         text = _unknown_outcome(job, f"its submission broke off, {job.provider} does not list it")
         return (yield from Call(partial(store.doubt, job.id, text)))
     return job
+
+
+def reconcile(home: Path, job_id: str) -> Steps[JobRecord]:
+    """Finish a submission that broke off: adopt what the provider has, else submit again where that is safe.
+
+    Safe means: the provider claims `feature.resubmit`, its `submit` called twice with one key starts one job.
+    """
+    store = yield from Call(partial(JobStore, home))
+    job = yield from Call(partial(store.get, job_id))
+    if job.ref is not None or job.status.terminal:
+        return (yield from refresh(home, job_id))
+    provider = yield from Call(partial(load, job.provider, home=home))
+    ref = yield from Call(partial(_find, provider, job.id), repeat=True)
+    if ref is not None:
+        yield from Call(partial(store.bind, job.id, ref))
+        return (yield from refresh(home, job_id))
+    if not provider.capabilities.claim("feature.resubmit").support:
+        raise Unsupported(provider.name, "submitting a job again under its old key", "Cancel it and submit a new one.")
+    planned = msgspec.convert(job.plan, Plan)
+    try:
+        yield from Call(partial(_submit_and_bind, store, provider, planned, job.id), abandon=False)
+    except Ambiguous as exc:
+        yield from _adopt_or_doubt(store, provider, job, exc)
+    return (yield from refresh(home, job_id))
 
 
 def _age_s(job: JobRecord) -> float:

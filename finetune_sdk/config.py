@@ -29,7 +29,8 @@ from finetune_sdk._document import (
     render,
     show_path,
 )
-from finetune_sdk._explain import did_you_mean, explain
+from finetune_sdk._explain import explain
+from finetune_sdk._words import did_you_mean
 from finetune_sdk.errors import SpecError
 from finetune_sdk.redact import redact, secret_shape
 from finetune_sdk.spec import JobSpec

@@ -131,6 +131,16 @@ class Plan:
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
 
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a provider's worker runs in: `finetune envs create` builds it, `finetune doctor` checks for it."""
+
+    lock: Path
+    """The exact versions; what is really needed stands in the `.in` file beside it."""
+    smoke: tuple[str, ...] = ()
+    """Modules that must import once it is built."""
+
+
 class Provider(ABC):
     """One place where models are fine-tuned. Subclasses set `name` and `capabilities` and implement the verbs.
 
@@ -141,6 +151,8 @@ class Provider(ABC):
     name: ClassVar[str]
     """The one word users write. It never changes: it is in people's files and databases."""
     capabilities: ClassVar[Capabilities]
+    environment: ClassVar[Environment | None] = None
+    """None = it runs no worker on this machine."""
 
     def __init__(self, *, home: Path, config: Mapping[str, JsonValue] | None = None) -> None:
         """`home` is the SDK's folder (jobs, environments); `config` is this provider's own, validated by it."""

@@ -35,6 +35,11 @@ def providers() -> list[Registered]:
     return sorted((_registered(entry) for entry in _entries()), key=lambda one: (one.name, one.target))
 
 
+def names() -> list[str]:
+    """Every provider name that leads somewhere, sorted."""
+    return sorted({entry.name for entry in _entries()} | set(_stand_ins))
+
+
 def provider_class(name: str) -> type[Provider]:
     """The class behind a name. Raises `UnknownProvider`, `DuplicateProvider`, `MissingExtra`, or `RegistryError`."""
     entry = _entry(name)

@@ -10,6 +10,7 @@ from finetune_sdk.evaluate.result import (
     Outcome,
     Sample,
     Score,
+    Verdict,
 )
 from finetune_sdk.evaluate.scoring import evaluate_predictions
 
@@ -23,5 +24,6 @@ __all__ = [
     "Outcome",
     "Sample",
     "Score",
+    "Verdict",
     "evaluate_predictions",
 ]

@@ -34,6 +34,12 @@ def paired_difference(*, both: int, won: int, lost: int, neither: int) -> Interv
     return max(-1.0, second - first - down), min(1.0, second - first + up)
 
 
+def independent_difference(first: tuple[float, Interval], second: tuple[float, Interval]) -> Interval:
+    """Interval of (second - first) from the interval of each (the MOVER). On the same rows it errs on the wide side."""
+    (one, (low_1, high_1)), (two, (low_2, high_2)) = first, second
+    return two - one - _spread(two - low_2, high_1 - one, 0.0), two - one + _spread(high_2 - two, one - low_1, 0.0)
+
+
 def _spread(one: float, other: float, correlation: float) -> float:
     return math.sqrt(max(0.0, one**2 - 2 * correlation * one * other + other**2))
 

@@ -13,6 +13,9 @@ from finetune_sdk.spec import MetricName
 Outcome = Literal["won", "lost", "kept", "missed", "free"]
 """Tuned right where base was wrong, the reverse, both right, both wrong; "free" = nothing to compare with."""
 
+Verdict = Literal["better", "worse", "not decided", "not tested"]
+""""not decided": the interval of the change includes no change; "not tested": there is no interval."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
@@ -37,10 +40,6 @@ class Change:
     p_value: float | None = None
     """Exact McNemar test; None = no test for this metric."""
 
-    def decided(self, neutral: float) -> bool:
-        """True when the interval excludes "no change" (0 for a difference, 1 for a ratio)."""
-        return self.low is not None and self.high is not None and not self.low <= neutral <= self.high
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
@@ -57,13 +56,14 @@ class Metric:
         return self.name != "perplexity"
 
     @property
-    def verdict(self) -> Literal["better", "worse", "not decided"]:
+    def verdict(self) -> Verdict:
         """What the interval of the change allows to say; never more."""
-        ratio = self.name == "perplexity"
-        if self.change is None or not self.change.decided(1.0 if ratio else 0.0):
+        neutral = 1.0 if self.name == "perplexity" else 0.0
+        if self.change is None or self.change.low is None or self.change.high is None:
+            return "not tested"
+        if self.change.low <= neutral <= self.change.high:
             return "not decided"
-        rose = self.change.value > (1.0 if ratio else 0.0)
-        return "better" if rose == self.higher_is_better else "worse"
+        return "better" if (self.change.value > neutral) == self.higher_is_better else "worse"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from finetune_sdk.evaluate.intervals import Interval, Rate, macro_f1, mcnemar, paired_difference, wilson
+from finetune_sdk.evaluate.intervals import (
+    Interval,
+    Rate,
+    independent_difference,
+    macro_f1,
+    mcnemar,
+    paired_difference,
+    wilson,
+)
 from finetune_sdk.evaluate.predictions import Row, prompt_text, read
 from finetune_sdk.evaluate.result import (
     Change,
@@ -171,7 +179,11 @@ class _Tally:
         base, tuned = scores["base"], scores["tuned"]
         change = None
         if base is not None and tuned is not None:
-            change = Change(value=tuned.value - base.value, low=None, high=None)
+            first, second = _interval(base), _interval(tuned)
+            low = high = None
+            if first is not None and second is not None:
+                low, high = independent_difference(first, second)
+            change = Change(value=tuned.value - base.value, low=low, high=high)
         return Metric(name="macro_f1", base=base, tuned=tuned, change=change)
 
     def _perplexity(self) -> Metric:
@@ -224,6 +236,10 @@ def _sample(row: Row, outcome: Outcome) -> Sample:
         base=row.base,
         tuned=row.tuned,
     )
+
+
+def _interval(score: Score) -> tuple[float, Interval] | None:
+    return None if score.low is None or score.high is None else (score.value, (score.low, score.high))
 
 
 def _perplexity(loss: Rate) -> Score | None:

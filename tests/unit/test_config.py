@@ -369,12 +369,12 @@ def test_a_wrong_override_is_told_as_it_was_typed(write: Write, override: str, t
 
 def test_an_unknown_provider_is_told_with_its_line_and_the_nearest(write: Write) -> None:
     (line,) = refusal(write(BASE.replace("peft", "pefft")), providers=["peft", "openai"])
-    assert line == "job.yaml:1:1: provider: unknown provider 'pefft'; did you mean `peft`? Installed: openai, peft"
+    assert line == "job.yaml:1:1: provider: unknown provider 'pefft'; did you mean 'peft'? Installed: openai, peft"
 
 
 def test_a_typing_error_in_the_options_is_not_ignored(write: Write) -> None:
     (line,) = refusal(write(BASE + "options: {pfet: {x: 1}}\n"), providers=["peft", "openai"])
-    assert line == "job.yaml:4:11: options.pfet: unknown provider 'pfet'; did you mean `peft`?"
+    assert line == "job.yaml:4:11: options.pfet: unknown provider 'pfet'; did you mean 'peft'?"
 
 
 def test_options_for_a_provider_that_is_not_installed_here_are_kept(write: Write) -> None:

@@ -167,8 +167,8 @@ def test_the_result_is_json(score: Score) -> None:
     metrics = json.loads(json.dumps(found.json()))["metrics"]
     assert [(metric["name"], metric["verdict"]) for metric in metrics] == [
         ("exact_match", "better"),
-        ("macro_f1", "not decided"),
-        ("perplexity", "not decided"),
+        ("macro_f1", "not tested"),
+        ("perplexity", "not tested"),
     ]
 
 
@@ -178,6 +178,15 @@ def test_the_result_is_json(score: Score) -> None:
 def test_the_verdict_says_no_more_than_the_interval_allows(score: Score, won: int, lost: int, verdict: str) -> None:
     rows = [answer("a", "x", "a")] * won + [answer("a", "a", "x")] * lost + [answer("a", "a", "a")] * 20
     assert score(rows).metric("exact_match").verdict == verdict
+
+
+def test_a_change_of_macro_f1_is_judged_by_the_intervals_of_both(score: Score) -> None:
+    rows = [answer("ab"[n % 2], "ab"[n // 5 % 2], "ab"[n % 2 if n % 10 else 1]) for n in range(200)]
+    metric = score(rows, "macro_f1").metric("macro_f1")
+    assert metric.change is not None
+    assert metric.change.low is not None
+    assert 0 < metric.change.low < metric.change.value
+    assert metric.verdict == "better"
 
 
 def test_a_lower_perplexity_is_better(score: Score) -> None:

@@ -19,7 +19,7 @@ from finetune_providers.peft.options import PeftOptions, parse
 from finetune_sdk.data import Prepared, prepare
 from finetune_sdk.data.example import Example, Message
 from finetune_sdk.errors import DataError, JobNotFound, SpecError, Unsupported
-from finetune_sdk.provider import Capabilities, Plan, Provider
+from finetune_sdk.provider import Capabilities, Environment, Plan, Provider
 from finetune_sdk.spec import DataSpec, JobSpec
 from finetune_sdk.types import Artifact, Checkpoint, Estimate, Event, JobState
 from finetune_sdk.worker import process
@@ -40,6 +40,7 @@ class PeftProvider(Provider):
 
     name: ClassVar[str] = "peft"
     capabilities: ClassVar[Capabilities] = CAPABILITIES
+    environment: ClassVar[Environment | None] = Environment(lock=LOCK, smoke=SMOKE)
 
     def check(self, spec: JobSpec) -> None:
         """Beyond the table: trackers whose package is missing here, and unknown options."""

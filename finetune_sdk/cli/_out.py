@@ -1,0 +1,78 @@
+"""How commands speak: `data` to stdout, `say` to stderr, `hint` with the user's own arguments."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from finetune_sdk.cli._app import current
+
+
+def data(value: Any, text: Callable[[], str]) -> None:
+    """The command's answer: `value` as JSON, or `text()` for people."""
+    click.echo(json_text(value) if current().json else text())
+
+
+def json_text(value: Any, *, indent: int | None = 2) -> str:
+    """Any of our records as JSON."""
+    import msgspec  # noqa: PLC0415 - not for `--help`
+
+    return json.dumps(msgspec.to_builtins(value), indent=indent, ensure_ascii=False)
+
+
+def say(text: str = "") -> None:
+    """Talk: what happens, what to do next."""
+    click.echo(text, err=True)
+
+
+def hint(*args: str) -> str:
+    """A command to run next, with the `--home` this one was given."""
+    home = current().home
+    return shlex.join(["finetune", *args, *(["--home", home] if home is not None else [])])
+
+
+def interactive() -> bool:
+    """True when a person sits in front: both what we say and what they type go through a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty() and not current().json
+
+
+def columns(rows: Sequence[Sequence[str]], *, header: Sequence[str] = ()) -> str:
+    """Rows aligned in columns; styled cells keep their width."""
+    table = [*([[click.style(cell, dim=True) for cell in header]] if header else []), *rows]
+    if not table:
+        return ""
+    widths = [max(len(click.unstyle(row[i])) for row in table) for i in range(len(table[0]))]
+    return "\n".join("  ".join(map(_padded, row, widths)).rstrip() for row in table)
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell + " " * (width - len(click.unstyle(cell)))
+
+
+def wrapped(text: str, *, indent: str = "  ", first: str | None = None) -> str:
+    """Text in lines that fit the terminal (or 100 columns), each indented; `first` starts the first one."""
+    width = max(40, shutil.get_terminal_size((100, 24)).columns)
+    return textwrap.fill(
+        " ".join(text.split()),
+        width,
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def short_path(path: str | Path) -> str:
+    """A path as a person would type it from here."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
