@@ -1,0 +1,29 @@
+"""The table of targets. To add one: write a module with `PROFILES`, and name it here."""
+
+from __future__ import annotations
+
+from finetune_sdk._words import did_you_mean
+from finetune_sdk.data.targets import hosted, hosted_openai, local
+from finetune_sdk.data.targets.base import Doc, Problem, Profile, Row, Rule, Totals
+from finetune_sdk.errors import DataError
+
+PROFILES: tuple[Profile, ...] = (*hosted_openai.PROFILES, *local.PROFILES, *hosted.PROFILES)
+"""Everything known about targets, one row per target, methods and model family."""
+
+TARGETS: tuple[str, ...] = tuple(dict.fromkeys(profile.target for profile in PROFILES))
+"""The targets' names, our own providers first."""
+
+
+def profiles(target: str, *, method: str | None = None, model: str | None = None) -> tuple[Profile, ...]:
+    """What a target takes, narrowed to a method and a model. Raises `DataError` for an unknown target.
+
+    Empty when the target does not offer the method, or nothing is known about the model.
+    """
+    if target not in TARGETS:
+        raise DataError(f"unknown target {target!r}{did_you_mean(target, TARGETS)}. Known: {', '.join(TARGETS)}.")
+    return tuple(
+        profile for profile in PROFILES if profile.target == target and profile.covers(method=method, model=model)
+    )
+
+
+__all__ = ["PROFILES", "TARGETS", "Doc", "Problem", "Profile", "Row", "Rule", "Totals", "profiles"]

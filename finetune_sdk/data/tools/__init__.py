@@ -1,0 +1,1 @@
+"""What is done with datasets: checked, converted, split, sampled, deduplicated, merged, repaired, searched."""

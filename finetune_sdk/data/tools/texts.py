@@ -1,0 +1,55 @@
+"""The texts inside an example, with their JSON paths: what is counted, compared and searched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from finetune_sdk.data.example import EmbeddingExample, Example, LabelledExample, Message, StepwiseExample, TextExample
+from finetune_sdk.data.targets.base import turns_of
+
+
+def texts(example: Example) -> Iterator[tuple[str, str]]:
+    """Every text of the example that a model reads or writes."""
+    if isinstance(example, TextExample):
+        yield "text", example.text
+    elif isinstance(example, LabelledExample):
+        yield "text", example.text
+        if example.text_pair is not None:
+            yield "text_pair", example.text_pair
+    elif isinstance(example, StepwiseExample):
+        yield "prompt", example.prompt
+        for index, step in enumerate(example.completions):
+            yield f"completions[{index}]", step
+    elif isinstance(example, EmbeddingExample):
+        yield "anchor", example.anchor
+        yield "positive", example.positive
+        if example.negative is not None:
+            yield "negative", example.negative
+    else:
+        for path, message in turns_of(example):
+            yield from _of_message(message, path)
+
+
+def _of_message(message: Message, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(message.content, str):
+        yield f"{path}.content", message.content
+    elif isinstance(message.content, list):
+        for index, part in enumerate(message.content):
+            if isinstance(part.get("text"), str):
+                yield f"{path}.content[{index}].text", part["text"]
+    if message.reasoning is not None:
+        yield f"{path}.reasoning", message.reasoning
+    if message.refusal is not None:
+        yield f"{path}.refusal", message.refusal
+    for index, call in enumerate(message.tool_calls or []):
+        yield f"{path}.tool_calls[{index}].function.arguments", call.function.arguments
+
+
+def characters(example: Example) -> int:
+    """How many characters the example's texts hold together."""
+    return sum(len(text) for _, text in texts(example))
+
+
+def whole_text(example: Example) -> str:
+    """All texts of the example, one per line: what near-duplicates are judged by."""
+    return "\n".join(text for _, text in texts(example))
