@@ -35,7 +35,8 @@ class Call(Generic[T]):
     repeat: bool = False
     """True only for reads: throttling and lost connections are retried. Never for what creates or costs."""
     abandon: bool = True
-    """False: a cancelled async caller still waits for its end, because half of it must not be lost."""
+    """False: a cancelled anyio scope waits for its end. Cancelled as a bare asyncio task it cannot wait, but the thread
+    runs to its end all the same: put what belongs together into one deed."""
 
     def __iter__(self) -> Generator[Step, Any, T]:
         answer: T = yield self

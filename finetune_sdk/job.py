@@ -145,6 +145,10 @@ class FineTuneJob(_Handle):
         """Continue a paused, failed or cancelled job from its last checkpoint. Raises `Unsupported`, `WrongStatus`."""
         return run(_procedures.ask(self.home, self.id, "resume"))
 
+    def reconcile(self) -> JobRecord:
+        """Finish a submission that broke off: adopt the provider's job, or submit it, never twice. `Unsupported`."""
+        return run(_procedures.reconcile(self.home, self.id))
+
     def artifacts(self) -> Sequence[Artifact]:
         """What the job left behind so far."""
         return run(_procedures.artifacts(self.home, self.id))
@@ -224,6 +228,10 @@ class AsyncFineTuneJob(_Handle):
     async def resume(self) -> JobRecord:
         """See `FineTuneJob.resume`."""
         return await arun(_procedures.ask(self.home, self.id, "resume"))
+
+    async def reconcile(self) -> JobRecord:
+        """See `FineTuneJob.reconcile`."""
+        return await arun(_procedures.reconcile(self.home, self.id))
 
     async def artifacts(self) -> Sequence[Artifact]:
         """See `FineTuneJob.artifacts`."""

@@ -101,7 +101,11 @@ class JobStore:
             self._write_folder(record)
             return record
 
-        return self._db.write(insert)
+        try:
+            return self._db.write(insert)
+        except BaseException:  # a full disk may fail the commit: no folder may tell of a job that was never stored
+            shutil.rmtree(job_folder(self.home, record.id), ignore_errors=True)
+            raise
 
     def bind(self, job_id: str, ref: str) -> JobRecord:
         """Note the provider's reference. Once only: another reference for the same job is refused."""
