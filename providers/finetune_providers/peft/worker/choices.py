@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +34,7 @@ def choose(ctx: Context, config: Any) -> Choices:
     """Settle device, threads and precision, one event each."""
     compute, training = ctx.request["compute"], ctx.request["training"]
     device = _device(ctx, compute["device"])
-    threads = machine.threads(compute, ctx.world_size)
-    torch.set_num_threads(threads)
-    asked = "as asked" if compute["threads"] != "auto" else f"{machine.cores()} cores, {ctx.world_size} process(es)"
-    ctx.event(f"threads: {threads} per process ({asked})")
+    threads = _threads(ctx, device, _width(config))
     precision, reason = _precision(device, training["precision"], _width(config))
     full = ctx.request["adapter"]["kind"] == "full"
     weights = torch.float32 if full or precision == "fp32" else _DTYPES[precision]
@@ -55,6 +53,18 @@ def _device(ctx: Context, asked: str) -> str:
     why = "as asked" if asked != "auto" else "a GPU is visible" if device == "cuda" else "no GPU is visible"
     ctx.event(f"device: {device} ({why})")
     return device
+
+
+def _threads(ctx: Context, device: str, width: int) -> int:
+    asked = ctx.request["compute"]["threads"]
+    count, why = int(os.environ["OMP_NUM_THREADS"]), "as asked"  # settled before torch was loaded
+    if asked == "auto" and device == "cpu" and width < _SMALL_HIDDEN:
+        count, why = 1, f"hidden size {width}: the products are too small to share"
+    elif asked == "auto":
+        why = f"{machine.cores()} cores, load {os.getloadavg()[0]:.1f}, {ctx.world_size} process(es)"
+    torch.set_num_threads(count)
+    ctx.event(f"threads: {count} per process ({why})")
+    return count
 
 
 def _precision(device: str, asked: str, width: int) -> tuple[str, str]:

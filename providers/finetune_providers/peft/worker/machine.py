@@ -21,9 +21,14 @@ def cores() -> int:
     return allowed
 
 
+def idle_cores() -> int:
+    """Cores nobody else keeps busy, at least one. A thread that must share its core makes all the others wait for it."""
+    return max(1, min(cores(), round(cores() - os.getloadavg()[0])))
+
+
 def threads(compute: dict[str, Any], processes: int) -> int:
-    """CPU threads per process: as asked, else the cores shared out among the processes."""
-    return compute["threads"] if compute["threads"] != "auto" else max(1, cores() // processes)
+    """CPU threads per process: as asked, else the idle cores shared out among the processes."""
+    return compute["threads"] if compute["threads"] != "auto" else max(1, idle_cores() // processes)
 
 
 def native_bf16() -> bool:
