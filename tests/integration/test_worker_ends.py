@@ -65,11 +65,11 @@ def test_killing_the_supervisor_takes_the_worker_along_and_is_failed(tmp_path: P
     job = jobs.start(tmp_path / "job", "deaf")
     jobs.until_event(job, "deaf")
     os.kill(jobs.pid(job), signal.SIGKILL)
+    jobs.until(lambda: jobs.gone(jobs.pid(job, "worker_pid")))  # at once, before anybody looks
     state = jobs.end(job)
     assert state.status is JobStatus.FAILED
     assert state.error is not None
     assert "SIGKILL" in state.error
-    jobs.until(lambda: jobs.gone(jobs.pid(job, "worker_pid")))
     jobs.until(lambda: jobs.gone(int((job / "grandchild").read_text())))
 
 

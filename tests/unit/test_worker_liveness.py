@@ -15,7 +15,7 @@ import worker_jobs as jobs
 
 from finetune_sdk.errors import StoreError
 from finetune_sdk.types import JobStatus
-from finetune_sdk.worker import ends, process, wire
+from finetune_sdk.worker import ends, process, state, wire
 from finetune_sdk.worker.liveness import Process, starting
 
 
@@ -76,3 +76,15 @@ def test_a_damaged_record_is_a_store_error_and_no_guess(tmp_path: Path) -> None:
     (tmp_path / wire.PROCESS).write_text('{"pid": 1')
     with pytest.raises(StoreError, match="damaged"):
         process.poll(tmp_path)
+
+
+def test_a_job_that_is_resumed_while_it_is_looked_at_is_not_called_dead(
+    tmp_path: Path, living: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire.write_json(tmp_path / wire.PROCESS, dataclasses.asdict(living) | {"start_ticks": 1, "token": "before"})
+
+    def resumed_meanwhile(_: Path) -> None:
+        wire.write_json(tmp_path / wire.PROCESS, dataclasses.asdict(living))
+
+    monkeypatch.setattr(state, "result", resumed_meanwhile)
+    assert process.poll(tmp_path).status is JobStatus.RUNNING

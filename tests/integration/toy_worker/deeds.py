@@ -24,7 +24,9 @@ def train(ctx: Any) -> Answer:
         if ctx.stop:
             return {"status": "paused" if ctx.stop == "pause" else "cancelled"}
         ctx.event("step", step=step, loss=1 / step)
-        saved.write_text(str(step))
+        part = saved.with_suffix(".part")
+        part.write_text(str(step))
+        part.replace(saved)
         time.sleep(0.01)
     ctx.event("done", step=ctx.request.get("steps", 3), attempt=ctx.attempt)
     return {
