@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import msgspec
+from pydantic import TypeAdapter
 
 from finetune_sdk._records import Intent, JobRecord
 from finetune_sdk._steps import Call, Emit, Sleep, Steps
@@ -91,7 +91,13 @@ def refuse(spec: JobSpec, planned: Plan) -> None:
 
 
 def _submit_and_bind(store: JobStore, provider: Provider, planned: Plan, job_id: str) -> None:
-    ref = provider.submit(planned, key=job_id)
+    try:
+        ref = provider.submit(planned, key=job_id)
+    except FineTuneError:
+        raise  # says itself whether anything was sent
+    except BaseException as exc:  # a fault, or Ctrl-C: the request may have left
+        store.doubt(job_id, _unknown_outcome(store.get(job_id), f"its submission broke off ({type(exc).__name__})"))
+        raise
     job = store.bind(job_id, ref)
     if job.intent == "cancel" or job.status.terminal:  # cancelled by another process while we were submitting
         provider.cancel(ref)
@@ -170,6 +176,8 @@ def reconcile(home: Path, job_id: str) -> Steps[JobRecord]:
     job = yield from Call(partial(store.get, job_id))
     if job.ref is not None or job.status.terminal:
         return (yield from refresh(home, job_id))
+    if alive(job.submitter):
+        raise WrongStatus(f"job {job.id} is being submitted by another process")
     provider = yield from Call(partial(load, job.provider, home=home))
     ref = yield from Call(partial(_find, provider, job.id), repeat=True)
     if ref is not None:
@@ -177,7 +185,7 @@ def reconcile(home: Path, job_id: str) -> Steps[JobRecord]:
         return (yield from refresh(home, job_id))
     if not provider.capabilities.claim("feature.resubmit").support:
         raise Unsupported(provider.name, "submitting a job again under its old key", "Cancel it and submit a new one.")
-    planned = msgspec.convert(job.plan, Plan)
+    planned = TypeAdapter(Plan).validate_python(job.plan)
     try:
         yield from Call(partial(_submit_and_bind, store, provider, planned, job.id), abandon=False)
     except Ambiguous as exc:

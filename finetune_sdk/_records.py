@@ -45,6 +45,7 @@ class JobRecord:
     doubt: str | None = None
     """Set while nobody knows whether the provider has the job: what happened, and what to do."""
     submitter: str | None = None
+    """The process that is submitting; None once that is over, one way or the other."""
     created_at: datetime
     updated_at: datetime
 

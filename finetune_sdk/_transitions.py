@@ -76,4 +76,4 @@ def doubted(job: JobRecord, text: str) -> Moved:
     """Nobody knows whether the provider has the job."""
     if job.ref is not None or job.status.terminal:
         return Moved(job)
-    return Moved(replace(job, doubt=redact(text)), (("warning", text),))
+    return Moved(replace(job, doubt=redact(text), submitter=None), (("warning", text),))

@@ -113,7 +113,7 @@ class JobStore:
         def move(job: JobRecord) -> Moved:
             if job.ref not in (None, ref):
                 raise StoreError(f"job {job_id} already is {job.ref!r} at {job.provider}, it cannot become {ref!r} too")
-            return Moved(replace(job, ref=ref, doubt=None))
+            return Moved(replace(job, ref=ref, doubt=None, submitter=None))
 
         return self._move(job_id, move)
 

@@ -42,7 +42,7 @@ def test_a_procedure_needs_no_driver_to_be_tested() -> None:
 def test_an_exception_in_a_call_can_be_caught_in_the_procedure() -> None:
     def careful() -> Steps[str]:
         try:
-            yield from Call(lambda: {}["x"])
+            yield from Call(_missing)
         except KeyError:
             return "caught"
         return "missed"
@@ -53,7 +53,7 @@ def test_an_exception_in_a_call_can_be_caught_in_the_procedure() -> None:
 @pytest.mark.parametrize("driver", [run, lambda steps: asyncio.run(arun(steps))])  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
 def test_an_exception_that_nobody_catches_reaches_the_caller(driver: Callable[[Steps[Any]], Any]) -> None:
     def careless() -> Steps[None]:
-        yield from Call(lambda: {}["x"])
+        yield from Call(_missing)
 
     with pytest.raises(KeyError):
         driver(careless())
@@ -143,6 +143,10 @@ def test_a_call_once_begun_runs_to_its_end_even_when_its_task_is_cancelled() -> 
 
     asyncio.run(impatient())
     assert ended.wait(5)
+
+
+def _missing() -> str:
+    raise KeyError("x")
 
 
 class Flaky:

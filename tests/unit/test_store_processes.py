@@ -74,8 +74,7 @@ def test_a_full_disk_is_a_store_error_and_stores_nothing(tmp_path: Path) -> None
     def fill() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000))  # a write beyond it fails as on a full disk
         with pytest.raises(StoreError, match=r"disk|File too large"):
-            for _ in range(100):
-                JobStore(tmp_path).create(SPEC, PLAN)
+            _create_many(tmp_path)
 
     assert _exit_codes(fill, 1) == [0]
     stored = {job.id for job in JobStore(tmp_path).jobs()}
@@ -117,6 +116,11 @@ def _exit_codes(deed: Callable[[], None], count: int) -> list[int | None]:
     for process in processes:
         process.join(timeout=60)
     return [process.exitcode for process in processes]
+
+
+def _create_many(home: Path) -> None:
+    for _ in range(100):
+        JobStore(home).create(SPEC, PLAN)
 
 
 def _write_for_ever(home: Path, told: Connection) -> None:

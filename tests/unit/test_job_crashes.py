@@ -1,0 +1,109 @@
+"""A submitter killed by SIGKILL, at every point that matters and at random ones, loses no job and pays for none twice."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes import fake_spec, write_rows
+
+from finetune_sdk import FineTuneJob, JobSpec, JobStatus, _procedures
+from finetune_sdk.registry import standing_in
+from finetune_sdk.store import JobStore
+from finetune_sdk.testing._vendor import KILL_AT
+from finetune_sdk.testing.fake import FakeProvider
+
+FORK = multiprocessing.get_context("fork")
+KILLED = -signal.SIGKILL
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path) -> Iterator[Path]:
+    with standing_in("fake", lambda home: FakeProvider(home=home)):
+        yield tmp_path / "home"
+
+
+@pytest.fixture
+def fake(home: Path) -> FakeProvider:
+    return FakeProvider(home=home)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> JobSpec:
+    return fake_spec(write_rows(tmp_path / "data"), script=["queued", "running"])
+
+
+def _submit_and_follow(home: Path, spec: JobSpec, kill_at: str) -> None:
+    os.environ[KILL_AT] = kill_at
+    for _ in FineTuneJob.submit(spec, home=home).follow(poll_s=0.001):
+        pass
+
+
+def _killed_at(point: str, home: Path, spec: JobSpec) -> FineTuneJob:
+    """The job of a submitter that was killed when it reached that point."""
+    submitter = FORK.Process(target=_submit_and_follow, args=(home, spec, point))
+    submitter.start()
+    submitter.join(timeout=30)
+    assert submitter.exitcode == KILLED
+    [job] = FineTuneJob.list(home=home)
+    return job
+
+
+def test_killed_before_the_request_the_job_is_known_and_nothing_was_sent(
+    home: Path, spec: JobSpec, fake: FakeProvider
+) -> None:
+    job = _killed_at("create:before", home, spec)
+
+    assert (job.refresh().status, fake.vendor.jobs()) == (JobStatus.PREPARING, [])
+
+
+def test_killed_before_the_request_the_outcome_is_unknown_after_a_while(
+    home: Path, spec: JobSpec, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_procedures, "GRACE_S", 0.0)
+    job = _killed_at("create:before", home, spec)
+
+    assert "unknown outcome" in (job.refresh().doubt or "")
+    assert fake.vendor.jobs() == []
+
+
+def test_killed_between_answer_and_storing_it_the_job_is_adopted(home: Path, spec: JobSpec, fake: FakeProvider) -> None:
+    job = _killed_at("create:after", home, spec)
+
+    assert job.record.ref is None
+    assert job.refresh().ref == fake.vendor.jobs()[0]["id"]
+    assert len(fake.vendor.jobs()) == 1
+
+
+def test_killed_while_following_another_process_goes_on_from_the_last_cursor_and_cancels(
+    home: Path, spec: JobSpec, fake: FakeProvider
+) -> None:
+    job = _killed_at("retrieve", home, spec)
+    first = next(iter(job.follow(poll_s=0.001)))
+    job.cancel()
+
+    assert [event.message for event in job.follow(after=first.cursor, poll_s=0.001)][-1] == "cancelled"
+    assert len(fake.vendor.jobs()) == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_killed_at_a_random_moment_every_paid_job_is_known_and_adopted(
+    home: Path, spec: JobSpec, fake: FakeProvider, seed: int
+) -> None:
+    submitter = FORK.Process(target=_submit_and_follow, args=(home, spec, "nowhere"))
+    submitter.start()
+    time.sleep(random.Random(seed).uniform(0.0, 0.12))
+    os.kill(submitter.pid or 0, signal.SIGKILL)
+    submitter.join()
+
+    for job in FineTuneJob.list(home=home):
+        job.refresh()
+    known = {record.ref for record in JobStore(home).jobs()} - {None}
+    paid = [job["id"] for job in fake.vendor.jobs()]
+    assert (known, len(paid) <= 1) == (set(paid), True)
