@@ -22,7 +22,7 @@ def cores() -> int:
 
 
 def idle_cores() -> int:
-    """Cores nobody else keeps busy, at least one. A thread that must share its core makes all the others wait for it."""
+    """Cores nobody else keeps busy, at least one: a thread that must share its core makes all the others wait."""
     return max(1, min(cores(), round(cores() - os.getloadavg()[0])))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class Encoder:
             return [(Rendered(text, (Span(0, len(text), 0),)), [1.0])]
         if self._template is not None:
             return self._chat(row, self._template)
-        if row.get("shape") == "prompt_completion":
+        if row.get("shape") == "prompt_completion" and len(row["messages"]) == 2:
             return [self._raw(row)]
         raise TemplateRefused("the model's tokenizer has no chat template, and the row is a conversation")
 
@@ -81,6 +81,8 @@ class Encoder:
 
     def _chat(self, row: Mapping[str, Any], template: ChatTemplate) -> list[tuple[Rendered, list[float]]]:
         messages = row["messages"]
+        if any(message.get("spans") for message in messages):
+            raise TemplateRefused("this provider trains on whole messages; it cannot honour spans inside one")
         weights = [float(message.get("weight", 1.0)) for message in messages]
         turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         trained = turns[-1:] if self._train_on == "last_assistant" else turns
@@ -88,7 +90,8 @@ class Encoder:
         if self._train_on == "all":
             return [(whole, weights) for whole in _everything(template, messages, turns, weights, extra)]
         trained = [i for i in trained if weights[i] != 0.0]
-        return [(sample, weights) for sample in template.samples(messages, trained, **extra)] if trained else []
+        found = template.samples(messages, trained, **extra) if trained else []
+        return [(_ended(sample, self._tokenizer.eos_token, self._specials), weights) for sample in found]
 
     def _tokens(self, piece: tuple[Rendered, list[float]], row: Mapping[str, Any]) -> Sample:
         rendered, by_message = piece
@@ -141,6 +144,15 @@ def _everything(
     if len(found) != 1 or found[0].text != text:
         raise TemplateRefused("train_on: all with message weights needs a template that does not rewrite history")
     return [Rendered(text, (Span(0, len(text), -1), *found[0].spans))]
+
+
+def _ended(sample: Rendered, end: str | None, specials: Sequence[str]) -> Rendered:
+    """A turn that closes the text without any end mark gets the tokenizer's: or the model would never learn to stop."""
+    last = max(sample.spans, key=lambda span: span.end)
+    if end is None or last.end < len(sample.text) or sample.text.rstrip().endswith((end, *specials)):
+        return sample
+    text = sample.text + end
+    return Rendered(text, tuple(replace(span, end=len(text)) if span is last else span for span in sample.spans))
 
 
 def template_extra(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 _MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
-_PROBE = [{"role": "user", "content": "a"}]
+_PROBE = [{"role": "user", "content": "A text to look for."}]
 
 
 class TemplateRefused(ValueError):
@@ -54,6 +54,10 @@ class ChatTemplate:
         self.rewrites_history = False
         """True once a conversation was seen whose history is rendered differently later on."""
         self._opening: str | None = None
+        self._content_as_parts = False
+        with suppress(TemplateRefused):  # whatever it minds in the probe, rows will tell
+            # a template for image models reads lists of parts only, and renders nothing of a text
+            self._content_as_parts = _PROBE[0]["content"] not in self.render(_PROBE)
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, prompt: bool = False, **extra: Any) -> str:
         """The conversation as text; with `prompt` it ends where the model is to answer. `extra`: tools and kwargs."""
@@ -139,7 +143,8 @@ class ChatTemplate:
         plain = {key: value for key, value in message.items() if key != "weight" and value is not None}
         if plain["role"] == "developer" and not self._developer:
             plain["role"] = "system"
-        plain["content"] = text_of(message.get("content"))
+        text = text_of(message.get("content"))
+        plain["content"] = [{"type": "text", "text": text}] if self._content_as_parts else text
         if calls := message.get("tool_calls"):
             plain["tool_calls"] = [self._call(call) for call in calls]
         return plain
