@@ -19,7 +19,6 @@ _PROC = Path("/proc")
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
 _LAUNCHER_SAW = re.compile(r"Signal \d+ \((SIG\w+)\) received by PID")  # torchrun's words about a rank
 _FULL_BYTES = 64 * 1024
-_OOM_FILES = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 
 def boot_id() -> str:
@@ -99,11 +98,10 @@ def reap_others(worker_pid: int) -> None:
 
 
 def oom_kills() -> int:
-    """How often the kernel killed for memory in this control group; 0 where it does not say."""
-    for name in _OOM_FILES:
-        with contextlib.suppress(OSError, ValueError):
-            counts = dict(line.split() for line in Path(name).read_text().splitlines())
-            return int(counts.get("oom_kill", 0))
+    """How often the kernel has killed for want of memory, on this machine; 0 where it does not say."""
+    with contextlib.suppress(OSError):
+        counts = dict(line.split() for line in (_PROC / "vmstat").read_text().splitlines())
+        return int(counts.get("oom_kill", 0))
     return 0
 
 

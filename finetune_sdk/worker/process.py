@@ -48,12 +48,13 @@ def start(
     that was started before is refused unless `resume`; one that is being started or runs is always refused. Raises
     `ProviderError` for that, `EnvError` when the interpreter cannot run, `StoreError` when the folder is not writable.
     """
+    job_dir = job_dir.absolute()  # the worker has a working folder of its own
     spec = {
         "protocol": 1,
         "job_id": job_id,
-        "worker": str(worker.resolve()),
+        "worker": str(worker.absolute()),
         "request": dict(request),
-        "python": str(python),
+        "python": str(python.absolute()),  # not resolved: the link is what makes a virtual environment
         "processes": processes,
     }
     with _writing(job_dir), _claimed(job_dir) as lock:

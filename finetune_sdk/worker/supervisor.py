@@ -71,6 +71,7 @@ def detach(job_dir: Path, lock_fd: int, command: list[str]) -> int:
 def _launch(job_dir: Path, command: list[str]) -> Watch:
     """Point stdio at the log, start the worker, write `process.json`."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, it would hide how the worker ended
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     log = os.open(job_dir / wire.LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     offset = os.fstat(log).st_size
@@ -92,6 +93,8 @@ def _launch(job_dir: Path, command: list[str]) -> Watch:
 
 
 def _in_worker() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)  # whatever a submitter's nohup or daemon left ignored
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

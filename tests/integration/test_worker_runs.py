@@ -91,6 +91,23 @@ def test_the_worker_gets_a_minimal_environment_and_its_secrets(tmp_path: Path, m
     assert not {"SOMETHING_PRIVATE", "PYTHONPATH"} & environment.keys()
 
 
+def test_relative_paths_lead_where_the_submitter_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert jobs.end(jobs.start(Path("job"), "train")).status is JobStatus.SUCCEEDED
+    assert (tmp_path / "job" / "result.json").exists()
+
+
+def test_signals_that_the_submitter_ignores_still_work_in_the_worker(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "import pathlib, signal, worker_jobs as jobs\n"
+        "for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD): signal.signal(number, signal.SIG_IGN)\n"
+        "jobs.start(pathlib.Path(sys.argv[1]), 'kill_self')\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "job"), TESTS], check=True)
+    assert "killed by SIGKILL" in (jobs.end(tmp_path / "job").error or "")
+
+
 def test_secrets_are_in_no_file_of_the_job(tmp_path: Path) -> None:
     job = jobs.start(tmp_path / "job", "leak", env={"TOY_API_KEY": "correct-horse-battery"})
     state = jobs.end(job)
