@@ -23,6 +23,8 @@ from finetune_sdk.data.example import (
 
 FEATURES: dict[str, str] = {
     "system": "a system message",
+    "empty-system": "an empty system message",
+    "system-parts": "images or other parts in a system message",
     "system-later": "a system message after the first turn",
     "developer": "a developer message",
     "multi-turn": "more than one question",
@@ -50,6 +52,7 @@ FEATURES: dict[str, str] = {
     "refusal": "a refusal apart from the content",
     "name": "a speaker's name",
     "message-keys": "unknown keys on a message",
+    "message-keys-clash": "own keys on a message that have a meaning in chat formats",
     "row-keys": "unknown keys on a row",
     "parallel-tool-calls": "the switch for parallel tool calls",
     "template-kwargs": "arguments for the chat template",
@@ -58,8 +61,24 @@ FEATURES: dict[str, str] = {
     "empty-tools": "an empty list of tools",
 }
 
+MESSAGE_KEYS = frozenset(
+    (
+        *("role", "content", "name", "tool_calls", "tool_call_id", "refusal", "weight", "function_call"),
+        *("training", "train", "train_detail", "reasoning", "reasoning_content", "thinking"),
+    )
+)
+"""Keys of a message that chat formats give a meaning."""
+
 SHAPE_ONLY = frozenset(
-    ("content-list", "content-null", "arguments-text", "empty-tools", "tool-call-ids", "tool-calls-without-ids")
+    (
+        "content-list",
+        "content-null",
+        "arguments-text",
+        "empty-tools",
+        "empty-system",
+        "tool-call-ids",
+        "tool-calls-without-ids",
+    )
 )
 """Losing these changes how a row is written, not what is learned: a warning. Losing any other one is an error."""
 
@@ -127,7 +146,11 @@ def _order(messages: list[Message], path: str) -> Iterator[tuple[str, str]]:
         role = message.role
         if role == "system":
             yield ("system-later" if index else "system"), f"{path}[{index}].role"
+            if not message.text:
+                yield "empty-system", f"{path}[{index}].content"
+            yield from _system_parts(message, f"{path}[{index}].content")
         elif role == "developer":
+            yield from _system_parts(message, f"{path}[{index}].content")
             yield "developer", f"{path}[{index}].role"
         elif role == "user":
             users += 1
@@ -140,6 +163,11 @@ def _order(messages: list[Message], path: str) -> Iterator[tuple[str, str]]:
         before = role
     if not users and messages:
         yield "no-user", path
+
+
+def _system_parts(message: Message, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(message.content, list) and any(part.get("type") != "text" for part in message.content):
+        yield "system-parts", path
 
 
 def _unusual(message: Message) -> bool:
@@ -161,8 +189,13 @@ def _message(message: Message, path: str) -> Iterator[tuple[str, str]]:
     for name, value in (("reasoning", message.reasoning), ("refusal", message.refusal), ("name", message.name)):
         if value is not None:
             yield name, f"{path}.{name}"
+    if message.role != "assistant" and (message.reasoning or message.refusal or message.tool_calls):
+        yield "message-keys", path
     if message.extra:
         yield "message-keys", f"{path}.{next(iter(message.extra))}"
+        clash = next((key for key in message.extra if key in MESSAGE_KEYS), None)
+        if clash is not None:
+            yield "message-keys-clash", f"{path}.{clash}"
     if message.role == "tool":
         yield "tool-calls", path
         if message.tool_call_id is not None:

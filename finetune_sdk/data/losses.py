@@ -35,6 +35,15 @@ def losses(example: Example, entry: Format, allow: Collection[str] = ()) -> Iter
 
     "all" in `allow` allows every loss; what a format cannot express at all stays an error.
     """
+    clash = next((key for key in example.extra if key in entry.reserved), None)
+    if clash is not None:
+        yield Finding(
+            rule="cannot-reserved-key",
+            severity="error",
+            message=f"the row's own key {clash!r} has another meaning in {entry.name}",
+            fix="Rename the key in the source.",
+            path=clash,
+        )
     seen: set[str] = set()
     for feature, path in features(example):
         if feature in seen:

@@ -152,6 +152,7 @@ def _render_unpaired(example: Example) -> Object:
 
 _LOSES = {
     "developer": "written as `system`",
+    "empty-system": "left out",
     "weights": "left out",
     "weights-fraction": "left out",
     "weights-elsewhere": "left out",
@@ -179,6 +180,7 @@ FORMATS = (
         render=_render,
         loses=_LOSES,
         cannot=_CANNOT,
+        reserved=frozenset((*_KEYS, "output", *CHAT_KEYS)),
         rank=40,
         source=_SOURCE,
         read_on="2026-11-20",
@@ -192,6 +194,7 @@ FORMATS = (
         render=_render_preference,
         loses=_LOSES,
         cannot=_CANNOT,
+        reserved=frozenset((*_KEYS, "output", "chosen", "rejected", *CHAT_KEYS)),
         rank=50,
         source=_SOURCE,
         read_on="2026-11-20",
@@ -205,6 +208,7 @@ FORMATS = (
         render=_render_unpaired,
         loses=_LOSES,
         cannot=_CANNOT,
+        reserved=frozenset((*_KEYS, "output", "kto_tag", *CHAT_KEYS)),
         rank=50,
         source=_SOURCE,
         read_on="2026-11-20",

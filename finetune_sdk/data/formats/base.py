@@ -35,6 +35,8 @@ class Format:
     """Features without which nothing sensible is left to write: refused, whatever is allowed."""
     rank: int = 0
     """Where several formats match, the highest rank wins: the most specific one."""
+    reserved: frozenset[str] = frozenset()
+    """Top-level keys with a meaning here; a row's own extra key of that name cannot be written."""
     needs_call_ids: bool = False
     """Tool results name their call by id: calls that have none are given one before writing."""
     extends: str = ""

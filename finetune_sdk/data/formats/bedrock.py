@@ -168,6 +168,7 @@ FORMATS = (
         loses=BLOCK_LOSSES,
         cannot=BLOCK_CANNOT,
         needs_call_ids=True,
+        reserved=frozenset(("schemaVersion", "system", "messages", "toolConfig")),
         rank=60,
         aliases=("bedrock", "nova"),
         source="https://docs.aws.amazon.com/nova/latest/userguide/fine-tune-prepare-data-understanding.html",

@@ -189,4 +189,4 @@ BLOCK_LOSSES = {
     "margin": "left out",
     "empty-tools": "left out",
 }
-BLOCK_CANNOT = frozenset(("system-later", "arguments-not-object", "other-parts", "no-user"))
+BLOCK_CANNOT = frozenset(("system-later", "system-parts", "arguments-not-object", "other-parts", "no-user"))
