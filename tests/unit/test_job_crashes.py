@@ -1,4 +1,4 @@
-"""A submitter killed by SIGKILL, at every point that matters and at random ones, loses no job and pays for none twice."""
+"""A submitter killed by SIGKILL, at chosen points and at random ones, loses no job and pays for none twice."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def test_killed_at_a_random_moment_every_paid_job_is_known_and_adopted(
 ) -> None:
     submitter = FORK.Process(target=_submit_and_follow, args=(home, spec, "nowhere"))
     submitter.start()
-    time.sleep(random.Random(seed).uniform(0.0, 0.12))
+    while not (home / "jobs.db").exists():  # before that it has done nothing yet
+        time.sleep(0.0005)
+    time.sleep(random.Random(seed).uniform(0.0, 0.05))
     os.kill(submitter.pid or 0, signal.SIGKILL)
     submitter.join()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import JsonValue
 
 from finetune_sdk.redact import redact, redact_tree, secret_name
 
@@ -42,7 +43,7 @@ def test_a_value_that_contains_another_is_taken_out_whole(monkeypatch: pytest.Mo
 
 def test_a_tree_is_redacted_to_its_leaves_and_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_TOKEN", 'quo"ted-secret')
-    tree = {"a": ['quo"ted-secret', 1, None, True], 'quo"ted-secret': {"b": "plain"}}
+    tree: dict[str, JsonValue] = {"a": ['quo"ted-secret', 1, None, True], 'quo"ted-secret': {"b": "plain"}}
 
     assert redact_tree(tree) == {"a": ["***", 1, None, True], "***": {"b": "plain"}}
 

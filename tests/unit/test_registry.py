@@ -21,7 +21,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Puts a distribution on the path, as pip would lay it out."""
     site = tmp_path / "site"
     site.mkdir()
-    monkeypatch.syspath_prepend(site)
+    monkeypatch.syspath_prepend(str(site))  # pyright: ignore[reportUnknownMemberType]
 
     def put(name: str, entry: str, *, extras: tuple[str, ...] = (), module: str = "", source: str = "") -> None:
         info = site / f"{name.replace('-', '_')}-1.0.dist-info"
