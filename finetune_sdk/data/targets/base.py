@@ -51,6 +51,8 @@ class Row:
         for name, path in features(example):
             found.setdefault(name, path)
         turns = tuple(turns_of(example))
+        if any(example.extra.get(key) for key in ("image", "images")):
+            found.setdefault("images", "images")
         images = sum(1 for _, message in turns for _ in image_urls(message)) if "images" in found else 0
         return cls(example, found, turns, tokens, images)
 

@@ -254,7 +254,7 @@ class ToolIds(Rule):
         return f"every tool call has an id{shape}, every result names one"
 
 
-_NUMBER_CALLS = "Give calls and results ids: `finetune data fix --with tool-call-ids`."
+_NUMBER_CALLS = "Give calls and results ids: `finetune data fix`."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +299,8 @@ class Images(Rule):
         return "images"
 
     def row(self, row: Row) -> Iterator[Problem]:
+        if row.features.get("images") == "images":
+            yield Problem("images", "the pictures lie beside the conversation, not in it", "Write `image_url` parts.")
         if not row.images:
             return
         if self.per_example is not None and row.images > self.per_example:

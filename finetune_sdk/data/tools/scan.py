@@ -66,8 +66,9 @@ _DETECTORS: tuple[tuple[str, str, str], ...] = (
 )
 
 _EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,5}[A-Za-z]{2,24}\b")
-_RESERVED_DOMAIN = re.compile(
-    r"@(?:[\w.-]+\.)?(?:example\.(?:com|org|net)|(?:[\w-]+\.)?(?:test|invalid|example|localhost))$"
+_MADE_UP_ADDRESS = re.compile(
+    r"^(?:your|name|user|first)[\w.-]*@|@(?:[\w.-]+\.)?(?:example\.\w+|[\w-]+\.(?:test|invalid|example)|localhost"
+    r"|(?:your|my|example)?-?(?:domain|company|email)\.com)$"
 )
 _PHONE = re.compile(
     r"(?<![\w.+/-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}(?:[ .-]?\d{2,4}){2,4}"
@@ -119,9 +120,15 @@ def _secrets(text: str) -> Iterator[tuple[str, str]]:
             if not _LITERALS.search(line):
                 continue
             for value in analyse(line):
-                if value and not any(value in known or known in value for known in seen):
+                if not _PLACEHOLDER.fullmatch(value) and not any(value in known or known in value for known in seen):
                     seen.add(value)
                     yield what, value
+
+
+_PLACEHOLDER = re.compile(
+    r".{0,3}|[<${\[].*|\**|x+|(?:my|your)?_?-?(?:pass(?:word|wd)?|secret|token|user(?:name)?|pw|key)\d*", re.IGNORECASE
+)
+"""What stands in documentation in place of a password."""
 
 
 @cache
@@ -145,7 +152,7 @@ def thorough() -> bool:
 def _personal(text: str) -> Iterator[tuple[str, str]]:
     if "@" in text:
         for match in _EMAIL.finditer(text):
-            if not _RESERVED_DOMAIN.search(match.group().lower()):
+            if not _MADE_UP_ADDRESS.search(match.group().lower()):
                 yield "e-mail address", match.group()
     if not _DIGITS.search(text):
         return
@@ -166,11 +173,18 @@ _DIGITS = re.compile(r"\d[\d .\-()]{5,}\d|[A-Z]{2}\d{2}")
 
 
 def _is_card(value: str) -> bool:
-    digits = [int(sign) for sign in value if sign.isdigit()]
-    if digits[0] not in (3, 4, 5, 6) or not 13 <= len(digits) <= 19 or len(set(digits)) < 3:
+    digits = re.sub(r"\D", "", value)
+    if not _BRANDS.fullmatch(digits) or not _LAYOUT.fullmatch(value) or len(set(digits)) < 3:
         return False
-    doubled = (number if index % 2 == 0 else sum(divmod(2 * number, 10)) for index, number in enumerate(digits[::-1]))
+    doubled = (
+        int(sign) if index % 2 == 0 else sum(divmod(2 * int(sign), 10)) for index, sign in enumerate(digits[::-1])
+    )
     return sum(doubled) % 10 == 0
+
+
+_BRANDS = re.compile(r"4\d{15}|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|6(?:011|5\d\d)\d{12}")
+"""Visa, Mastercard, American Express, Diners, Discover."""
+_LAYOUT = re.compile(r"\d{14,16}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}|\d{4}([ -])\d{6}\2\d{4,5}")
 
 
 def _is_iban(value: str) -> bool:
@@ -182,5 +196,5 @@ def _is_iban(value: str) -> bool:
 
 def _is_phone(value: str) -> bool:
     digits = re.sub(r"\D", "", value)
-    made_up = re.search(r"555\D?01\d\d$", value)  # numbers kept for fiction
+    made_up = digits[-10:-7] == "555" or digits[-7:-4] == "555"  # kept for fiction in North America
     return 9 <= len(digits) <= 15 and len(set(digits)) > 3 and not made_up

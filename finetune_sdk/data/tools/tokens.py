@@ -104,7 +104,7 @@ def _library(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise DataError(
-            f"Counting with this tokenizer needs {module!r}, which is not installed: `pip install 'finetune-sdk[tokens]'`."
+            f"Counting with this tokenizer needs {module!r}: `pip install 'finetune-sdk[tokens]'`."
         ) from error
 
 
@@ -153,9 +153,8 @@ def _caches() -> list[Path]:
     given = [os.environ[key] for key in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR") if os.environ.get(key)]
     found = [*map(Path, given), Path(tempfile.gettempdir()) / "data-gym-cache"]
     spec = importlib.util.find_spec("litellm")  # its wheel ships the vocabularies
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        found.append(Path(place) / "litellm_core_utils" / "tokenizers")
-    return found
+    places = (spec.submodule_search_locations or ()) if spec else ()
+    return [*found, *(Path(place) / "litellm_core_utils" / "tokenizers" for place in places)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +207,8 @@ def _from_sample(examples: Iterable[Example], with_counter: Counter, size: int, 
             drawn[place] = (weight, example)
     pairs = [(weight, with_counter.row(example)) for weight, example in drawn]
     if rows <= size:
-        total = int(sum(tokens for _, tokens in pairs))
-        return TokenCount(total=total, low=total, high=total, exact=True, rows=rows, basis=with_counter.name)
+        counted = int(sum(tokens for _, tokens in pairs))
+        return TokenCount(total=counted, low=counted, high=counted, exact=True, rows=rows, basis=with_counter.name)
     total, error = _ratio_estimate(pairs, size_of_all, rows)
     basis = f"{with_counter.name} on {len(pairs):,} of {rows:,} rows; 95 % interval"
     low, high = math.floor(total - error), math.ceil(total + error)

@@ -1,0 +1,202 @@
+"""Splitting into named parts by content: stable under row order, equal units on one side, stratified, grouped.
+
+Rows are ranked by a hash of the seed and their unit (what the row asks, unless a key groups them). `exact` takes the
+lowest ranks until each part has its size; otherwise the hash alone decides, so that adding rows moves no row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from finetune_sdk.data.canonical import content_key, prompt_key
+from finetune_sdk.data.example import Example, LabelledExample
+from finetune_sdk.errors import DataError
+
+_SPACE = 1 << 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """What may not be divided, and within what shares are kept."""
+
+    seed: int = 42
+    group_by: str | None = None
+    """A key of the row (dots go deeper) whose equal values stay together; None = rows that ask the same."""
+    stratify_by: str | None = None
+    """A key of the row within whose values shares are kept; None = the label of labelled rows."""
+    by_content: bool = False
+    """Let the whole content decide instead of what is asked: for data whose rows all share one prompt."""
+
+    def unit(self, example: Example) -> int:
+        """The unit's hash."""
+        if self.group_by is not None:
+            return _hash(self.seed, field(example, self.group_by))
+        return content_key(example, self.seed) if self.by_content else prompt_key(example, self.seed)
+
+    def stratum(self, example: Example) -> str:
+        """The name of the stratum."""
+        if self.stratify_by is not None:
+            return repr(field(example, self.stratify_by))
+        if isinstance(example, LabelledExample) and not isinstance(example.label, float):
+            return repr(example.label)
+        return ""
+
+
+def field(example: Example, key: str) -> object:
+    """The value of a row's key: `label`, `text`, or a key kept in `extra`. Raises `DataError` when there is none."""
+    head, *deeper = key.split(".")
+    value: object = example.extra.get(head, getattr(example, head, None))
+    for name in deeper:
+        value = value.get(name) if isinstance(value, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if value is None:
+        place = f"{example.source.file}:{example.source.line}: " if example.source else ""
+        raise DataError(f"{place}no key {key!r} to group by. It has: {', '.join(example.extra) or 'no further keys'}.")
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _hash(seed: int, value: object) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}\0{value!r}".encode(), digest_size=8).digest(), "big")
+
+
+class Split:
+    """Says to which part a row belongs. Built by `plan`, which reads all rows once, or `by_hash`, which reads none."""
+
+    def __init__(self, units: Units, parts: tuple[str, ...], limits: Mapping[str, tuple[int, ...]]) -> None:
+        self.parts = parts
+        self._units = units
+        self._limits = limits
+        self._of_unit: dict[int, str] = {}
+
+    def part(self, example: Example) -> str:
+        """The row's part."""
+        unit = self._units.unit(example)
+        limits = self._limits.get(self._of_unit.get(unit, self._units.stratum(example)))
+        for part, limit in zip(self.parts, limits or self._limits.get("", ()), strict=False):
+            if unit < limit:
+                return part
+        return self.parts[-1]
+
+    @classmethod
+    def by_hash(cls, parts: Mapping[str, float], units: Units) -> Split:
+        """Every part gets about its share; a row's part depends on nothing but the row."""
+        total = sum(parts.values())
+        edges: list[int] = []
+        taken = 0.0
+        for share in parts.values():
+            taken += share / total
+            edges.append(int(taken * _SPACE))
+        return cls(units, tuple(parts), {"": tuple(edges)})
+
+    @classmethod
+    def plan(cls, examples: Iterable[Example], parts: Mapping[str, float], units: Units) -> Split:
+        """Sizes as asked, except that units stay whole. A size below 1 is a share, from 1 on a number of rows.
+
+        Raises `DataError` when there are not enough rows.
+        """
+        keys, strata, of_unit = _gather(examples, units)
+        rows = len(keys)
+        wanted = _sizes(parts, rows)
+        by_stratum: dict[str, array[int]] = {}
+        for key, stratum in zip(keys, strata, strict=True):
+            held = by_stratum.setdefault(stratum, array("Q"))
+            held.append(key)
+        quotas = _quotas(wanted, {name: len(held) for name, held in by_stratum.items()})
+        limits = {name: _limits(sorted(held), quotas[name]) for name, held in by_stratum.items()}
+        split = cls(units, tuple(parts), limits)
+        split._of_unit = of_unit
+        return split
+
+
+def _gather(examples: Iterable[Example], units: Units) -> tuple[array[int], list[str], dict[int, str]]:
+    keys: array[int] = array("Q")
+    strata: list[str] = []
+    of_unit: dict[int, str] = {}
+    names: dict[str, str] = {}
+    for example in examples:
+        key, stratum = units.unit(example), units.stratum(example)
+        if stratum:  # a unit whose rows lie in several strata counts in that of its first row
+            stratum = of_unit.setdefault(key, names.setdefault(stratum, stratum))
+        keys.append(key)
+        strata.append(stratum)
+    return keys, strata, of_unit
+
+
+def _sizes(parts: Mapping[str, float], rows: int) -> list[int]:
+    """Rows per part; the largest share takes what rounding leaves."""
+    if len(parts) < 2 or any(size <= 0 for size in parts.values()):
+        raise DataError("a split needs at least two parts, each above 0, such as train=0.9 validation=0.1.")
+    counts = {name: int(size) for name, size in parts.items() if size >= 1}
+    shares = {name: size for name, size in parts.items() if size < 1}
+    left = rows - sum(counts.values())
+    if not shares and left > 0:
+        raise DataError(
+            f"{rows - left} rows are asked for, there are {rows}: give one part a share instead of a count."
+        )
+    if left < len(shares):
+        raise DataError(f"{sum(counts.values())} rows are asked for, there are only {rows}.")
+    total = sum(shares.values())
+    found = counts | {name: int(share / total * left + 0.5) for name, share in shares.items()}
+    if shares:
+        largest = max(shares, key=lambda name: shares[name])
+        found[largest] += rows - sum(found.values())
+    return [found[name] for name in parts]
+
+
+def _quotas(wanted: list[int], strata: Mapping[str, int]) -> dict[str, list[int]]:
+    """How many rows each stratum gives to each part: as even as whole numbers allow, and exact in sum per stratum."""
+    rows = sum(strata.values())
+    found: dict[str, list[int]] = {}
+    carried = [0.0] * len(wanted)
+    for name, size in sorted(strata.items()):
+        ideal = [size * part / rows + extra for part, extra in zip(wanted, carried, strict=True)]
+        given = _whole(ideal, size)
+        carried = [want - got for want, got in zip(ideal, given, strict=True)]
+        found[name] = given
+    return found
+
+
+def _whole(ideal: list[float], size: int) -> list[int]:
+    """Whole numbers near the ideals that add up to `size`; none below 0."""
+    given = [max(int(value), 0) for value in ideal]
+    order = sorted(range(len(ideal)), key=lambda index: given[index] - ideal[index])
+    for index in order * (size + 1):
+        if sum(given) >= size:
+            break
+        given[index] += 1
+    for index in reversed(order):
+        over = sum(given) - size
+        given[index] -= min(max(over, 0), given[index])
+    return given
+
+
+def _limits(ordered: list[int], quota: list[int]) -> tuple[int, ...]:
+    """Exclusive upper bounds; the border moves to the nearest place between two units."""
+    limits: list[int] = []
+    taken = 0
+    for count in quota:
+        taken += count
+        limits.append(_border(ordered, taken))
+    return tuple(limits)
+
+
+def _border(ordered: list[int], at: int) -> int:
+    if at >= len(ordered):
+        return _SPACE
+    if at <= 0:
+        return 0
+    key = ordered[at]
+    if ordered[at - 1] != key:
+        return key
+    first, last = ordered.index(key), len(ordered) - ordered[::-1].index(key)
+    return key if at - first <= last - at else key + 1
+
+
+def sample(examples: Iterable[Example], size: int, *, seed: int = 42) -> Iterator[int]:
+    """Positions of `size` rows, ascending: the lowest hashes, so a larger sample contains a smaller one."""
+    import heapq  # noqa: PLC0415 - only here
+
+    ranked = ((content_key(example, seed), index) for index, example in enumerate(examples))
+    return iter(sorted(index for _, index in heapq.nsmallest(size, ranked)))
