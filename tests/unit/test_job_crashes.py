@@ -92,15 +92,16 @@ def test_killed_while_following_another_process_goes_on_from_the_last_cursor_and
     assert len(fake.vendor.jobs()) == 1
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_killed_at_a_random_moment_every_paid_job_is_known_and_adopted(
-    home: Path, spec: JobSpec, fake: FakeProvider, seed: int
+@pytest.mark.parametrize("milestone", ["jobs.db", "jobs/*/job.json", "fake-vendor/lock", "fake-vendor/jobs/*.json"])
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_shortly_after_a_milestone_every_paid_job_is_known_and_adopted(
+    home: Path, spec: JobSpec, fake: FakeProvider, milestone: str, seed: int
 ) -> None:
     submitter = FORK.Process(target=_submit_and_follow, args=(home, spec, "nowhere"))
     submitter.start()
-    while not (home / "jobs.db").exists():  # before that it has done nothing yet
-        time.sleep(0.0005)
-    time.sleep(random.Random(seed).uniform(0.0, 0.05))
+    while not list(home.glob(milestone)):
+        time.sleep(0.0002)
+    time.sleep(random.Random(seed).uniform(0.0, 0.01))
     os.kill(submitter.pid or 0, signal.SIGKILL)
     submitter.join()
 
