@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import pytest
+from finetune_providers.azure.provider import AzureProvider
 from wire.suite import HostedFixtures
 
-from finetune_providers.azure.provider import AzureProvider
 from finetune_sdk.job import FineTuneJob
 from finetune_sdk.provider import Provider
 from finetune_sdk.testing.conformance import ProviderConformance

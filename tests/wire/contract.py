@@ -54,7 +54,9 @@ class Contract:
                 return name, operations[method.lower()]
         return None
 
-    def request_faults(self, method: str, path: str, query: Mapping[str, str], body: Any, form: Mapping[str, Any] | None) -> list[str]:  # fmt: skip
+    def request_faults(
+        self, method: str, path: str, query: Mapping[str, str], body: Any, form: Mapping[str, Any] | None
+    ) -> list[str]:
         """What the document forbids about a request: empty when it conforms."""
         found = self.operation(method, path)
         if found is None:

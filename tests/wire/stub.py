@@ -88,7 +88,13 @@ class Service:
     """How many listings a new job is missing from."""
     file_words: tuple[str, ...] = ("processed",)
     """The words a file goes through, one per look at it."""
-    failure: Mapping[str, Any] = field(default_factory=lambda: {"code": "invalid_training_file", "message": "The job failed due to an invalid training file.", "param": "training_file"})  # fmt: skip
+    failure: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "code": "invalid_training_file",
+            "message": "The job failed due to an invalid training file.",
+            "param": "training_file",
+        }
+    )
     shutdown: Mapping[str, str] = field(default_factory=dict[str, str])
     hidden_models: frozenset[str] = frozenset()
     refuse_create: Refused | None = None
@@ -384,10 +390,19 @@ class Service:
         grader, sample = request.body["grader"], request.body["model_sample"]
         wanted = str(request.body["item"].get("answer"))
         failed = "raise" in str(grader.get("source"))
-        flags = ("formula_parse_error", "sample_parse_error", "truncated_observation_error", "unresponsive_reward_error",
-                 "invalid_variable_error", "other_error", "python_grader_server_error",
-                 "python_grader_runtime_error", "model_grader_server_error", "model_grader_refusal_error",
-                 "model_grader_parse_error")  # fmt: skip
+        flags = [
+            "formula_parse_error",
+            "sample_parse_error",
+            "truncated_observation_error",
+            "unresponsive_reward_error",
+            "invalid_variable_error",
+            "other_error",
+            "python_grader_server_error",
+            "python_grader_runtime_error",
+            "model_grader_server_error",
+            "model_grader_refusal_error",
+            "model_grader_parse_error",
+        ]
         errors = {
             **dict.fromkeys(flags, False), "python_grader_runtime_error": failed,
             "python_grader_server_error_type": None, "python_grader_runtime_error_details": None,

@@ -6,12 +6,12 @@ from collections.abc import Generator
 from typing import Any, ClassVar
 
 import pytest
+from wire import stub
+from wire.helpers import job_spec
 
 from finetune_sdk.provider import Provider
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.testing._watch import FailNext, Reopen
-from wire import stub
-from wire.helpers import job_spec
 
 LONG, FAILING = "long-model", "failing-model"
 SCRIPTS = {LONG: ("queued", "running"), FAILING: ("queued", "running", "failed")}

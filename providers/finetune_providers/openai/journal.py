@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from finetune_sdk.errors import StoreError
+from finetune_sdk.errors import StoreError, WrongStatus
 
 NAME = "submission.json"
 
@@ -56,9 +59,22 @@ def load(folder: Path) -> Journal | None:
         raise StoreError(f"{path}: the record of this submission cannot be read: {exc}. Do not submit again.") from exc
 
 
+@contextmanager
+def alone(folder: Path, provider: str) -> Generator[None, None, None]:
+    """One process at a time works on a submission; the lock ends with the process. Raises `WrongStatus`."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "submission.lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise WrongStatus(
+                f"[{provider}] another process is submitting job {folder.name} right now: wait for it"
+            ) from exc
+        yield
+
+
 def start(folder: Path, *, server: dict[str, Any], token: str) -> Journal:
     """A new journal, already on disk."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Journal(path=folder / NAME, server=server, token=token).save()
 
 

@@ -116,6 +116,7 @@ CLAIMS: Mapping[str, Claim] = {
     "suffix": Claim(Support.FULL, "followed by a token that makes the submission recognisable", _SPEC, _READ),
     "metadata": Claim(Support.FULL, "at most 15 pairs, key up to 64 characters, value up to 512", _SPEC, _READ),
     "feature.find": YES,
+    "feature.resubmit": Claim(Support.FULL, "a broken off submission is finished by submitting it again, never twice"),
     "feature.events": YES,
     "feature.checkpoints": YES,
     "feature.cancel": YES,

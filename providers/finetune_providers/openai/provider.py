@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
 Sender = Callable[[str, Path, str], Json]
 VENDOR_URL = "https://api.openai.com/v1"
 BOM = b"\xef\xbb\xbf"
+LATE_S = 900.0
+"""A request thought lost may still arrive so long afterwards; until then its job is looked for and cancelled."""
 FREE = frozenset({JobStatus.PREPARING, JobStatus.VALIDATING, JobStatus.QUEUED})
 """Statuses in which a job has not begun to cost."""
 
@@ -283,17 +286,23 @@ class OpenAIProvider(Provider):
         connection = Connection.from_json(request["server"])
         server = self.server(connection, timeout_s=request["timeout_s"])
         folder = self.home / "jobs" / key
+        with journals.alone(folder, self.name):
+            job = self._submit(plan, folder, connection, server)
+        return connection.reference(job, default=self.home_connection)
+
+    def _submit(self, plan: Plan, folder: Path, connection: Connection, server: Server) -> str:
+        request = cast("Mapping[str, Any]", plan.request)
         journal = journals.load(folder)
         if journal is None or not (journal.posts or journal.job):
             self.refuse_ended(connection, request["create"]["model"])
         if journal is None:
-            journal = journals.start(folder, server=asdict(connection), token=submission_token(key))
+            journal = journals.start(folder, server=asdict(connection), token=submission_token(folder.name))
         uploads = _Uploads(plan, folder / "upload", self.sender(server, request), bom=server.wire.bom)
         roles = {role: f"{role}-{journal.token}.jsonl" for role in uploads.roles}
         job = self.submission(server, request).run(journal, request["create"], roles, uploads.send)
         uploads.clear()
         self.remember_doubt(folder, job)
-        return connection.reference(job, default=self.home_connection)
+        return job
 
     def sender(self, server: Server, request: Mapping[str, Any]) -> Sender:  # noqa: ARG002 - for subclasses
         """How the rows of a role get to the vendor: `send(role, rendered file, name)` answers the file object."""
@@ -351,7 +360,7 @@ class OpenAIProvider(Provider):
         if journal is not None:
             submission = self.submission(server, {"reconcile_wait_s": 0.0, "file_wait_s": 0.0})
             submission.cancel_others(journal)
-        if state.status not in FREE:
+        if state.status not in FREE and time.time() - mark.stat().st_mtime > LATE_S:
             mark.unlink(missing_ok=True)
 
     # --- watching
