@@ -4,8 +4,9 @@
     .venv/bin/python tests/wire/exactly_once.py --runs 300 --seed 0
 
 Each run: a stateful stand-in service, a proxy that spoils requests, and a submitter that is killed (SIGKILL) at a
-random step. Then others come and reconcile, some of them killed too. In the end exactly one job must be alive upstream, the
-store must name it, and no job may have been charged twice. Prints one line of figures; exit code 1 on any violation.
+random step. Then others come and reconcile, some of them killed too. In the end exactly one job must be alive
+upstream, the store must name it, and no job may have been charged twice. Prints one line of figures; exit code 1 on
+any violation.
 """
 
 from __future__ import annotations

@@ -390,19 +390,9 @@ class Service:
         grader, sample = request.body["grader"], request.body["model_sample"]
         wanted = str(request.body["item"].get("answer"))
         failed = "raise" in str(grader.get("source"))
-        flags = [
-            "formula_parse_error",
-            "sample_parse_error",
-            "truncated_observation_error",
-            "unresponsive_reward_error",
-            "invalid_variable_error",
-            "other_error",
-            "python_grader_server_error",
-            "python_grader_runtime_error",
-            "model_grader_server_error",
-            "model_grader_refusal_error",
-            "model_grader_parse_error",
-        ]
+        kinds = "formula_parse sample_parse truncated_observation other python_grader_server python_grader_runtime"
+        kinds += " model_grader_server model_grader_refusal model_grader_parse invalid_variable unresponsive_reward"
+        flags = [f"{kind}_error" for kind in kinds.split()]
         errors = {
             **dict.fromkeys(flags, False), "python_grader_runtime_error": failed,
             "python_grader_server_error_type": None, "python_grader_runtime_error_details": None,

@@ -6,9 +6,10 @@ Imports the vendor SDK: only to be imported once a request is about to be made.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, Final, cast
@@ -93,10 +94,9 @@ class Server:
         """The files of exactly this name: what a lost upload reply left behind."""
         with translated(self.provider, "listing files"):
             if self.wire.filters_files:
-                page = self.client.files.list(purpose=PURPOSE, order="desc", limit=_PAGE)
+                items = _pages(partial(self.client.files.list, purpose=PURPOSE, order="desc", limit=_PAGE))
             else:
-                page = self.client.files.list(purpose=PURPOSE)
-            items = _pages(page) if self.wire.filters_files else page.data
+                items = iter(_listing(partial(self.client.files.list, purpose=PURPOSE)).data or [])
             files = (expect(one, FileObject, self.provider, "listing files").to_dict(mode="json") for one in items)
             return [one for one in files if one.get("filename") == name]
 
@@ -130,8 +130,7 @@ class Server:
     def jobs(self) -> Iterator[Json]:
         """All jobs, newest first, a page at a time."""
         with translated(self.provider, "listing jobs"):
-            page = self.client.fine_tuning.jobs.list(limit=_PAGE)
-            for one in _pages(page):
+            for one in _pages(partial(self.client.fine_tuning.jobs.list, limit=_PAGE)):
                 yield expect(one, FineTuningJob, self.provider, "listing jobs").to_dict(mode="json")
 
     def cancel(self, job_id: str) -> Json:
@@ -163,13 +162,13 @@ class Server:
     def events(self, job_id: str) -> Iterator[Json]:
         """The job's events in the server's order, a page at a time."""
         with translated(self.provider, f"reading the events of job {job_id}"):
-            for one in _pages(self.client.fine_tuning.jobs.list_events(job_id, limit=_PAGE)):
+            for one in _pages(partial(self.client.fine_tuning.jobs.list_events, job_id, limit=_PAGE)):
                 yield cast("Json", one.to_dict(mode="json"))
 
     def checkpoints(self, job_id: str) -> list[Json]:
         with translated(self.provider, f"reading the checkpoints of job {job_id}"):
-            page = self.client.fine_tuning.jobs.checkpoints.list(job_id, limit=_PAGE)
-            return [cast("Json", one.to_dict(mode="json")) for one in _pages(page)]
+            pages = _pages(partial(self.client.fine_tuning.jobs.checkpoints.list, job_id, limit=_PAGE))
+            return [cast("Json", one.to_dict(mode="json")) for one in pages]
 
     def model(self, model: str) -> Json:
         """The base model as the vendor describes it. Raises `PermissionRefused` when this account does not see it."""
@@ -217,12 +216,25 @@ class Server:
         return cast("Json", expect(answer, kind, self.provider, what).to_dict(mode="json"))
 
 
-def _pages(first: object) -> Iterator[Any]:
+def _listing(ask: Callable[[], Any]) -> Any:
+    """A page of a listing. Openai 3.52 fails over a web page in place of a listing with an AttributeError."""
+    try:
+        page = ask()
+    except AttributeError as exc:
+        page, cause = None, exc
+    else:
+        cause = None
+    if isinstance(page, SyncCursorPage):
+        return page
+    raise ProviderError(
+        "the server answered a listing with something else: check the endpoint (`base_url`), and that no login page "
+        "stands before it"
+    ) from cause
+
+
+def _pages(ask: Callable[[], Any]) -> Iterator[Any]:
     """Every item of a listing. A server that answers the same page again ends it, instead of going on for ever."""
-    if not isinstance(first, SyncCursorPage):
-        raise ProviderError("the server answered a listing with something else: check the endpoint (`base_url`)")
-    page: Any = first
-    seen: set[str] = set()
+    page, seen = _listing(ask), set[str]()
     while True:
         ids = [str(getattr(one, "id", "")) for one in page.data or []]
         if ids and all(one in seen for one in ids):
@@ -231,4 +243,4 @@ def _pages(first: object) -> Iterator[Any]:
         yield from page.data or []
         if not page.has_next_page():
             return
-        page = page.get_next_page()
+        page = _listing(page.get_next_page)
