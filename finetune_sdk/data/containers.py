@@ -5,25 +5,28 @@ The suffix decides only where the bytes say nothing (CSV, TSV and text look alik
 
 from __future__ import annotations
 
-import bz2
+import atexit
 import codecs
 import difflib
-import gzip
+import functools
 import io
-import lzma
-import zlib
-from collections.abc import Callable, Generator, Sequence
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
+from finetune_sdk.data.compression import COMPRESSIONS, Compression, Decompressed, Recoded
 from finetune_sdk.data.report import Fault
 from finetune_sdk.errors import DataError
 
-Container = Literal["jsonl", "json", "csv", "tsv", "text", "parquet"]
+Container = Literal["jsonl", "json", "csv", "tsv", "text", "parquet", "arrow", "excel"]
 
-DATA_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".txt", ".md", ".parquet")
+DATA_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".txt", ".md", ".parquet", ".arrow", ".xlsx")
 _HEAD_BYTES = 65_536
 
 
@@ -37,6 +40,8 @@ def find_files(sources: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def _find(source: str) -> list[Path]:
+    if source == "-":
+        return [Path(source)]
     path = Path(source).expanduser()
     if path.is_dir():
         inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_data(file))
@@ -55,11 +60,15 @@ def _find(source: str) -> list[Path]:
 
 
 def _is_data(path: Path) -> bool:
-    if any(part.startswith(".") for part in path.parts):
+    if path.name.startswith(".") or path.name in _NOT_DATA:
         return False
     return path.suffix in DATA_SUFFIXES or (
-        path.suffix in {".gz", ".bz2", ".xz"} and Path(path.stem).suffix in DATA_SUFFIXES
+        path.suffix in {".gz", ".bz2", ".xz", ".zst", ".zip"} and Path(path.stem).suffix in DATA_SUFFIXES
     )
+
+
+_NOT_DATA = ("dataset_info.json", "dataset_dict.json", "state.json")
+"""What `datasets` and LLaMA-Factory put beside the data."""
 
 
 def _nearest(path: Path) -> str:
@@ -72,34 +81,6 @@ def _nearest(path: Path) -> str:
         return f" Did you mean {str(folder / close[0])!r}?"
     data = sorted(name for name in names if Path(name).suffix in DATA_SUFFIXES)[:5]
     return f" The folder holds: {', '.join(data)}." if data else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Compression:
-    """One way of compressing a file: its first bytes, and how to undo it as a stream."""
-
-    name: str
-    magic: bytes
-    open: Callable[[BinaryIO], BinaryIO]
-
-
-def _gunzip(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
-
-
-def _bunzip2(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, bz2.BZ2File(raw, "rb"))
-
-
-def _unxz(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, lzma.LZMAFile(raw, "rb"))
-
-
-COMPRESSIONS: tuple[Compression, ...] = (
-    Compression("gzip", b"\x1f\x8b", _gunzip),
-    Compression("bzip2", b"BZh", _bunzip2),
-    Compression("xz", b"\xfd7zXZ\x00", _unxz),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +99,10 @@ class Opened:
 @contextmanager
 def open_file(path: Path) -> Generator[Opened]:
     """Open a data file for one pass. Raises `Fault` where its bytes are no data at all."""
+    if str(path) == "-":
+        with _stdin_copy().open("rb") as raw:
+            yield _unwrap(raw, path)
+        return
     try:
         raw = path.open("rb")
     except OSError as error:
@@ -126,18 +111,36 @@ def open_file(path: Path) -> Generator[Opened]:
         yield _unwrap(raw, path)
 
 
+@functools.cache
+def _stdin_copy() -> Path:
+    """Standard input in a temporary file: a dataset is read more than once."""
+    descriptor, name = tempfile.mkstemp(prefix="finetune-stdin-")
+    with os.fdopen(descriptor, "wb") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+    atexit.register(Path(name).unlink, missing_ok=True)
+    return Path(name)
+
+
 def _unwrap(raw: BinaryIO, path: Path) -> Opened:
     stream = io.BufferedReader(cast(io.RawIOBase, raw), _HEAD_BYTES) if not hasattr(raw, "peek") else raw
     magic = _peek(stream, 8)
     compression: Compression | None = next((kind for kind in COMPRESSIONS if magic.startswith(kind.magic)), None)
+    if path.suffix.lower() in _OFFICE:  # zip files by another name
+        compression = None
     if compression is not None:
-        stream = io.BufferedReader(cast(io.RawIOBase, _Checked(compression.open(stream), compression.name)), 1 << 19)
+        size = path.stat().st_size if path.is_file() else None
+        stream = io.BufferedReader(Decompressed(stream, compression, size), 1 << 19)
     head = _peek(stream, _HEAD_BYTES)
     repairs: list[tuple[str, str]] = []
-    if head.startswith(codecs.BOM_UTF8):
-        stream.read(3)
-        head = head[3:]
-        repairs.append(("byte-order-mark", "the UTF-8 byte order mark was removed"))
+    mark, encoding = next(((mark, name) for mark, name in _MARKS if head.startswith(mark)), (b"", ""))
+    if mark:
+        stream.read(len(mark))
+        if encoding != "utf-8":
+            stream = io.BufferedReader(Recoded(stream, encoding), _HEAD_BYTES)
+            repairs.append(("encoding", f"the file is {encoding.upper()}; it was read as such"))
+        else:
+            repairs.append(("byte-order-mark", "the UTF-8 byte order mark was removed"))
+        head = _peek(stream, _HEAD_BYTES)
     _refuse_non_data(head)
     container, evidence = name_container(head, path)
     return Opened(
@@ -150,44 +153,18 @@ def _unwrap(raw: BinaryIO, path: Path) -> Opened:
     )
 
 
+_OFFICE = (".xlsx", ".xlsm")
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it starts with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
 def _peek(stream: BinaryIO, size: int) -> bytes:
     return cast(io.BufferedReader, stream).peek(size)[:size]
-
-
-class _Checked(io.RawIOBase):
-    """A decompressed stream whose failures are `Fault`s, so a file cut short is never a shorter file."""
-
-    def __init__(self, inner: BinaryIO, name: str) -> None:
-        self._inner = inner
-        self._name = name
-        self._read = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(cast(bytearray, buffer))
-        try:
-            data = self._inner.read(len(view))
-        except EOFError:
-            raise Fault(
-                "container-truncated",
-                None,
-                f"the {self._name} stream ends early, after {self._read:,} bytes of data",
-                "Fetch or write the file again.",
-                fatal=True,
-            ) from None
-        except (OSError, zlib.error, lzma.LZMAError) as error:
-            raise Fault(
-                "container-damaged",
-                None,
-                f"the {self._name} stream is damaged after {self._read:,} bytes of data: {error}",
-                "Fetch or write the file again.",
-                fatal=True,
-            ) from None
-        view[: len(data)] = data
-        self._read += len(data)
-        return len(data)
 
 
 def _refuse_non_data(head: bytes) -> None:
@@ -198,35 +175,48 @@ def _refuse_non_data(head: bytes) -> None:
         raise Fault(
             "container-lfs-pointer", None, "this is a Git LFS pointer, not the file", "Run `git lfs pull`.", fatal=True
         )
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    nulls = head[:1000].count(b"\0")
+    if len(head) > 20 and nulls * 3 > len(head[:1000]) and not head.startswith(tuple(magic for magic, _, _ in _BINARY)):
         raise Fault(
             "container-encoding",
             None,
-            "the file is UTF-16 or UTF-32, not UTF-8",
-            "Convert it: `iconv -f utf-16 -t utf-8 IN > OUT`.",
+            "it looks like UTF-16 without a byte order mark: every second byte is 0",
+            "Convert it: `iconv -f utf-16le -t utf-8 IN > OUT`.",
             fatal=True,
         )
 
 
 def name_container(head: bytes, path: Path) -> tuple[Container, str]:
     """The container and why, from the first bytes; the suffix decides between CSV, TSV and text."""
-    if head.startswith(b"PAR1"):
-        return "parquet", "starts with PAR1"
+    for magic, container, evidence in _BINARY:
+        if head.startswith(magic):
+            return container, evidence
+    if path.suffix.lower() in _OFFICE:
+        return "excel", "an Excel workbook"
     suffixes = [suffix.lower() for suffix in path.suffixes]
     text_like = next((suffix for suffix in reversed(suffixes) if suffix in _TEXT_LIKE), None)
     if text_like is not None:
         return _TEXT_LIKE[text_like], f"named {text_like}"
     start = head.lstrip()
-    if start.startswith(b"["):
-        return "json", "starts with [: a JSON array"
-    if start.startswith(b"{"):
-        return ("json", "objects span lines") if _spans_lines(start) else ("jsonl", "one object per line")
+    if start[:1] in (b"[", b"{"):
+        return _json_container(start)
     if set(suffixes) & {".jsonl", ".ndjson", ".json"} or not start:
         return "jsonl", "named " + "".join(suffixes) if suffixes else "empty"
     return _table_or_text(start.split(b"\n", 1)[0])
 
 
+_BINARY: tuple[tuple[bytes, Container, str], ...] = (
+    (b"PAR1", "parquet", "starts with PAR1"),
+    (b"ARROW1", "arrow", "starts with ARROW1"),
+    (b"\xff\xff\xff\xff", "arrow", "an Arrow IPC stream"),
+)
 _TEXT_LIKE: dict[str, Container] = {".csv": "csv", ".tsv": "tsv", ".txt": "text", ".md": "text"}
+
+
+def _json_container(start: bytes) -> tuple[Container, str]:
+    if start.startswith(b"["):
+        return "json", "starts with [: a JSON array"
+    return ("json", "objects span lines") if _spans_lines(start) else ("jsonl", "one object per line")
 
 
 def _table_or_text(first: bytes) -> tuple[Container, str]:

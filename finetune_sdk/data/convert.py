@@ -1,25 +1,27 @@
-"""Whole files to other files: convert, split, sample, dedupe, merge, fix. Each is one pass, each says what it did."""
+"""Whole files to other files: one pass, all or nothing, and it says what it did. `tools.files` builds on `write`."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from finetune_sdk.data.callids import with_call_ids
-from finetune_sdk.data.canonical import content_digest, content_key
-from finetune_sdk.data.checks import check
 from finetune_sdk.data.dataset import Dataset
 from finetune_sdk.data.example import Example
 from finetune_sdk.data.formats import Format, format_named
 from finetune_sdk.data.losses import as_kind, losses, wrong_kind
 from finetune_sdk.data.outputs import RowFile
 from finetune_sdk.data.report import Report
-from finetune_sdk.data.split import Keys, Split
 from finetune_sdk.errors import DataError
 from finetune_sdk.types import Finding
+
+Choose: TypeAlias = Callable[[Example], int | str]
+Change: TypeAlias = Callable[[Example, Report], Example]
+Judge: TypeAlias = Callable[[Example], Iterable[Finding]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,113 +43,39 @@ class Outcome:
 
 def convert(dataset: Dataset, out: Path, *, to: str, allow: Collection[str] = ()) -> Outcome:
     """Write all rows in another format. Nothing is written when a row cannot be read or would lose what matters."""
-    return _write(dataset, [out], to, allow, lambda _example, _digest: 0)
+    return write(dataset, [out], to=to, allow=allow)
 
 
 def merge(dataset: Dataset, out: Path, *, to: str | None = None, allow: Collection[str] = ()) -> Outcome:
     """Write several files as one, in the first one's format or in `to`."""
-    return _write(dataset, [out], to or _own_format(dataset), allow, lambda _example, _digest: 0)
+    return write(dataset, [out], to=to or own_format(dataset), allow=allow)
 
 
-def dedupe(dataset: Dataset, out: Path, *, by: str = "content") -> Outcome:
-    """Keep the first of equal rows: equal in content, or ("prompt") in what they ask. 16 bytes of memory a row."""
-    seen: set[bytes] = set()
-
-    def choose(example: Example, digest: bytes) -> int | str:
-        key = digest if by == "content" else Keys.prompt_digest(example)
-        if key in seen:
-            return "duplicate"
-        seen.add(key)
-        return 0
-
-    return _write(dataset, [out], _own_format(dataset), (), choose)
-
-
-def sample(dataset: Dataset, out: Path, *, rows: int, seed: int = 0) -> Outcome:
-    """Keep that many rows, chosen by content: the same rows whatever their order, in their order."""
-    keys = sorted(content_key(example, seed) for example in dataset.scan(Report()))
-    limit = keys[min(rows, len(keys)) - 1] if keys and rows > 0 else -1
-    left = rows
-
-    def choose(example: Example, _digest: bytes) -> int | str:
-        nonlocal left
-        if left <= 0 or content_key(example, seed) > limit:
-            return "not sampled"
-        left -= 1
-        return 0
-
-    return _write(dataset, [out], _own_format(dataset), (), choose)
-
-
-def split(dataset: Dataset, outs: Mapping[str, Path], *, shares: Mapping[str, float], seed: int = 0) -> Outcome:
-    """Write a row to `train` or to one of the shares: decided by content, equal prompts together, labels stratified."""
-    keys = Keys(seed)
-    for example in dataset.scan(Report()):
-        keys.add(example, content_digest(example))
-    plan: Split = keys.split(shares)
-    names = list(outs)
-    return _write(
-        dataset,
-        list(outs.values()),
-        _own_format(dataset),
-        (),
-        lambda example, digest: names.index(plan.role(example, digest)),
-    )
-
-
-def fix(dataset: Dataset, out: Path) -> Outcome:
-    """Write the rows that can be trained on, repaired where reading repairs; leave out and count the others."""
-    report = Report()
-    entry = format_named(_own_format(dataset))
-    dropped: dict[str, int] = {}
-    rows = written = 0
-    seen: set[bytes] = set()
-    with RowFile(out) as file:
-        for example in dataset.scan(report):
-            rows += 1
-            reason = _reason_to_drop(example, entry, seen)
-            if reason is None:
-                file.write(_render(entry, example))
-                written += 1
-            else:
-                dropped[reason] = dropped.get(reason, 0) + 1
-        file.commit()
-    found = report.findings()
-    for finding in found:
-        if finding.severity == "error":
-            dropped[finding.rule] = dropped.get(finding.rule, 0) + finding.count
-    findings = tuple(replace(finding, severity="info") if finding.severity == "error" else finding for finding in found)
-    return Outcome(rows_read=rows, written={str(out): written}, dropped=dropped, findings=findings)
-
-
-def _reason_to_drop(example: Example, entry: Format, seen: set[bytes]) -> str | None:
-    bad = next((finding for finding in check(example) if finding.severity == "error"), None)
-    if bad is not None:
-        return bad.rule
-    lost = next((finding for finding in losses(example, entry) if finding.severity == "error"), None)
-    if lost is not None:
-        return lost.rule
-    digest = content_digest(example)
-    if digest in seen:
-        return "duplicate"
-    seen.add(digest)
-    return None
-
-
-def _own_format(dataset: Dataset) -> str:
+def own_format(dataset: Dataset) -> str:
+    """The format of the first file that can be written too. Raises `DataError` when there is none."""
     for found in dataset.detection:
         if format_named(found.format).render is not None:
             return found.format
     raise DataError(f"{dataset.files[0]}: this format is read only; name another one with `to`.")
 
 
-def _write(
+def write(
     dataset: Dataset,
     outs: Sequence[Path],
+    *,
     to: str,
-    allow: Collection[str],
-    choose: Callable[[Example, bytes], int | str],
+    allow: Collection[str] = (),
+    choose: Choose | None = None,
+    change: Change | None = None,
+    judge: Judge | None = None,
+    skip_unreadable: bool = False,
 ) -> Outcome:
+    """Every row, changed, judged and rendered, into one of the files; in order, in constant memory.
+
+    `choose` answers the position of the output, or a word for why the row is left out; `judge` adds findings, and an
+    error among them forbids writing. All files appear, or none. A row that cannot be read forbids writing too, unless
+    `skip_unreadable` counts it as left out.
+    """
     entry = format_named(to)
     if entry.render is None:
         raise DataError(f"{entry.name} can be read, not written.")
@@ -158,12 +86,16 @@ def _write(
     rows = 0
     with ExitStack() as stack:
         files = [stack.enter_context(RowFile(out)) for out in outs]
-        for example in dataset.scan(report):
+        reading = Report() if skip_unreadable else report
+        for given in dataset.scan(reading):
             rows += 1
-            place = choose(example, content_digest(example))
+            place = choose(given) if choose is not None else 0
             if isinstance(place, str):
                 dropped[place] = dropped.get(place, 0) + 1
                 continue
+            example = change(given, report) if change is not None else given
+            for finding in judge(example) if judge is not None else ():
+                report.add(_placed(finding, example))
             for row in _writable(example, entry, allow, report):
                 files[place].write(_render(entry, row))
                 counts[place] += 1
@@ -171,20 +103,27 @@ def _write(
         if done:
             for file in files:
                 file.commit()
+    if skip_unreadable:
+        for finding in reading.findings():
+            dropped.update({finding.rule: finding.count} if finding.severity == "error" else {})
+            report.add(replace(finding, severity="info"))
     written = {str(out): count for out, count in zip(outs, counts, strict=True)} if done else {}
     return Outcome(rows_read=rows, written=written, dropped=dropped, findings=report.findings())
 
 
-def _writable(example: Example, entry: Format, allow: Collection[str], report: Report) -> Iterator[Example]:
+def _placed(finding: Finding, example: Example) -> Finding:
     where = example.source
-    file, line = (where.file, where.line) if where else (None, None)
+    return replace(finding, file=where.file, line=where.line) if where else finding
+
+
+def _writable(example: Example, entry: Format, allow: Collection[str], report: Report) -> Iterator[Example]:
     rows = [with_call_ids(row) if entry.needs_call_ids else row for row in as_kind(example, entry)]
     if not rows:
-        report.add(replace(wrong_kind(example, entry), file=file, line=line))
+        report.add(_placed(wrong_kind(example, entry), example))
     for row in rows:
         found = list(losses(row, entry, allow))
         for finding in found:
-            report.add(replace(finding, file=file, line=line))
+            report.add(_placed(finding, example))
         if not any(finding.rule.startswith("cannot-") for finding in found):
             yield row
 

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import codecs
 import csv
-import importlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import Any, BinaryIO, cast
 
+from finetune_sdk.data import arrow
 from finetune_sdk.data.containers import Opened
-from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
-from finetune_sdk.data.report import Fault
+from finetune_sdk.data.jsonvalue import Object, as_object, type_name
+from finetune_sdk.data.report import Fail, Fault, Rows
 from finetune_sdk.data.strict import decode, diagnose, invalid_utf8
-from finetune_sdk.errors import DataError
-
-Fail: TypeAlias = Callable[[int | None, Fault], None]
-Rows: TypeAlias = Iterator[tuple[int, Object]]
 
 CHUNK_BYTES = 512 * 1024  # fits the cache; larger chunks were not faster
 MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -34,7 +30,9 @@ def read_rows(opened: Opened, fail: Fail) -> Rows:
         "csv": read_table,
         "tsv": read_tabs,
         "text": read_text,
-        "parquet": read_parquet,
+        "parquet": arrow.read_parquet,
+        "arrow": arrow.read_arrow,
+        "excel": arrow.read_excel,
     }
     return readers[opened.container](opened.stream, fail)
 
@@ -91,6 +89,8 @@ def read_jsonl(stream: BinaryIO, fail: Fail) -> Rows:
 
 def rows_of_chunk(first: int, chunk: bytes, fail: Fail) -> Rows:
     """The rows of whole lines, each parsed on its own."""
+    if chunk.isspace():
+        return
     for line, text in enumerate(chunk.split(b"\n"), first):
         if not text or text.isspace():
             continue
@@ -334,44 +334,3 @@ def _csv_fault(error: csv.Error) -> Fault:
             "csv-unclosed-quote", None, "a quote that opens here never closes", "Close it, or double it.", fatal=True
         )
     return Fault("csv-syntax", None, str(error), 'Quote the field and write a quote inside as "".', fatal=True)
-
-
-def read_parquet(stream: BinaryIO, fail: Fail) -> Rows:
-    """Parquet, batch by batch; `line` is the row's number. Nulls that Arrow filled into objects are taken out."""
-    parquet = _pyarrow("pyarrow.parquet")
-    try:
-        file = parquet.ParquetFile(stream)
-    except (OSError, ValueError) as error:
-        fail(
-            None,
-            Fault(
-                "container-damaged",
-                None,
-                f"not a readable Parquet file: {error}",
-                "Write the file again; a Parquet file cut short has no footer.",
-                fatal=True,
-            ),
-        )
-        return
-    row = 1
-    for batch in file.iter_batches(batch_size=512):
-        for value in batch.to_pylist():
-            yield row, {key: _without_filled_nulls(cell) for key, cell in value.items()}
-            row += 1
-
-
-def _pyarrow(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise DataError(
-            "Reading Parquet needs pyarrow, which is not installed: `pip install 'finetune-sdk[data]'`."
-        ) from error
-
-
-def _without_filled_nulls(value: Any) -> Any:
-    found = as_object(value)
-    if found is not None:
-        return {key: _without_filled_nulls(inner) for key, inner in found.items() if inner is not None}
-    items = as_list(value)
-    return value if items is None else [_without_filled_nulls(inner) for inner in items]

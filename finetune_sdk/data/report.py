@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from finetune_sdk.types import Finding, Severity
 
 Note: TypeAlias = Callable[[str, str, str, str], None]
 """`note(rule, path, message, fix)`: something about the current row that was repaired or should be known."""
+
+Rows: TypeAlias = Iterator[tuple[int, dict[str, Any]]]
+"""Rows as they are in a file, with their lines."""
 
 PLACES = 5
 """How many places are kept per rule and file."""
@@ -31,6 +34,10 @@ class Fault(Exception):
         return Finding(
             rule=self.rule, severity="error", message=self.message, fix=self.fix, file=file, line=line, path=self.path
         )
+
+
+Fail: TypeAlias = Callable[[int | None, Fault], None]
+"""What a reader calls for a row it cannot read."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,131 @@
+"""Parquet, Arrow (as `datasets` saves it) and Excel: read through libraries that are only there on demand."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object
+from finetune_sdk.data.report import Fail, Fault, Rows
+from finetune_sdk.errors import DataError
+
+_BATCH_ROWS = 512
+
+
+def read_parquet(stream: BinaryIO, fail: Fail) -> Rows:
+    """Parquet, batch by batch; `line` is the row's number. Nulls that Arrow filled into objects are taken out."""
+    library = needed("pyarrow.parquet", "pyarrow", "Reading Parquet")
+    try:
+        file = library.ParquetFile(stream)
+    except (OSError, ValueError) as error:
+        fail(None, _damaged("Parquet", error))
+        return
+    yield from _rows(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow)
+
+
+def read_arrow(stream: BinaryIO, fail: Fail) -> Rows:
+    """An Arrow IPC stream or file, such as `Dataset.save_to_disk` writes."""
+    ipc = needed("pyarrow.ipc", "pyarrow", "Reading Arrow files")
+    try:
+        batches = _batches(ipc, stream)
+        yield from _rows(batches, None)
+    except (OSError, ValueError) as error:
+        fail(None, _damaged("Arrow", error))
+
+
+def _batches(ipc: Any, stream: BinaryIO) -> Iterator[Any]:
+    try:
+        yield from ipc.open_stream(stream)
+    except ValueError:
+        stream.seek(0)
+        file = ipc.open_file(stream)
+        for index in range(file.num_record_batches):
+            yield file.get_batch(index)
+
+
+def _rows(batches: Iterator[Any], schema: Any) -> Rows:
+    row = 1
+    names: dict[str, list[str]] | None = None if schema is None else class_names(schema.metadata)
+    for batch in batches:
+        if names is None:
+            names = class_names(batch.schema.metadata)
+        for part in (batch.slice(start, _BATCH_ROWS) for start in range(0, batch.num_rows, _BATCH_ROWS)):
+            for value in part.to_pylist():
+                yield row, _clean(value, names)
+                row += 1
+
+
+def _clean(value: Object, names: dict[str, list[str]]) -> Object:
+    row = {key: without_filled_nulls(cell) for key, cell in value.items()}
+    for key, words in names.items():
+        label = row.get(key)
+        if isinstance(label, int) and 0 <= label < len(words):
+            row[key] = words[label]
+    return row
+
+
+def class_names(metadata: Any) -> dict[str, list[str]]:
+    """The words behind numbered labels, from the metadata that `datasets` writes; empty where there are none."""
+    try:
+        text: Any = metadata[b"huggingface"] if metadata and b"huggingface" in metadata else b"{}"
+        features = as_object((as_object(json.loads(text)) or {}).get("info", {})) or {}
+    except ValueError:
+        return {}
+    found: dict[str, list[str]] = {}
+    for key, feature in (as_object(features.get("features")) or {}).items():
+        words = as_list((as_object(feature) or {}).get("names"))
+        if words is not None and (as_object(feature) or {}).get("_type") == "ClassLabel":
+            found[key] = [str(word) for word in words]
+    return found
+
+
+def read_excel(stream: BinaryIO, fail: Fail) -> Rows:
+    """The first sheet of a workbook, its first row the header."""
+    library = needed("openpyxl", "openpyxl", "Reading Excel")
+    try:
+        book = library.load_workbook(stream, read_only=True, data_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        fail(None, _damaged("Excel", error))
+        return
+    cells: Iterator[tuple[Any, ...]] = book.worksheets[0].iter_rows(values_only=True)
+    header = [str(name).strip() if name is not None else "" for name in next(cells, ())]
+    for line, values in enumerate(cells, 2):
+        row = {name: _cell(value) for name, value in zip(header, values, strict=False) if name}
+        if any(row.values()):
+            yield line, row
+
+
+def _cell(value: Any) -> str:
+    """Cells are text, as in CSV; Excel's whole numbers come as floats."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def needed(module: str, package: str, what: str) -> Any:
+    """An optional library. Raises `DataError` with the command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise DataError(
+            f"{what} needs {package}, which is not installed: `pip install 'finetune-sdk[data]'`."
+        ) from error
+
+
+def _damaged(what: str, error: Exception) -> Fault:
+    return Fault(
+        "container-damaged", None, f"not a readable {what} file: {error}", "Write the file again, whole.", fatal=True
+    )
+
+
+def without_filled_nulls(value: Any) -> Any:
+    """The value without the nulls that Arrow puts where objects of one column differ in their keys."""
+    found = as_object(value)
+    if found is not None:
+        return {key: without_filled_nulls(inner) for key, inner in found.items() if inner is not None}
+    items = as_list(value)
+    return value if items is None else [without_filled_nulls(inner) for inner in items]

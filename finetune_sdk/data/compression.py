@@ -1,0 +1,180 @@
+"""Undoing compression as a stream: gzip, bzip2, xz, zstd, zip. A stream cut short is a fault, never a shorter file."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import importlib
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from finetune_sdk.data.report import Fault
+from finetune_sdk.errors import DataError
+
+MAX_RATIO = 200
+"""Times the compressed size that a file may expand to; text compresses to a fifth or a tenth."""
+_FREE_BYTES = 64 << 20  # up to here any ratio is harmless
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """One way of compressing a file: its first bytes, and how to undo it as a stream."""
+
+    name: str
+    magic: bytes
+    open: Callable[[BinaryIO], BinaryIO]
+
+
+def _gunzip(raw: BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
+
+
+def _bunzip2(raw: BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, bz2.BZ2File(raw, "rb"))
+
+
+def _unxz(raw: BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, lzma.LZMAFile(raw, "rb"))
+
+
+def _unzstd(raw: BinaryIO) -> BinaryIO:
+    try:
+        zstandard = importlib.import_module("zstandard")
+    except ImportError as error:
+        raise DataError(
+            "Reading zstd needs zstandard, which is not installed: `pip install 'finetune-sdk[data]'`."
+        ) from error
+    return cast(BinaryIO, _Zstd(raw, zstandard))
+
+
+def _unzip(raw: BinaryIO) -> BinaryIO:
+    try:
+        archive = zipfile.ZipFile(raw)
+    except zipfile.BadZipFile as error:
+        raise Fault(
+            "container-damaged", None, f"not a readable zip: {error}", "Fetch or write the file again.", fatal=True
+        ) from None
+    members = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX")]
+    names = ", ".join(info.filename for info in members[:5]) or "none"
+    if len(members) != 1:
+        raise Fault(
+            "container-zip-members",
+            None,
+            f"the zip holds {len(members)} files ({names}), not one",
+            "Unpack it, and give the folder.",
+            fatal=True,
+        )
+    if members[0].flag_bits & 1:
+        raise Fault("container-encrypted", None, "the zip is encrypted", "Unpack it first.", fatal=True)
+    return cast(BinaryIO, archive.open(members[0]))
+
+
+class _Zstd:
+    """Zstandard frames, one after another; the library's own reader does not notice a frame cut short."""
+
+    def __init__(self, raw: BinaryIO, zstandard: Any) -> None:
+        self._raw = raw
+        self._library = zstandard
+        self._inner: Any = None
+        self._input = b""
+        self._ready = b""
+
+    def read(self, size: int) -> bytes:
+        while not self._ready:
+            if not self._input:
+                self._input = self._raw.read(1 << 17)
+            if not self._input:
+                if self._inner is not None:
+                    raise EOFError
+                return b""
+            self._feed()
+        data, self._ready = self._ready[:size], self._ready[size:]
+        return data
+
+    def _feed(self) -> None:
+        if self._inner is None:
+            self._inner = self._library.ZstdDecompressor().decompressobj()
+        try:
+            self._ready = self._inner.decompress(self._input)
+        except self._library.ZstdError as error:
+            raise OSError(str(error)) from None
+        if self._inner.eof:
+            self._input = self._inner.unused_data
+            self._inner = None
+        else:
+            self._input = b""
+
+
+COMPRESSIONS: tuple[Compression, ...] = (
+    Compression("gzip", b"\x1f\x8b", _gunzip),
+    Compression("bzip2", b"BZh", _bunzip2),
+    Compression("xz", b"\xfd7zXZ\x00", _unxz),
+    Compression("zstd", b"\x28\xb5\x2f\xfd", _unzstd),
+    Compression("zip", b"PK\x03\x04", _unzip),
+)
+
+
+class Decompressed(io.RawIOBase):
+    """A decompressed stream whose failures are `Fault`s. Refuses to expand without bound."""
+
+    def __init__(self, raw: BinaryIO, kind: Compression, size: int | None) -> None:
+        self._inner = kind.open(raw)
+        self._name = kind.name
+        self._limit = None if size is None else max(_FREE_BYTES, size * MAX_RATIO)
+        self._read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(cast(bytearray, buffer))
+        try:
+            data = self._inner.read(len(view))
+        except EOFError:
+            raise self._fault("container-truncated", "ends early, after") from None
+        except (OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+            raise self._fault("container-damaged", f"is damaged ({error}) after") from None
+        view[: len(data)] = data
+        self._read += len(data)
+        if self._limit is not None and self._read > self._limit:
+            raise self._fault("container-bomb", f"expands to more than {MAX_RATIO} times its size; stopped after")
+        return len(data)
+
+    def _fault(self, rule: str, what: str) -> Fault:
+        fix = "Unpack it yourself if you trust it." if rule == "container-bomb" else "Fetch or write the file again."
+        return Fault(rule, None, f"the {self._name} stream {what} {self._read:,} bytes of data", fix, fatal=True)
+
+
+class Recoded(io.RawIOBase):
+    """A text stream of another encoding as UTF-8 bytes."""
+
+    def __init__(self, inner: BinaryIO, encoding: str) -> None:
+        self._text = io.TextIOWrapper(inner, encoding=encoding, newline="")
+        self._encoding = encoding
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(cast(bytearray, buffer))
+        if not self._ready:
+            try:
+                self._ready = self._text.read(1 << 16).encode()
+            except UnicodeError as error:
+                raise Fault(
+                    "container-encoding",
+                    None,
+                    f"not valid {self._encoding}: {error}",
+                    "Convert it to UTF-8.",
+                    fatal=True,
+                ) from None
+        size = min(len(view), len(self._ready))
+        view[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
