@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -10,68 +10,130 @@ import msgspec
 
 from finetune_sdk.cli._out import columns, wrapped
 from finetune_sdk.data.convert import Outcome
-from finetune_sdk.data.example import KIND_NAMES, Example, Message, conversation, kind_of
-from finetune_sdk.data.survey import TOKEN_ERROR, Survey
+from finetune_sdk.data.example import KIND_NAMES, Example, Kind, Message, conversation, kind_of
+from finetune_sdk.data.targets import Profile
+from finetune_sdk.data.tools.check import CheckReport, Group, Verdict
+from finetune_sdk.data.tools.dedupe import Leak
 from finetune_sdk.types import Finding
 
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 _PLACES_SHOWN = 3
-_BAR = 30
+_BAR = 36
+_TEXT_SHOWN = 2000
 
 
-def survey_text(found: Survey) -> str:
-    """Counts and findings."""
-    return f"{stats_text(found)}\n\n{findings_text(found)}"
+def check_text(found: CheckReport, *, all_targets: bool) -> str:
+    """Counts, findings, and who takes the data."""
+    blocks = [stats_text(found), groups_text(found.findings)]
+    if found.targets:
+        blocks.append(matrix_text(found.targets, all_targets=all_targets))
+    return "\n\n".join(blocks)
 
 
-def stats_text(found: Survey) -> str:
+def stats_text(found: CheckReport) -> str:
     """What is in the data."""
-    rows: list[tuple[str, str]] = [("file", str(detection)) for detection in found.detection]
-    kinds = ", ".join(f"{count:,} {KIND_NAMES[_kind(kind)]}" for kind, count in found.kinds.items())
-    rows.append(("rows", f"{found.rows:,}" + (f" ({kinds})" if kinds else "")))
-    rows += [
-        (name, _counts(counts))
-        for name, counts in (("roles", found.roles), ("turns per row", found.turns), ("labels", found.labels))
-        if counts
-    ]
+    rows: list[tuple[str, str]] = [("file", str(detection)) for detection in found.files]
+    kinds = ", ".join(f"{count:,} {KIND_NAMES[kind]}" for kind, count in _kinds(found.kinds))
+    rows.append(("rows", kinds or "none"))
+    rows += [(name, _counts(counts)) for name, counts in (("roles", found.roles), ("labels", found.labels)) if counts]
     if found.rows:
-        chars = "  ".join(f"{name} {value:,}" for name, value in found.chars.items())
-        rows.append(("characters", chars))
-        rows.append(
-            ("tokens", f"about {found.tokens_estimate:,} (characters / 4, within about {TOKEN_ERROR:.0%} for English)")
-        )
-        rows.append(("duplicates", f"{found.duplicates:,}"))
-    return columns(rows)
+        rows += [("turns", _quantiles(found.turns))] if found.turns["count"] else []
+        rows.append(("characters", _quantiles(found.characters)))
+        about = "" if found.tokens_exact else "about "
+        total = f"{about}{found.tokens['mean'] * found.rows:,.0f} in all"
+        rows.append(("tokens", f"{_quantiles(found.tokens)}  ({total}, {found.tokens_by})"))
+    if found.features:
+        rows.append(("uses", _counts(found.features)))
+    blocks = [columns(rows)]
+    if found.rows > 1:
+        blocks.append(_bars("characters per row", _ranges(found.character_bars)))
+    if len(found.labels) > 1:
+        blocks.append(_bars("rows per label", list(found.labels.items())[:20]))
+    return "\n\n".join(blocks)
 
 
-def _kind(name: str) -> Any:
-    return name
+def _kinds(kinds: Mapping[str, int]) -> Iterator[tuple[Kind, int]]:
+    for name in KIND_NAMES:
+        if name in kinds:
+            yield name, kinds[name]
 
 
-def _counts(counts: Mapping[Any, int]) -> str:
+def _counts(counts: Mapping[str, int]) -> str:
     shown = [f"{name} {count:,}" for name, count in list(counts.items())[:12]]
     return ", ".join(shown) + (f", ... ({len(counts)} in all)" if len(counts) > len(shown) else "")
 
 
-def findings_text(found: Survey) -> str:
+def _quantiles(summary: Mapping[str, float]) -> str:
+    names = ("min", "p5", "p50", "p95", "p99", "max")
+    return "  ".join(f"{click.style(name, dim=True)} {summary[name]:,.0f}" for name in names)
+
+
+def _ranges(bars: Sequence[tuple[int, int, int]]) -> list[tuple[str, int]]:
+    width = max((len(f"{end - 1:,}") for _, end, _ in bars), default=1)
+    return [(f"{start:>{width},} - {end - 1:>{width},}", rows) for start, end, rows in bars]
+
+
+def _bars(title: str, bars: Sequence[tuple[str, int]]) -> str:
+    """A bar per line; every bar that stands for a row is at least a sliver."""
+    most = max((rows for _, rows in bars), default=0)
+    if not most:
+        return ""
+    eighths = " ▏▎▍▌▋▊▉"
+    lines: list[tuple[str, str]] = []
+    for name, rows in bars:
+        size = max(round(rows / most * _BAR * 8), 1 if rows else 0)
+        bar = "█" * (size // 8) + eighths[size % 8].strip()
+        lines.append((f"  {name}", f"{click.style(bar, fg='blue')} {rows:,}"))
+    return f"{click.style(title, bold=True)}\n{columns(lines)}"
+
+
+def groups_text(groups: Sequence[Group]) -> str:
     """Findings by rule, each with its first places."""
-    if not found.findings:
+    if not groups:
         return click.style("no findings", fg="green")
-    return "\n".join(line for finding in found.findings for line in _finding(finding, found.places[finding.rule]))
+    return "\n".join(line for group in groups for line in _group(group))
 
 
-def _finding(finding: Finding, places: Sequence[Finding]) -> Iterator[str]:
-    word = click.style(finding.severity, fg=_COLOURS[finding.severity])
-    times = f" ({finding.count:,} times)" if finding.count > 1 else ""
-    yield wrapped(f"{word} {finding.rule}: {finding.message}{times}. {finding.fix}", indent="    ", first="")
-    lines = [_place(place) for place in places[:_PLACES_SHOWN] if place.file is not None]
-    if lines:
-        yield f"    at {', '.join(lines)}" + (", ..." if finding.count > len(lines) else "")
+def _group(group: Group) -> Iterator[str]:
+    word = click.style(group.severity, fg=_COLOURS[group.severity])
+    times = f" ({group.count:,} times)" if group.count > 1 else ""
+    yield wrapped(f"{word} {group.rule}: {group.message}{times}. {group.fix}".rstrip(), indent="    ", first="")
+    if group.places:
+        more = ", ..." if group.count > min(len(group.places), _PLACES_SHOWN) else ""
+        yield f"    at {', '.join(group.places[:_PLACES_SHOWN])}{more}"
 
 
-def _place(finding: Finding) -> str:
-    line = f":{finding.line}" if finding.line is not None else ""
-    return f"{finding.file}{line}" + (f" {finding.path}" if finding.path else "")
+def matrix_text(verdicts: Sequence[Verdict], *, all_targets: bool) -> str:
+    """Who takes the data, and why not. Targets for which it is the wrong kind of data share one line."""
+    rows: list[tuple[str, str, str, str]] = []
+    elsewhere: list[str] = []
+    for verdict in verdicts:
+        if all_targets and verdict.reasons and verdict.reasons[0].rule == "kind-not-taken":
+            elsewhere.append(verdict.target)
+            continue
+        answer = click.style("yes", fg="green") if verdict.accepted else click.style("no", fg="red")
+        methods = "/".join(verdict.methods)
+        name = f"{verdict.target}{f' ({verdict.family})' if verdict.family else ''}"
+        rows.append((name, methods, answer, _why(verdict)))
+    text = columns(rows, header=("TARGET", "METHOD", "TAKES IT", "WHY"))
+    if elsewhere:
+        text += f"\n{click.style('takes other kinds of data:', dim=True)} {', '.join(dict.fromkeys(elsewhere))}"
+    return text.strip()
+
+
+def _why(verdict: Verdict) -> str:
+    errors = [reason for reason in verdict.reasons if reason.severity == "error"]
+    shown = errors or [reason for reason in verdict.reasons if reason.severity == "warning"]
+    words = [_reason(reason) for reason in shown[:2]]
+    more = f" (+{len(shown) - 2} more)" if len(shown) > 2 else ""
+    return "; ".join(words) + more
+
+
+def _reason(reason: Group) -> str:
+    colour = _COLOURS[reason.severity]
+    text = reason.message if len(reason.message) <= 72 else f"{reason.message[:71]}…"
+    times = f" ({reason.count:,}x)" if reason.count > 1 else ""
+    return f"{click.style(reason.rule, fg=colour)}: {text}{times}"
 
 
 def outcome_text(outcome: Outcome) -> str:
@@ -84,6 +146,55 @@ def outcome_text(outcome: Outcome) -> str:
         word = click.style(finding.severity, fg=_COLOURS[finding.severity])
         lines.append(wrapped(f"{word} {finding.rule}: {finding}", indent="    ", first=""))
     return "\n".join(lines)
+
+
+def leaks_text(found: Sequence[Leak]) -> str:
+    """One line per leak."""
+    if not found:
+        return click.style("no leaks", fg="green")
+    rows = [(leak.how, _place(leak.train), _place(leak.held_out), f"{leak.overlap:.2f}") for leak in found]
+    return columns(rows, header=("HOW", "TRAIN", "HELD OUT", "OVERLAP"))
+
+
+def _place(source: Any) -> str:
+    return f"{source.file}:{source.line}" if source is not None else "?"
+
+
+def hits_text(found: Iterable[Finding]) -> str:
+    """One line per secret or piece of personal data."""
+    rows = [(one.rule, one.message, f"{one.file}:{one.line}", one.path or "") for one in found]
+    if not rows:
+        return click.style("no secrets or personal data found", fg="green")
+    return columns(rows, header=("RULE", "WHAT", "PLACE", "PATH"))
+
+
+def targets_text(found: Sequence[Profile]) -> str:
+    """One line per profile."""
+    rows = [
+        (
+            one.target,
+            "/".join(one.methods),
+            one.family or "all",
+            ", ".join(KIND_NAMES[kind] for kind in one.kinds),
+            one.format or "",
+        )
+        for one in found
+    ]
+    return columns(rows, header=("TARGET", "METHODS", "MODELS", "TAKES", "FORMAT"))
+
+
+def profiles_text(found: Sequence[Profile]) -> str:
+    """Every rule of some profiles, with its source."""
+    blocks: list[str] = []
+    for one in found:
+        lines = [click.style(one.name, bold=True)]
+        for rule in one.rules:
+            word = click.style(rule.severity, fg=_COLOURS[rule.severity])
+            source = click.style(f"[{rule.doc.source}, {rule.doc.read_on}]", dim=True)
+            lines.append(wrapped(f"{word} {rule.words()} {source}", indent="    ", first="  "))
+        lines += [wrapped(f"note: {note}", indent="    ", first="  ") for note in one.notes]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 def example_text(example: Example) -> str:
@@ -102,7 +213,6 @@ def example_text(example: Example) -> str:
 def _turn(message: Message) -> str:
     weight = "" if message.weight is None else f" (weight {message.weight:g})"
     calls = "".join(f"\n    calls {call.function.name}({call.function.arguments})" for call in message.tool_calls or [])
-    said = (
-        message.text if len(message.text) <= 2000 else f"{message.text[:2000]} ... ({len(message.text):,} characters)"
-    )
+    text = message.text
+    said = text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]} ... ({len(text):,} characters)"
     return f"  {click.style(message.role, fg='cyan')}{weight}: {said}{calls}"

@@ -14,15 +14,16 @@ from finetune_sdk.cli._app import settings
 if TYPE_CHECKING:
     from finetune_sdk.data import Dataset
     from finetune_sdk.data.convert import Outcome
+    from finetune_sdk.data.tools.tokens import Counter
 
 F = TypeVar("F", bound=Callable[..., Any])
 _BAD_DATA = 3
 
 
 def sources(command: F) -> F:
-    """Files to read, how to read them."""
+    """Files to read and how to read them; the command gets a `Dataset` from `opened`."""
     for decorate in (
-        click.option("--column", "columns", multiple=True, metavar="OURS=YOURS", help="Map a column; repeat for more."),
+        click.option("--column", "columns", multiple=True, metavar="OURS=YOURS", help="Map a column; repeatable."),
         click.option("--as", "named", metavar="FORMAT", help="Read as this format instead of the detected one."),
         click.argument("files", nargs=-1, required=True, metavar="FILE..."),
     ):
@@ -33,12 +34,26 @@ def sources(command: F) -> F:
 out_option = click.option(
     "--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where to; its suffix says how."
 )
+loss_option = click.option(
+    "--allow-loss", "allow_loss", multiple=True, metavar="RULE", help='Accept losing this; "all" for everything.'
+)
 allow_option = click.option(
-    "--allow-loss", "allow", multiple=True, metavar="RULE", help='Accept losing this; "all" for everything.'
+    "--allow",
+    "allow",
+    multiple=True,
+    type=click.Choice(["secret", "personal-data"]),
+    help="Let these leave the machine: hosted targets refuse them otherwise. Repeatable.",
+)
+model_option = click.option("--model", metavar="ID", help="Judge by the rules for this model of the target.")
+tokenizer_option = click.option(
+    "--tokenizer",
+    metavar="PATH|NAME",
+    help="Count tokens exactly: a tokenizer.json, its folder, o200k_base, or a model of OpenAI's.",
 )
 
 
-def _open(files: tuple[str, ...], named: str | None, columns: tuple[str, ...]) -> Dataset:
+def opened(files: tuple[str, ...], named: str | None, columns: tuple[str, ...]) -> Dataset:
+    """The dataset a command was told to read."""
     from finetune_sdk.data import Dataset  # noqa: PLC0415 - not for `--help`
 
     mapping: dict[str, str] = {}
@@ -50,50 +65,121 @@ def _open(files: tuple[str, ...], named: str | None, columns: tuple[str, ...]) -
     return Dataset.open(files, format=named, columns=mapping)
 
 
+def _counter(name: str | None) -> Counter:
+    from finetune_sdk.data.tools import tokens  # noqa: PLC0415
+
+    return tokens.ROUGH if name is None else tokens.counter(name)
+
+
+def _names(given: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in given.split(",") if name.strip())
+
+
 @click.group("data")
 @settings
 def group() -> None:
-    """Check, convert, split, sample, dedupe, merge and show datasets. FILE may be a folder or a quoted glob."""
+    """Check, convert, split, sample, dedupe, merge, fix and show datasets. FILE may be a folder or a quoted glob."""
 
 
 @group.command("check")
 @sources
+@click.option(
+    "--for", "targets", metavar="TARGET,...", help="Judge by these targets' rules only, and fail on a refusal."
+)
+@click.option("--method", metavar="METHOD", help="Judge by the rules for this method only, such as sft or dpo.")
+@model_option
+@tokenizer_option
+@allow_option
+@click.option("--html", "html", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, too.")
 @settings
-def check(files: tuple[str, ...], named: str | None, columns: tuple[str, ...]) -> None:
-    """Say in one pass what is in the files and what is wrong with them. Exit code 3 when something forbids training."""
-    from finetune_sdk.cli._data_text import survey_text  # noqa: PLC0415
-    from finetune_sdk.data.survey import survey  # noqa: PLC0415
+def check(
+    files: tuple[str, ...],
+    named: str | None,
+    columns: tuple[str, ...],
+    targets: str | None,
+    method: str | None,
+    model: str | None,
+    tokenizer: str | None,
+    allow: tuple[str, ...],
+    html: Path | None,
+) -> None:
+    """Say in one pass what is in the files, what is wrong with them, and which targets take them.
 
-    found = survey(_open(files, named, columns))
-    _out.data(found, lambda: survey_text(found))
-    if found.errors:
+    Exit code 3 when something forbids training, or when a target named with --for refuses the data.
+    """
+    from finetune_sdk.cli._data_html import report_html  # noqa: PLC0415
+    from finetune_sdk.cli._data_text import check_text  # noqa: PLC0415
+    from finetune_sdk.data.targets import TARGETS  # noqa: PLC0415
+    from finetune_sdk.data.tools.check import check as judge  # noqa: PLC0415
+
+    asked = TARGETS if targets is None else _names(targets)
+    dataset = opened(files, named, columns)
+    found = judge(dataset, asked, method=method, model=model, counter=_counter(tokenizer), allow=allow)
+    if html is not None:
+        from finetune_sdk.data.writing import AtomicFile  # noqa: PLC0415
+
+        with AtomicFile(html) as file:
+            file.write(report_html(found).encode())
+            file.commit()
+        _out.say(f"report: {html}")
+    _out.data({**vars_of(found), "ok": found.ok}, lambda: check_text(found, all_targets=targets is None))
+    if found.errors or (targets is not None and not found.ok):
         click.get_current_context().exit(_BAD_DATA)
+
+
+def vars_of(record: Any) -> dict[str, Any]:
+    """A record's fields, for JSON."""
+    import dataclasses  # noqa: PLC0415
+
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 @group.command("stats")
 @sources
+@tokenizer_option
 @settings
-def stats(files: tuple[str, ...], named: str | None, columns: tuple[str, ...]) -> None:
-    """Count rows, roles, turns, labels and lengths."""
+def stats(files: tuple[str, ...], named: str | None, columns: tuple[str, ...], tokenizer: str | None) -> None:
+    """Count rows, roles, turns, labels, lengths and tokens."""
     from finetune_sdk.cli._data_text import stats_text  # noqa: PLC0415
-    from finetune_sdk.data.survey import survey  # noqa: PLC0415
+    from finetune_sdk.data.tools.check import check as judge  # noqa: PLC0415
 
-    found = survey(_open(files, named, columns))
-    _out.data(found, lambda: stats_text(found))
+    found = judge(opened(files, named, columns), (), counter=_counter(tokenizer), search=False)
+    counts = {key: value for key, value in vars_of(found).items() if key not in ("findings", "targets")}
+    _out.data(counts, lambda: stats_text(found))
+    if found.errors:
+        rows = "row" if found.errors == 1 else "rows"
+        _out.say(f"{found.errors:,} {rows} with errors: {_out.hint('data', 'check', *files)}")
+
+
+@group.command("tokens")
+@sources
+@tokenizer_option
+@click.option("--sample", type=click.IntRange(min=2), help="Tokenise this many rows only and bound the error.")
+@settings
+def tokens(
+    files: tuple[str, ...], named: str | None, columns: tuple[str, ...], tokenizer: str | None, sample: int | None
+) -> None:
+    """Count tokens: exactly with --tokenizer, else by a rule of thumb with assumed bounds."""
+    from finetune_sdk.data.tools.tokens import count_tokens  # noqa: PLC0415
+
+    found = count_tokens(opened(files, named, columns), _counter(tokenizer), sample=sample)
+    bounds = "" if found.exact else f", between {found.low:,} and {found.high:,}"
+    _out.data(found, lambda: f"{found.total:,} tokens in {found.rows:,} rows{bounds} ({found.basis})")
 
 
 @group.command("show")
 @sources
-@click.option("-n", "--rows", default=3, show_default=True, help="How many rows.")
+@click.option("-n", "--rows", default=3, show_default=True, type=click.IntRange(min=1), help="How many rows.")
+@click.option("--skip", default=0, type=click.IntRange(min=0), help="Leave out this many rows first.")
 @settings
-def show(files: tuple[str, ...], named: str | None, columns: tuple[str, ...], rows: int) -> None:
-    """Print the first rows as they are understood."""
+def show(files: tuple[str, ...], named: str | None, columns: tuple[str, ...], rows: int, skip: int) -> None:
+    """Print rows as they are understood."""
     from itertools import islice  # noqa: PLC0415
 
     from finetune_sdk.cli._data_text import example_text  # noqa: PLC0415
 
-    dataset = _open(files, named, columns)
-    examples = list(islice(dataset, rows))
+    dataset = opened(files, named, columns)
+    examples = list(islice(dataset, skip, skip + rows))
     for detection in dataset.known_detection:
         _out.say(str(detection))
     _out.data(examples, lambda: "\n\n".join(example_text(example) for example in examples))
@@ -101,24 +187,44 @@ def show(files: tuple[str, ...], named: str | None, columns: tuple[str, ...], ro
 
 @group.command("convert")
 @sources
-@click.option("--to", "to", required=True, metavar="FORMAT", help="`finetune data formats` lists them.")
+@click.option("--to", "to", required=True, metavar="FORMAT|TARGET", help="A format of `data formats`, or a target.")
 @out_option
+@loss_option
 @allow_option
+@model_option
+@click.option("--fix", "repair", is_flag=True, help="Apply the safe repairs of `data fix` on the way.")
 @settings
 def convert(
-    files: tuple[str, ...], named: str | None, columns: tuple[str, ...], to: str, out: Path, allow: tuple[str, ...]
+    files: tuple[str, ...],
+    named: str | None,
+    columns: tuple[str, ...],
+    to: str,
+    out: Path,
+    allow_loss: tuple[str, ...],
+    allow: tuple[str, ...],
+    model: str | None,
+    repair: bool,
 ) -> None:
-    """Write the rows in another format. Nothing is written when a row would lose what matters."""
-    from finetune_sdk.data import convert as operations  # noqa: PLC0415
+    """Write the rows in another format, or as a target takes them. Nothing is written when a row would lose meaning."""
+    from finetune_sdk.data.targets import TARGETS  # noqa: PLC0415
+    from finetune_sdk.data.tools import files as operations  # noqa: PLC0415
+    from finetune_sdk.data.tools.repairs import chosen  # noqa: PLC0415
 
-    _answer(operations.convert(_open(files, named, columns), out, to=to, allow=allow))
+    dataset = opened(files, named, columns)
+    repairs = chosen() if repair else ()
+    if to in TARGETS:
+        _answer(
+            operations.convert_for(dataset, out, to, allow_loss=allow_loss, allow=allow, model=model, repairs=repairs)
+        )
+        return
+    _answer(operations.convert_to(dataset, out, to, allow_loss=allow_loss, repairs=repairs))
 
 
 @group.command("merge")
 @sources
 @click.option("--to", "to", metavar="FORMAT", help="Format of the result; default: the first file's.")
 @out_option
-@allow_option
+@loss_option
 @settings
 def merge(
     files: tuple[str, ...],
@@ -126,76 +232,164 @@ def merge(
     columns: tuple[str, ...],
     to: str | None,
     out: Path,
-    allow: tuple[str, ...],
+    allow_loss: tuple[str, ...],
 ) -> None:
-    """Write several files as one."""
-    from finetune_sdk.data import convert as operations  # noqa: PLC0415
+    """Write several files as one, in the order given."""
+    from finetune_sdk.data import convert as writing  # noqa: PLC0415
 
-    _answer(operations.merge(_open(files, named, columns), out, to=to, allow=allow))
+    _answer(writing.merge(opened(files, named, columns), out, to=to, allow=allow_loss))
 
 
 @group.command("split")
 @sources
-@click.option("--validation", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Share held out.")
-@click.option("--test", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Share held out for tests.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--part", "parts", multiple=True, metavar="NAME=SIZE", help="A share below 1 or a number of rows.")
+@click.option("--validation", type=float, help="Short for --part validation=SIZE beside train.")
+@click.option("--test", type=float, help="Short for --part test=SIZE beside train.")
+@click.option("--seed", default=42, show_default=True)
+@click.option("--group-by", metavar="KEY", help="Keep rows with equal values of this key together.")
+@click.option("--stratify-by", metavar="KEY", help="Keep the shares within each value. Default for labels: the label.")
+@click.option("--stable", is_flag=True, help="Shares in probability only: adding rows moves no other row.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
 @settings
 def split(
     files: tuple[str, ...],
     named: str | None,
     columns: tuple[str, ...],
+    parts: tuple[str, ...],
     validation: float | None,
     test: float | None,
     seed: int,
+    group_by: str | None,
+    stratify_by: str | None,
+    stable: bool,
     out: Path,
 ) -> None:
-    """Write train, validation and test files. Content decides, not row order; equal prompts stay together."""
-    from finetune_sdk.data import convert as operations  # noqa: PLC0415
+    """Write one file per part. Content decides, not row order; rows that ask the same stay together."""
+    from finetune_sdk.data.tools import files as operations  # noqa: PLC0415
+    from finetune_sdk.data.tools.splits import Units  # noqa: PLC0415
 
-    shares = {name: share for name, share in (("validation", validation), ("test", test)) if share is not None}
-    if not shares:
-        raise click.UsageError("give --validation, --test or both")
-    outs = {name: out / f"{name}.jsonl" for name in ("train", *shares)}
-    _answer(operations.split(_open(files, named, columns), outs, shares=shares, seed=seed))
+    sizes = _sizes(parts, validation, test)
+    units = Units(seed=seed, group_by=group_by, stratify_by=stratify_by)
+    outs = {name: out / f"{name}.jsonl" for name in sizes}
+    _answer(operations.split(opened(files, named, columns), outs, sizes, units, exact=not stable))
+
+
+def _sizes(parts: tuple[str, ...], validation: float | None, test: float | None) -> dict[str, float]:
+    """Parts with their sizes; `train` is what the others leave."""
+    sizes: dict[str, float] = {}
+    for pair in parts:
+        name, sign, size = pair.partition("=")
+        if not sign or not name.isidentifier() or not size.replace(".", "", 1).isdigit():
+            raise click.BadParameter(f"{pair!r} is not NAME=SIZE, such as validation=0.1", param_hint="--part")
+        sizes[name] = float(size)
+    sizes |= {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
+    if not sizes:
+        raise click.UsageError("give --validation, --test or --part")
+    if "train" in sizes or (len(sizes) > 1 and abs(sum(sizes.values()) - 1) < 1e-9):
+        return sizes
+    share = 1 - sum(size for size in sizes.values() if size < 1)
+    if share <= 0:
+        raise click.BadParameter("the parts take everything and leave nothing for train", param_hint="--part")
+    return {"train": share, **sizes}
 
 
 @group.command("sample")
 @sources
 @click.option("-n", "--rows", required=True, type=click.IntRange(min=1), help="How many rows to keep.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=42, show_default=True)
 @out_option
 @settings
 def sample(
     files: tuple[str, ...], named: str | None, columns: tuple[str, ...], rows: int, seed: int, out: Path
 ) -> None:
-    """Write a random part of the rows, the same part every time."""
-    from finetune_sdk.data import convert as operations  # noqa: PLC0415
+    """Write a random part of the rows: the same part every time, and part of every larger one."""
+    from finetune_sdk.data.tools import files as operations  # noqa: PLC0415
 
-    _answer(operations.sample(_open(files, named, columns), out, rows=rows, seed=seed))
+    _answer(operations.sample(opened(files, named, columns), out, rows=rows, seed=seed))
 
 
 @group.command("dedupe")
 @sources
 @click.option("--by", type=click.Choice(["content", "prompt"]), default="content", show_default=True)
+@click.option("--near", type=click.FloatRange(0.3, 1), help="Texts that overlap this much count as equal, such as 0.8.")
 @out_option
 @settings
-def dedupe(files: tuple[str, ...], named: str | None, columns: tuple[str, ...], by: str, out: Path) -> None:
+def dedupe(
+    files: tuple[str, ...], named: str | None, columns: tuple[str, ...], by: str, near: float | None, out: Path
+) -> None:
     """Write the rows without repetitions; the first one stays."""
-    from finetune_sdk.data import convert as operations  # noqa: PLC0415
+    from finetune_sdk.data.tools import files as operations  # noqa: PLC0415
 
-    _answer(operations.dedupe(_open(files, named, columns), out, by=by))
+    _answer(operations.dedupe(opened(files, named, columns), out, near=near, by_prompt=by == "prompt"))
+
+
+@group.command("leaks")
+@click.argument("train", metavar="TRAIN")
+@click.argument("held_out", metavar="HELD_OUT")
+@click.option("--near", type=click.FloatRange(0.3, 1), help="Report texts that overlap this much, such as 0.8.")
+@settings
+def leaks(train: str, held_out: str, near: float | None) -> None:
+    """List training rows that the held-out file knows already. Exit code 3 when there are any."""
+    from finetune_sdk.cli._data_text import leaks_text  # noqa: PLC0415
+    from finetune_sdk.data import Dataset  # noqa: PLC0415
+    from finetune_sdk.data.tools.dedupe import leaks as find  # noqa: PLC0415
+
+    found = list(find(Dataset.open(train), Dataset.open(held_out), near))
+    _out.data([leak._asdict() for leak in found], lambda: leaks_text(found))
+    if found:
+        click.get_current_context().exit(_BAD_DATA)
 
 
 @group.command("fix")
 @sources
+@click.option("--with", "extra", multiple=True, metavar="REPAIR", help="Another repair beside the safe ones.")
+@click.option("--without", "without", multiple=True, metavar="REPAIR", help="Leave out one of the safe repairs.")
+@click.option("--drop", is_flag=True, help="Leave out rows that cannot be trained on even so, and count them.")
+@click.option("--to", "to", metavar="FORMAT", help="Format of the result; default: that of the source.")
 @out_option
 @settings
-def fix(files: tuple[str, ...], named: str | None, columns: tuple[str, ...], out: Path) -> None:
-    """Write the rows that can be trained on; say which were left out and why."""
-    from finetune_sdk.data import convert as operations  # noqa: PLC0415
+def fix(
+    files: tuple[str, ...],
+    named: str | None,
+    columns: tuple[str, ...],
+    extra: tuple[str, ...],
+    without: tuple[str, ...],
+    drop: bool,
+    to: str | None,
+    out: Path,
+) -> None:
+    """Write the rows repaired, and say what changed. `finetune data repairs` lists the repairs."""
+    from finetune_sdk.data.tools import files as operations  # noqa: PLC0415
+    from finetune_sdk.data.tools.repairs import chosen  # noqa: PLC0415
 
-    _answer(operations.fix(_open(files, named, columns), out))
+    _answer(operations.fix(opened(files, named, columns), out, chosen(extra, without), to=to, drop=drop))
+
+
+@group.command("repairs")
+@settings
+def repairs() -> None:
+    """List the repairs of `fix`."""
+    from finetune_sdk.data.tools.repairs import REPAIRS  # noqa: PLC0415
+
+    rows = [{"name": one.name, "default": one.default, "what": one.what} for one in REPAIRS]
+    table = [(one.name, "yes" if one.default else "--with", one.what) for one in REPAIRS]
+    _out.data(rows, lambda: _out.columns(table, header=("REPAIR", "DONE", "WHAT")))
+
+
+@group.command("scan")
+@sources
+@settings
+def scan(files: tuple[str, ...], named: str | None, columns: tuple[str, ...]) -> None:
+    """List secrets and personal data, masked. Exit code 3 when there are any."""
+    from finetune_sdk.cli._data_text import hits_text  # noqa: PLC0415
+    from finetune_sdk.data.tools import scan as search  # noqa: PLC0415
+
+    if not search.thorough():
+        _out.say("Looking for our own shapes only; for more: pip install 'finetune-sdk[scan]'")
+    found = list(search.scan(opened(files, named, columns)))
+    _out.data(found, lambda: hits_text(found))
+    if found:
+        click.get_current_context().exit(_BAD_DATA)
 
 
 @group.command("formats")
@@ -219,6 +413,18 @@ def formats() -> None:
         (str(row["name"]), str(row["kind"]), "yes" if row["writes"] else "no", str(row["summary"])) for row in rows
     ]
     _out.data(rows, lambda: _out.columns(table, header=("FORMAT", "KIND", "WRITTEN", "WHAT")))
+
+
+@group.command("targets")
+@click.argument("name", required=False, metavar="[TARGET]")
+@settings
+def targets(name: str | None) -> None:
+    """List the targets, or one target's rules, each with where it was read."""
+    from finetune_sdk.cli._data_text import profiles_text, targets_text  # noqa: PLC0415
+    from finetune_sdk.data.targets import PROFILES, profiles, rules_json  # noqa: PLC0415
+
+    found = PROFILES if name is None else profiles(name)
+    _out.data(rules_json(found), lambda: targets_text(found) if name is None else profiles_text(found))
 
 
 def _answer(outcome: Outcome) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
 from finetune_sdk._words import did_you_mean
 from finetune_sdk.data.targets import hosted, hosted_openai, local
 from finetune_sdk.data.targets.base import Doc, Problem, Profile, Row, Rule, Totals
@@ -26,4 +30,32 @@ def profiles(target: str, *, method: str | None = None, model: str | None = None
     )
 
 
-__all__ = ["PROFILES", "TARGETS", "Doc", "Problem", "Profile", "Row", "Rule", "Totals", "profiles"]
+def rules_json(found: Sequence[Profile]) -> list[dict[str, JsonValue]]:
+    """Profiles with all their rules in words and their sources, for programs."""
+    return [
+        {
+            "target": profile.target,
+            "methods": list(profile.methods),
+            "models": list(profile.models),
+            "kinds": list(profile.kinds),
+            "format": profile.format,
+            "hosted": profile.hosted,
+            "rules": [
+                {
+                    "rule": rule.rule,
+                    "severity": rule.severity,
+                    "words": rule.words(),
+                    "source": rule.doc.source,
+                    "read_on": rule.doc.read_on,
+                }
+                for rule in profile.rules
+            ],
+            "notes": list(profile.notes),
+            "source": profile.doc.source,
+            "read_on": profile.doc.read_on,
+        }
+        for profile in found
+    ]
+
+
+__all__ = ["PROFILES", "TARGETS", "Doc", "Problem", "Profile", "Row", "Rule", "Totals", "profiles", "rules_json"]

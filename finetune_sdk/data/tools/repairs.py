@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import UNSET
 
+from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.example import ChatExample, Example, LabelledExample, Message, PromptExample, ToolCall
 from finetune_sdk.data.report import Report
 from finetune_sdk.errors import DataError
@@ -160,29 +161,6 @@ def _tools_from_functions(example: Example) -> Example:
     return msgspec.structs.replace(example, tools=tools, extra=extra)
 
 
-def _numbered(messages: list[Message], _name: str) -> list[Message]:
-    """Ids for calls without one, and for the results that follow them in order."""
-    waiting: list[str] = []
-    found: list[Message] = []
-    count = 0
-    for message in messages:
-        if message.tool_calls:
-            calls: list[ToolCall] = []
-            for call in message.tool_calls:
-                count += 1
-                known = call.id if isinstance(call.id, str) and call.id and call.id != "null" else f"call_{count:04d}"
-                calls.append(call if known == call.id else msgspec.structs.replace(call, id=known))
-            waiting = [call.id for call in calls if isinstance(call.id, str)]
-            message = msgspec.structs.replace(message, tool_calls=calls)  # noqa: PLW2901
-        elif message.role == "tool" and waiting:
-            if message.tool_call_id in waiting:
-                waiting.remove(message.tool_call_id)
-            elif not message.tool_call_id:
-                message = msgspec.structs.replace(message, tool_call_id=waiting.pop(0))  # noqa: PLW2901
-        found.append(message)
-    return found
-
-
 def _trimmed_label(example: Example) -> Example:
     if (
         isinstance(example, LabelledExample)
@@ -237,7 +215,7 @@ REPAIRS: tuple[Repair, ...] = (
     Repair(name="arguments-once", what="tool arguments encoded twice are encoded once", change=_each(_arguments_once)),
     Repair(name="functions", what="deprecated `functions` are written as `tools`", change=_tools_from_functions),
     Repair(name="null-tools", what="nulls that a table filled into tool definitions are taken out", change=_null_tools),
-    Repair(name="tool-call-ids", what="tool calls and results without an id get one", change=_lists(_numbered)),
+    Repair(name="tool-call-ids", what="tool calls and results without an id get one", change=with_call_ids),
     Repair(name="empty-system", what="empty system messages are removed", change=_lists(_empty_system)),
     Repair(name="trailing-empty", what="empty turns at the end are removed", change=_lists(_trailing)),
     Repair(name="label-spaces", what="spaces around labels are removed", change=_trimmed_label),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from finetune_sdk.data.canonical import content_key, prompt_key
@@ -192,11 +192,3 @@ def _border(ordered: list[int], at: int) -> int:
         return key
     first, last = ordered.index(key), len(ordered) - ordered[::-1].index(key)
     return key if at - first <= last - at else key + 1
-
-
-def sample(examples: Iterable[Example], size: int, *, seed: int = 42) -> Iterator[int]:
-    """Positions of `size` rows, ascending: the lowest hashes, so a larger sample contains a smaller one."""
-    import heapq  # noqa: PLC0415 - only here
-
-    ranked = ((content_key(example, seed), index) for index, example in enumerate(examples))
-    return iter(sorted(index for _, index in heapq.nsmallest(size, ranked)))
