@@ -10,8 +10,9 @@ import msgspec
 
 from finetune_sdk.cli._out import columns, wrapped
 from finetune_sdk.data.convert import Outcome
-from finetune_sdk.data.example import KIND_NAMES, Example, Kind, Message, conversation, kind_of
+from finetune_sdk.data.example import KIND_NAMES, Example, Kind, Message, kind_of
 from finetune_sdk.data.targets import Profile
+from finetune_sdk.data.targets.base import turns_of
 from finetune_sdk.data.tools.check import CheckReport, Group, Verdict
 from finetune_sdk.data.tools.dedupe import Leak
 from finetune_sdk.types import Finding
@@ -201,7 +202,7 @@ def example_text(example: Example) -> str:
     """One example, its turns in order."""
     where = f"{example.source.file}:{example.source.line}" if example.source else ""
     head = click.style(f"{where} [{kind_of(example)}]", bold=True)
-    turns = [_turn(message) for message in conversation(example)]
+    turns = [_turn(message, path.split("[")[0]) for path, message in turns_of(example)]
     if turns:
         return "\n".join([head, *turns])
     body = msgspec.to_builtins(example)
@@ -210,9 +211,13 @@ def example_text(example: Example) -> str:
     )
 
 
-def _turn(message: Message) -> str:
+_SIDES = ("chosen", "rejected", "completion")
+
+
+def _turn(message: Message, part: str) -> str:
     weight = "" if message.weight is None else f" (weight {message.weight:g})"
     calls = "".join(f"\n    calls {call.function.name}({call.function.arguments})" for call in message.tool_calls or [])
     text = message.text
     said = text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]} ... ({len(text):,} characters)"
-    return f"  {click.style(message.role, fg='cyan')}{weight}: {said}{calls}"
+    side = f" ({part})" if part in _SIDES else ""
+    return f"  {click.style(message.role, fg='cyan')}{side}{weight}: {said}{calls}"

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from finetune_sdk._words import did_you_mean
+from finetune_sdk.data.callids import with_call_ids
+from finetune_sdk.data.example import Example
+from finetune_sdk.data.formats import format_named
 from finetune_sdk.data.targets import hosted, hosted_openai, local
 from finetune_sdk.data.targets.base import Doc, Problem, Profile, Row, Rule, Totals
 from finetune_sdk.errors import DataError
@@ -28,6 +31,12 @@ def profiles(target: str, *, method: str | None = None, model: str | None = None
     return tuple(
         profile for profile in PROFILES if profile.target == target and profile.covers(method=method, model=model)
     )
+
+
+def as_sent(example: Example, profile: Profile) -> Example:
+    """The example with what writing the target's format adds by itself: ids on tool calls that came without."""
+    needs_ids = profile.format is not None and format_named(profile.format).needs_call_ids
+    return with_call_ids(example) if needs_ids else example
 
 
 def rules_json(found: Sequence[Profile]) -> list[dict[str, JsonValue]]:
@@ -58,4 +67,16 @@ def rules_json(found: Sequence[Profile]) -> list[dict[str, JsonValue]]:
     ]
 
 
-__all__ = ["PROFILES", "TARGETS", "Doc", "Problem", "Profile", "Row", "Rule", "Totals", "profiles", "rules_json"]
+__all__ = [
+    "PROFILES",
+    "TARGETS",
+    "Doc",
+    "Problem",
+    "Profile",
+    "Row",
+    "Rule",
+    "Totals",
+    "as_sent",
+    "profiles",
+    "rules_json",
+]

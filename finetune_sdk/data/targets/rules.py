@@ -43,7 +43,7 @@ class Refuses(Rule):
         path = row.features.get(self.of)
         if path is not None:
             fix = self.fix or f"Remove it, or drop it in conversion: `--allow-loss {self.of}`."
-            yield Problem(path, f"{FEATURES[self.of]}{f': {self.why}' if self.why else ' is not accepted'}", fix)
+            yield Problem(path, f"{FEATURES[self.of]}: {self.why or 'not accepted'}", fix)
 
     def words(self) -> str:
         what = "not accepted" if self.severity == "error" else "doubtful"

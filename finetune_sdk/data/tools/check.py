@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.canonical import content_digest, render
 from finetune_sdk.data.checks import check as check_example
 from finetune_sdk.data.dataset import Dataset
@@ -19,6 +20,7 @@ from finetune_sdk.data.example import (
     UnpairedPreference,
     kind_of,
 )
+from finetune_sdk.data.formats import format_named
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.targets import TARGETS, Profile, Row, Rule, Totals, profiles
 from finetune_sdk.data.tools import tokens as token_counts
@@ -122,6 +124,8 @@ class _Bench:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        self.gives_ids = profile.format is not None and format_named(profile.format).needs_call_ids
+        """Writing its format gives ids to tool calls that came without."""
         self.rows = 0
         self.report = Report()
         self.sources: dict[str, str] = {}
@@ -226,15 +230,19 @@ class Checker:
 
     def _judge(self, row: Row, file: str | None, line: int | None) -> None:
         kind = kind_of(row.example)
-        known: dict[int, tuple[Finding, ...]] = {}  # azure and openai share most of their rules
+        numbered = row
+        if "tool-calls-without-ids" in row.features:
+            numbered = Row.of(with_call_ids(row.example), tokens=row.tokens)
+        known: dict[tuple[int, int], tuple[Finding, ...]] = {}  # azure and openai share most of their rules
         for bench in self._benches:
             if kind not in bench.profile.kinds:
                 continue
             bench.rows += 1
+            seen = numbered if bench.gives_ids else row
             for rule in bench.profile.rules:
-                if id(rule) not in known:
-                    known[id(rule)] = tuple(_findings(rule, row, file, line))
-                for finding in known[id(rule)]:
+                if (id(rule), id(seen)) not in known:
+                    known[id(rule), id(seen)] = tuple(_findings(rule, seen, file, line))
+                for finding in known[id(rule), id(seen)]:
                     bench.add(rule, finding)
 
     def finish(self, files: tuple[Detection, ...]) -> CheckReport:

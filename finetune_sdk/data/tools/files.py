@@ -12,8 +12,9 @@ from finetune_sdk.data.convert import Change, Outcome, own_format, write
 from finetune_sdk.data.dataset import Dataset
 from finetune_sdk.data.example import KIND_NAMES, Example, kind_of
 from finetune_sdk.data.features import FEATURES, features
+from finetune_sdk.data.formats import format_named
 from finetune_sdk.data.report import Report
-from finetune_sdk.data.targets import Profile, Row, profiles
+from finetune_sdk.data.targets import Profile, Row, as_sent, profiles
 from finetune_sdk.data.tools.dedupe import Dedupe
 from finetune_sdk.data.tools.repairs import Repair, repaired
 from finetune_sdk.data.tools.scan import scan
@@ -79,7 +80,7 @@ def profile_for(dataset: Dataset, target: str, *, model: str | None = None) -> P
 
 def demands(profile: Profile, example: Example, *, allow: Collection[str] = ()) -> Iterator[Finding]:
     """What the target objects to in one row, secrets and personal data included where rows leave this machine."""
-    row = Row.of(example)
+    row = Row.of(as_sent(example, profile))
     for rule in profile.rules:
         for problem in rule.row(row):
             yield Finding(
@@ -201,6 +202,10 @@ def fix(
 ) -> Outcome:
     """Write the rows repaired. `drop` leaves out, and counts, those that could not be trained on even so."""
 
+    to = to or own_format(dataset)
+    if "tool-call-ids" in format_named(to).loses:  # the format knows no ids: results follow their calls
+        repairs = [repair for repair in repairs if repair.name != "tool-call-ids"]
+
     def choose(example: Example) -> int | str:
         if not drop:
             return 0
@@ -210,7 +215,7 @@ def fix(
     return write(
         dataset,
         [out],
-        to=to or own_format(dataset),
+        to=to,
         choose=choose,
         change=_changes((), repairs),
         skip_unreadable=drop,

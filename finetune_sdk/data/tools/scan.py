@@ -197,4 +197,5 @@ def _is_iban(value: str) -> bool:
 def _is_phone(value: str) -> bool:
     digits = re.sub(r"\D", "", value)
     made_up = digits[-10:-7] == "555" or digits[-7:-4] == "555"  # kept for fiction in North America
-    return 9 <= len(digits) <= 15 and len(set(digits)) > 3 and not made_up
+    most = 13 if value == f"+{digits}" else 15  # a run of digits without any break is rarely a number to call
+    return 9 <= len(digits) <= most and len(set(digits)) > 3 and not made_up
