@@ -84,3 +84,10 @@ def test_a_second_claim_to_its_name_is_refused_with_both_claimants(python: Pytho
     said = python(code)
     shutil.rmtree(rival)
     assert "finetune_echo:EchoProvider (finetune-echo) and finetune_rival:Echo (finetune-rival)" in said
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "finetune_echo/__init__.py"])
+def test_the_page_shows_the_plug_in_as_it_is(file: str) -> None:
+    page = HERE.parents[1] / "docs" / "writing-a-provider.md"
+
+    assert (HERE / "echo" / file).read_text() in page.read_text()
