@@ -280,12 +280,17 @@ def _line(mark: Mark, problem: Problem) -> str:
 def _plain(value: Any) -> Any:
     """A spec as plain values; fields that equal their default are left out, the kind of a part never."""
     if isinstance(value, BaseModel):
-        return {name: _plain(getattr(value, name)) for name in _said(value)}
+        return {name: _whole(_plain(getattr(value, name))) for name in _said(value)}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in cast(Mapping[str, Any], value).items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in cast(Sequence[Any], value)]
     return value
+
+
+def _whole(value: Any) -> Any:
+    """3.0 epochs as the 3 that was written; the field makes it 3.0 again."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
 def _said(part: BaseModel) -> Iterator[str]:

@@ -17,6 +17,7 @@ from finetune_sdk.errors import FineTuneError, SpecError
 from finetune_sdk.redact import redact
 
 INTERRUPTED = 130
+_COMPLETE = "_FINETUNE_COMPLETE"  # set by the shell that asks for completions
 _BROKEN_PIPE = 141  # what a shell reports for a process that SIGPIPE ended
 
 
@@ -24,18 +25,34 @@ def answer(args: Sequence[str]) -> int:
     """Run one command and return its exit code; errors are told on stderr, as JSON when the command speaks JSON."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        result: object = cli.main(list(args), prog_name="finetune", standalone_mode=False)
+        code = _run(list(args))
         sys.stdout.flush()
     except BrokenPipeError:
         _swallow_output()
         return _BROKEN_PIPE
     except (KeyboardInterrupt, click.Abort):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # we are leaving; one more must not tear the farewell
         click.echo("interrupted", err=True)
         return INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except Exception as error:  # noqa: BLE001 - told by its type; a fault of ours is told as one
         text, code = _explained(error)
         return _tell(error, text, code, args)
-    return result if isinstance(result, int) else 0
+    return code
+
+
+def _run(args: list[str]) -> int:
+    """What click's own `main` does, without its handling of pipes and exits."""
+    if _COMPLETE in os.environ:
+        cli.main(args, prog_name="finetune")
+    try:
+        with cli.make_context("finetune", args) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return 0
 
 
 def _explained(error: Exception) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
 from collections.abc import Generator
@@ -22,7 +23,7 @@ from finetune_sdk.errors import JobFailed, WaitTimeout
 from finetune_sdk.evaluate import Evaluated
 from finetune_sdk.job import FineTuneJob
 from finetune_sdk.provider import Plan
-from finetune_sdk.registry import provider_class
+from finetune_sdk.registry import load
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import JobStatus
 
@@ -36,10 +37,12 @@ def submit(spec: JobSpec, *, home: str | None, ask: bool) -> FineTuneJob:
     refuse(spec, planned)
     if ask and _costs(planned):
         click.confirm("This costs money. Submit it?", abort=True, err=True)
-    with _worker_talk():
-        job = FineTuneJob.submit(spec, home=home)
-    _out.say(f"\nsubmitted {click.style(job.id, bold=True)}")
-    return job
+    try:
+        with _worker_talk():
+            return FineTuneJob.submit(spec, home=home)
+    except KeyboardInterrupt:
+        _out.say(f"\ninterrupted while submitting; whether the job is there shows  {_out.hint('jobs', 'ls')}")
+        raise
 
 
 def _costs(planned: Plan) -> bool:
@@ -62,6 +65,11 @@ def _worker_talk() -> Generator[None]:
         log.setLevel(before)
 
 
+def told_submitted(job: FineTuneJob) -> None:
+    """From here on the job lives without us."""
+    _out.say(f"\nsubmitted {click.style(job.id, bold=True)}")
+
+
 def told_detached(job: FineTuneJob) -> None:
     """The job goes on without us: say how to get back to it, answer with it."""
     _out.say(f"it goes on. Follow it:  {_out.hint('jobs', 'follow', job.id)}")
@@ -72,10 +80,14 @@ def told_detached(job: FineTuneJob) -> None:
 def watch_to_the_end(job: FineTuneJob, *, timeout_s: float | None) -> None:
     """Watch a job and show what it brought. Raises `JobFailed`, `WaitTimeout`; ends with 130 when told to detach."""
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+    display: Display | None = None
     after: str | None = None
     while True:
         try:
-            with _display(job) as display:
+            if display is None:
+                told_submitted(job)  # not before the `try`: whoever reads it may interrupt us
+                display = _display(job)
+            with display:
                 for record, events in rounds(job, after=after, deadline_s=deadline_s):
                     after = events[-1].cursor if events else after
                     display.show(record, events)
@@ -94,19 +106,14 @@ def _display(job: FineTuneJob) -> Display:
 
 def _goes_on(job: FineTuneJob, stop: KeyboardInterrupt) -> bool:
     """Ask what an interruption means; False = leave the job to itself and go."""
-    if isinstance(stop, Terminated) or not _out.interactive():
+    asked = "d" if isinstance(stop, Terminated) or not _out.interactive() else _question(job)
+    if asked == "c":
+        job.cancel()
+        _out.say("asked it to stop; its checkpoints stay")
+    if asked == "d":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # we are leaving; one more must not tear the farewell
         told_detached(job)
-        return False
-    match _question(job):
-        case "c":
-            job.cancel()
-            _out.say("asked it to stop; its checkpoints stay")
-            return True
-        case "g":
-            return True
-        case _:
-            told_detached(job)
-            return False
+    return asked != "d"
 
 
 def _question(job: FineTuneJob) -> str:
@@ -150,7 +157,8 @@ def _failure(job: FineTuneJob, record: JobRecord) -> JobFailed:
     log = job.folder / "worker.log"
     if log.exists():
         _out.say(f"log:        {_out.short_path(log)}")
-    if provider_class(record.provider).capabilities.claim("feature.resume").support and record.ref is not None:
+    capabilities = load(record.provider, home=job.home).capabilities
+    if capabilities.claim("feature.resume").support and record.ref is not None:
         _out.say(f"resume it:  {_out.hint('jobs', 'resume', job.id)}")
     if record.status is JobStatus.CANCELLED:
         return JobFailed(job.id, "was cancelled")

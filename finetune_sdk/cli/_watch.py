@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress
 
-_LOCAL_POLL_S = 0.25
-_SHORTEST_POLL_S, _LONGEST_POLL_S = 0.5, 10.0
+LOCAL_POLL_S = 0.25
+"""A worker on this machine is asked by reading files."""
+SHORTEST_POLL_S, LONGEST_POLL_S = 0.5, 10.0
+"""A vendor is asked less often the longer it says nothing."""
 
 
 def rounds(job: FineTuneJob, *, after: str | None, deadline_s: float | None) -> Iterator[tuple[JobRecord, list[Event]]]:
@@ -29,7 +31,7 @@ def rounds(job: FineTuneJob, *, after: str | None, deadline_s: float | None) -> 
 
     `deadline_s` is on the monotonic clock; past it `WaitTimeout` is raised. `Ambiguous` comes through.
     """
-    store, pause_s, started_s = JobStore(job.home), _SHORTEST_POLL_S, time.monotonic()
+    store, pause_s, started_s = JobStore(job.home), SHORTEST_POLL_S, time.monotonic()
     while True:
         record, rests = _look(job)
         events = store.events(job.id, after=after)
@@ -39,8 +41,8 @@ def rounds(job: FineTuneJob, *, after: str | None, deadline_s: float | None) -> 
             return
         if deadline_s is not None and time.monotonic() >= deadline_s:
             raise WaitTimeout(job.id, round(deadline_s - started_s, 1))
-        pause_s = _SHORTEST_POLL_S if events else min(pause_s * 1.5, _LONGEST_POLL_S)
-        time.sleep(_LOCAL_POLL_S if (job.folder / "events.jsonl").exists() else pause_s)
+        pause_s = SHORTEST_POLL_S if events else min(pause_s * 1.5, LONGEST_POLL_S)
+        time.sleep(LOCAL_POLL_S if (job.folder / "events.jsonl").exists() else pause_s)
 
 
 def _look(job: FineTuneJob) -> tuple[JobRecord, bool]:
@@ -54,7 +56,7 @@ def _look(job: FineTuneJob) -> tuple[JobRecord, bool]:
 
 
 class Display(Protocol):
-    """Something that shows rounds."""
+    """Something that shows rounds; it may be left and entered again."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
@@ -134,6 +136,7 @@ class Live:
         from rich.progress import Progress as RichProgress  # noqa: PLC0415
 
         self._message = ""
+        self._over = False
         self._latest: dict[str, float] = {}
         self._console = Console(stderr=True)
         self._progress: Progress = RichProgress(
@@ -157,6 +160,7 @@ class Live:
 
     def __exit__(self, *_: object) -> None:
         self._message = ""
+        self._live.transient = not self._over  # interrupted: the bar makes room for a question, and comes back
         self._live.stop()
 
     def show(self, record: JobRecord, events: Sequence[Event]) -> None:
@@ -173,6 +177,7 @@ class Live:
         self._update(record)
 
     def _update(self, record: JobRecord) -> None:
+        self._over = record.status.terminal or record.status is JobStatus.PAUSED
         step, total = self._latest.get("step", 0.0), self._latest.get("total_steps")
         if record.status.terminal:
             self._latest.pop("eta_s", None)

@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from finetune_sdk.cli import _out
-from finetune_sdk.cli._app import cli
+from finetune_sdk.cli._app import cli, settings
 
 _HOW = {
     "bash": 'eval "$(finetune completion bash)"    # in ~/.bashrc',
@@ -17,6 +17,7 @@ _HOW = {
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(list(_HOW)))
+@settings
 def command(shell: str) -> None:
     """Print the completion script of a shell; it completes commands, options, providers and job ids."""
     made = get_completion_class(shell)

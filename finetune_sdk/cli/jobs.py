@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -110,6 +111,7 @@ def follow(job_id: str, after: str | None) -> None:
                 click.echo(_out.json_text(event_json(event), indent=None))
         else:
             lines.show(record, fresh)
+        sys.stdout.flush()  # whoever reads the other end of a pipe wants each event when it comes
     job.wait(timeout_s=0)
 
 

@@ -30,11 +30,11 @@ def command(
     Ctrl-C asks: detach, cancel, or go on. Without a terminal it detaches: the job goes on, the exit code is 130.
     """
     from finetune_sdk.cli import _running  # noqa: PLC0415 - not for `--help`
-    from finetune_sdk.job import FineTuneJob  # noqa: PLC0415
 
     wanted = _spec.read(spec, provider, changes)
     job = _running.submit(wanted, home=current().home, ask=not yes and _out.interactive())
     if detach:
+        _running.told_submitted(job)
         _running.told_detached(job)
         return
-    _running.watch_to_the_end(FineTuneJob.attach(job.id, home=job.home), timeout_s=timeout_s)
+    _running.watch_to_the_end(job, timeout_s=timeout_s)
