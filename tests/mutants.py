@@ -62,6 +62,12 @@ class WritesWhilePlanning(FakeProvider):
         return plan
 
 
+class ReadsOtherRows(FakeProvider):
+    def plan(self, spec: JobSpec) -> Plan:
+        plan = super().plan(spec)
+        return replace(plan, data=tuple(replace(file, rows=file.rows - 1) for file in plan.data))
+
+
 class TakesAnyOption(FakeProvider):
     def plan(self, spec: JobSpec) -> Plan:
         known = {key: value for key, value in spec.options.get("fake", {}).items() if key in ("script", "usd")}
@@ -246,6 +252,7 @@ CAUGHT_BY: Mapping[type[FakeProvider], str] = {
     DropsAKnob: "test_no_claimed_knob_is_ignored",
     PlansDifferently: "test_a_plan_is_the_same_twice_and_from_a_new_object",
     WritesWhilePlanning: "test_planning_writes_nothing",
+    ReadsOtherRows: "test_the_rows_are_read_as_everywhere_else",
     TakesAnyOption: "test_an_unknown_option_of_its_own_is_refused_by_name",
     WritesWhenConstructed: "test_constructing_needs_no_credentials_and_leaves_no_trace",
     SucceedsWithoutAModel: "test_success_has_a_model",

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from finetune_sdk.data import prepare
 from finetune_sdk.errors import DataError, SpecError, Unsupported
 from finetune_sdk.provider import FEATURES, Claim, Limit, Plan, Provider, Support, demands
 from finetune_sdk.redact import secret_name
@@ -95,6 +96,12 @@ class PlanPromises:
         assert plan.request
         assert all(file.rows > 0 and file.sha256 for file in plan.data)
         assert plan.data
+
+    def test_the_rows_are_read_as_everywhere_else(self, provider: Provider, spec: JobSpec) -> None:
+        common = prepare(spec.data, method=spec.method.kind).files
+        assert {file.role: (file.rows, file.sha256) for file in provider.plan(spec).data} == {
+            file.role: (file.rows, file.sha256) for file in common
+        }
 
     def test_the_spec_of_the_suite_plans_without_errors(self, provider: Provider, spec: JobSpec) -> None:
         assert provider.plan(spec).errors == ()
