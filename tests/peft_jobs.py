@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune_providers.peft.provider import PeftProvider
+
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import JobState, JobStatus
 

@@ -48,7 +48,7 @@ def test_the_quickstart_lifts_exact_match_from_chance_to_nine_tenths(quickstart:
 
 def test_the_quickstarts_data_are_what_its_script_writes(tmp_path: Path) -> None:
     scope: dict[str, Any] = {"__name__": "make_data", "__file__": str(EXAMPLE / "make_data.py")}
-    exec((EXAMPLE / "make_data.py").read_text(), scope)  # noqa: S102 - our own example
+    exec((EXAMPLE / "make_data.py").read_text(), scope)
     written = [json.loads(line) for line in (EXAMPLE / "tone.jsonl").read_text().splitlines()]
 
     assert written == scope["rows"](1400, 20261120)
@@ -111,7 +111,7 @@ def test_tensorboard_logs_lie_in_the_jobs_folder(quickstart: Ran) -> None:
 
 def test_full_training_leaves_a_model_and_validates(full: Ran) -> None:
     assert full.state.status is JobStatus.SUCCEEDED, full.state.error
-    assert [artifact.kind for artifact in full.provider.artifacts(full.ref)][0] == "model"
+    assert next(iter(full.provider.artifacts(full.ref))).kind == "model"
     assert [message for message in full.messages if message.startswith("validation loss")]
     assert full.state.metrics["eval_loss"] > 0
 
