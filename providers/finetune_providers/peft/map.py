@@ -13,10 +13,11 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from pydantic import JsonValue
 
+from finetune_providers.peft import methods
 from finetune_providers.peft.models import TINY
 from finetune_providers.peft.options import PeftOptions
 from finetune_sdk.errors import SpecError
-from finetune_sdk.spec import Adapter, Full, JobSpec, LoRA
+from finetune_sdk.spec import Adapter, Full, JobSpec, LoRA, PromptTuning
 from finetune_sdk.types import DataFile
 
 T = TypeVar("T")
@@ -55,10 +56,11 @@ def request(
     """The request that `submit` writes for the worker, and the notes about what was chosen."""
     notes = Notes()
     _agree(spec)
-    adapter = _adapter(spec.adapter, model, notes)
+    methods.agree(spec)
+    adapter = _adapter(spec, model, notes)
     made: dict[str, JsonValue] = {
         "model": model,
-        "method": spec.method.model_dump(mode="json"),
+        "method": methods.settle(spec.method, notes),
         "adapter": adapter,
         "training": _training(spec, model, str(adapter["kind"]), notes),
         "compute": spec.compute.model_dump(mode="json"),
@@ -96,7 +98,8 @@ def _seed(spec: JobSpec, notes: Notes) -> int:
     return notes.chosen("seed", "auto", int(spec.sha256[:8], 16) % 2**31, "drawn from the spec, so that it repeats")
 
 
-def _adapter(adapter: Adapter | None, model: str, notes: Notes) -> dict[str, Any]:
+def _adapter(spec: JobSpec, model: str, notes: Notes) -> dict[str, Any]:
+    adapter: Adapter | None = spec.adapter
     if adapter is None:
         notes.lines.append("adapter: lora (trains fast, fits in little memory)")
         adapter = LoRA()
@@ -107,10 +110,9 @@ def _adapter(adapter: Adapter | None, model: str, notes: Notes) -> dict[str, Any
         targets = list(adapter.target_modules) if isinstance(adapter.target_modules, tuple) else "all-linear"
         saved = list(adapter.modules_to_save)
         if model == TINY and not saved:
-            saved = list(TINY_SAVED)
-            notes.lines.append(
-                "adapter.modules_to_save: embed_tokens, lm_head (the built-in model starts from random weights)"
-            )
+            saved = list(TINY_SAVED[: 1 if spec.method.kind in methods.SCORED else 2])  # a scored model has no lm_head
+            why = "the built-in model starts from random weights"
+            notes.lines.append(f"adapter.modules_to_save: {', '.join(saved)} ({why})")
         if adapter.target_modules == "auto":
             notes.lines.append("adapter.target_modules: all-linear (as good as full training in most comparisons)")
         made |= {"r": rank, "alpha": alpha, "target_modules": targets, "modules_to_save": saved}
@@ -138,17 +140,19 @@ def _training(spec: JobSpec, model: str, adapter: str, notes: Notes) -> dict[str
 
 
 def _packing(spec: JobSpec, notes: Notes) -> bool:
-    if spec.method.kind == "pretraining":
+    if spec.method.kind == "pretraining" and not isinstance(spec.adapter, PromptTuning):
         return notes.chosen("packing", spec.hyperparameters.packing, True, "texts of all lengths fill every sequence")
     return notes.chosen("packing", spec.hyperparameters.packing, False, "batches of similar length have little padding")
 
 
 def _rate(spec: JobSpec, model: str, adapter: str, notes: Notes) -> float:
     knobs = spec.hyperparameters
-    usual = LEARNING_RATES[model == TINY, "full" if adapter == Full().kind else "lora"]
+    tiny = model == TINY
+    usual = methods.learning_rate(spec.method.kind, adapter, tiny=tiny)
+    usual = usual or LEARNING_RATES[tiny, "full" if adapter == Full().kind else "lora"]
     if knobs.learning_rate_multiplier != "auto":
         return usual * knobs.learning_rate_multiplier
-    what = "random weights" if model == TINY else "all weights" if adapter == "full" else "an adapter"
+    what = "random weights" if tiny else "all weights" if adapter == "full" else "an adapter"
     return notes.chosen("learning_rate", knobs.learning_rate, usual, f"usual for training {what}")
 
 

@@ -8,17 +8,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from . import card
+from . import card, merging
 from .context import Context
 
 
-def save(ctx: Context, model: Any, tokenizer: Any, *, source: str, metrics: dict[str, float]) -> list[dict[str, Any]]:
+def save(job: Any, model: Any, *, metrics: dict[str, float]) -> list[dict[str, Any]]:
     """Write the artifacts aside and swap them in; returns them as result.json lists them."""
+    ctx, tokenizer, source = job.ctx, job.tokenizer, job.source
     root, part = ctx.dir / "artifacts", ctx.dir / "artifacts.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     text = card.text(ctx, metrics=metrics)
-    kinds = _write(ctx, model, part, source)
+    kinds = merging.write(job, model, part)
     for folder in [*(part / kind for kind in kinds), part / "tokenizer"]:
         tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(text, encoding="utf-8")
@@ -28,27 +29,6 @@ def save(ctx: Context, model: Any, tokenizer: Any, *, source: str, metrics: dict
         (part / kind).rename(root / kind)
     part.rmdir()
     return [describe(ctx, kind, source=source, tokenizer=tokenizer) for kind in (*kinds, "tokenizer")]
-
-
-def _write(ctx: Context, model: Any, root: Path, source: str) -> list[str]:
-    if ctx.request["adapter"]["kind"] == "full":
-        model.save_pretrained(root / "model")
-        return ["model"]
-    _name_base(model, source)
-    model.save_pretrained(root / "adapter")
-    if not ctx.request["options"]["merge"] or ctx.request["adapter"].get("quantize", "none") != "none":
-        ctx.event("no merged model (" + ("quantised base" if ctx.request["options"]["merge"] else "as asked") + ")")
-        return ["adapter"]
-    if not hasattr(model, "merge_and_unload"):
-        return ["adapter"]
-    model.merge_and_unload().save_pretrained(root / "merged")
-    return ["adapter", "merged"]
-
-
-def _name_base(model: Any, source: str) -> None:
-    """The adapter must say which base it belongs to, by a path that still leads there later."""
-    for config in model.peft_config.values():
-        config.base_model_name_or_path = source
 
 
 def describe(ctx: Context, kind: str, *, source: str, tokenizer: Any = None, path: str | None = None) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,9 +19,10 @@ _LOGGED = ("loss", "learning_rate", "grad_norm", "epoch", "eval_loss")
 class Reporter(TrainerCallback):
     """Log lines as events with speed and time left."""
 
-    def __init__(self, ctx: Context, count_tokens: Any) -> None:
+    def __init__(self, ctx: Context, count_tokens: Any, *, shown: Sequence[str] = ()) -> None:
         self._ctx = ctx
         self._count_tokens = count_tokens
+        self._logged = {*_LOGGED, *shown, *(f"eval_{name}" for name in shown)}
         self._since = time.monotonic()
         self._step = 0
         self._tokens = 0
@@ -34,7 +36,7 @@ class Reporter(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """One event per log line; `eval_loss` lines say so."""
-        told: dict[str, Any] = {name: float(value) for name, value in (logs or {}).items() if name in _LOGGED}
+        told: dict[str, Any] = {name: float(value) for name, value in (logs or {}).items() if name in self._logged}
         if "eval_loss" in told:
             self._ctx.event(f"validation loss {told['eval_loss']:.4f}", step=state.global_step, **told)
         elif "loss" in told:

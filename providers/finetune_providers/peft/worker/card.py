@@ -17,7 +17,7 @@ def text(ctx: Context, *, metrics: dict[str, float]) -> str:
     front: dict[str, Any] = {
         "base_model": request["model"],
         "library_name": "transformers" if request["adapter"]["kind"] == "full" else "peft",
-        "pipeline_tag": "text-generation",
+        "pipeline_tag": "text-classification" if method in ("reward", "classification") else "text-generation",
         "tags": ["finetune-sdk", method, adapter],
     }
     rows = [f"| {key} | {value:.6g} |" for key, value in sorted(metrics.items())]

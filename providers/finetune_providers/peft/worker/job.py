@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
+from datetime import timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from transformers import set_seed
 
-from . import adapters, arguments, artifacts, callbacks, checkpoints, choices, early, model, predict, receipt, sft
+from . import adapters, arguments, artifacts, callbacks, checkpoints, choices, early, merging, model, predict, receipt
 from .context import Context
-
-_METHODS: dict[str, ModuleType] = {"sft": sft, "pretraining": sft}
+from .methods import METHODS
 
 
 class Stopped(Exception):
@@ -27,14 +27,14 @@ class Stopped(Exception):
 
 
 class Job:
-    """What the stages share. A method module offers `prepare(job)` and `trainer(job, model, arguments)`."""
+    """What the stages share; `method` says what the request's method does at each."""
 
     Stopped = Stopped
 
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
         self.request: dict[str, Any] = ctx.request
-        self.method = _METHODS[ctx.request["method"]["kind"]]
+        self.method = METHODS[ctx.request["method"]["kind"]]
         self.cache: Path = ctx.dir / "cache"
         self.packing: bool = ctx.request["training"]["packing"]
         self.train: Any = None
@@ -81,17 +81,23 @@ def _join_processes(ctx: Context) -> None:
     if ctx.world_size != asked:
         raise ctx.Failed(f"compute.processes is {asked}, but {ctx.world_size} process(es) run")
     if asked > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        gpu = torch.cuda.is_available() and ctx.request["compute"]["device"] != "cpu"
+        if gpu:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        # rank 0 evaluates alone while the others wait; one that dies takes the rest along by other means
+        torch.distributed.init_process_group("nccl" if gpu else "gloo", timeout=timedelta(hours=24))
 
 
 def _run(job: Job) -> dict[str, Any]:
     ctx = job.ctx
     job.load()
     job.method.prepare(job)
-    base = model.weights(ctx, job.source, job.choices)
+    base = job.method.load(job)
     asked = _ask_base(job, base)
+    job.method.before_training(job, base)
     _stop_if_told(ctx)
-    tuned = adapters.attach(ctx, base)
+    tuned = adapters.attach(ctx, base, task=job.method.task, source=job.source)
+    merging.keep_initial(job, tuned)
     _checkpointing(job, tuned)
     trainer, obedience = _trainer(job, tuned)
     metrics, seconds = _train(job, trainer)
@@ -111,11 +117,11 @@ def _ask_base(job: Job, base: Any) -> list[predict.Question]:
     wanted, ctx = job.request["evaluation"], job.ctx
     if wanted is None or ctx.rank != 0:
         return []
-    asked = predict.questions(ctx, job.tokenizer)
+    asked = job.method.questions(job)
     saved = job.cache / predict.FILE
     if wanted["baseline"] and not predict.restore(saved, asked):
         ctx.event(f"evaluating the base model on {len(asked)} held-out rows and prompts")
-        predict.answer(ctx, base.to(job.choices.device), job.tokenizer, asked, "base")
+        job.method.answer(job, base, asked, "base")
         predict.save(job.cache, asked)
     return asked
 
@@ -136,7 +142,7 @@ def _trainer(job: Job, tuned: Any) -> tuple[Any, callbacks.Obedience]:
     trainer.keep_checkpoints = job.request["options"]["keep_checkpoints"]
     hours = job.request["max_hours"]
     obedience = callbacks.Obedience(ctx, deadline=job.began + hours * 3600 if hours else None)
-    trainer.add_callback(callbacks.Reporter(ctx, lambda: getattr(trainer, "tokens_seen", 0)))
+    trainer.add_callback(callbacks.Reporter(ctx, lambda: _tokens(job, trainer), shown=job.method.metrics))
     trainer.add_callback(obedience)
     if training["early_stopping"]:
         trainer.add_callback(early.stopping(ctx, training["early_stopping"]))
@@ -151,7 +157,14 @@ def _train(job: Job, trainer: Any) -> tuple[dict[str, float], float]:
     out = trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     seconds = time.monotonic() - began
     metrics = {"train_loss": out.training_loss, **_last(trainer.state.log_history, "loss", "final_loss")}
-    return {**metrics, **_last(trainer.state.log_history, "eval_loss", "eval_loss")}, seconds
+    for name in ("eval_loss", *job.method.metrics, *(f"eval_{name}" for name in job.method.metrics)):
+        metrics |= _last(trainer.state.log_history, name, name)
+    return metrics, seconds
+
+
+def _tokens(job: Job, trainer: Any) -> int:
+    """Tokens trained on so far; every process counts its own, and they get equal shares."""
+    return int(trainer.tokens_seen) * job.ctx.world_size
 
 
 def _last(history: list[dict[str, Any]], name: str, as_name: str) -> dict[str, float]:
@@ -175,7 +188,7 @@ def _finish(
 ) -> dict[str, Any]:
     ctx = job.ctx
     usage = {
-        "trained_tokens": int(getattr(trainer, "tokens_seen", 0)),
+        "trained_tokens": _tokens(job, trainer),
         "train_s": seconds,
         "peak_memory_bytes": _peak_memory(job.choices.device),
     }
@@ -184,8 +197,8 @@ def _finish(
     tuned = trainer.accelerator.unwrap_model(trainer.model)
     if asked:
         ctx.event(f"evaluating the tuned model on {len(asked)} held-out rows and prompts")
-        predict.answer(ctx, tuned, job.tokenizer, asked, "tuned")
-    listed = artifacts.save(ctx, tuned, job.tokenizer, source=job.source, metrics=metrics)
+        job.method.answer(job, tuned, asked, "tuned")
+    listed = artifacts.save(job, tuned, metrics=metrics)
     if asked:
         predict.save(ctx.dir / "artifacts", asked)
         listed.append(artifacts.describe(ctx, "predictions", source=job.source, path=f"artifacts/{predict.FILE}"))

@@ -47,12 +47,12 @@ def questions(ctx: Context, tokenizer: Any) -> list[Question]:
     template = ChatTemplate(tokenizer) if tokenizer.chat_template else None
     length = ctx.request["training"]["max_seq_length"]
     encoder = Encoder(tokenizer, train_on="last_assistant", max_length=length, findings=Findings())
-    found = [_question(row, template, encoder) for row in islice(_held_out(ctx), wanted["max_rows"])]
+    found = [_question(row, template, encoder) for row in islice(held_out(ctx), wanted["max_rows"])]
     free = [_free(prompt, template) for prompt in wanted["prompts"]]
     return [*(question for question in found if question is not None), *free]
 
 
-def _held_out(ctx: Context) -> Iterator[dict[str, Any]]:
+def held_out(ctx: Context) -> Iterator[dict[str, Any]]:
     for role in ("test", "validation"):
         path = ctx.dir / "data" / f"{role}.jsonl"
         if path.exists():

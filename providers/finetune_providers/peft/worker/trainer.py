@@ -108,7 +108,7 @@ class CompactTrainer(Careful, Trainer):
         self.loss_is_scaled_for_ga = True
         self._loss_shifts_labels = True
         self.tokens_seen = 0
-        self.add_callback(_Epochs(self))
+        self.add_callback(Epochs(self))
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -136,10 +136,10 @@ class CompactTrainer(Careful, Trainer):
         return self.sampler
 
 
-class _Epochs(TrainerCallback):
+class Epochs(TrainerCallback):
     """Tells the sampler the epoch itself: the data loader's own way does not reach through every wrapper on resume."""
 
-    def __init__(self, trainer: CompactTrainer) -> None:
+    def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
