@@ -13,6 +13,7 @@ from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.dataset import Dataset
 from finetune_sdk.data.example import Example
 from finetune_sdk.data.formats import Format, format_named
+from finetune_sdk.data.lanes import Ready
 from finetune_sdk.data.losses import as_kind, losses, wrong_kind
 from finetune_sdk.data.outputs import RowFile
 from finetune_sdk.data.report import Report
@@ -87,8 +88,13 @@ def write(
     with ExitStack() as stack:
         files = [stack.enter_context(RowFile(out)) for out in outs]
         reading = Report() if skip_unreadable else report
-        for given in dataset.scan(reading):
+        straight = entry.name == "chat" and len(files) == 1 and choose is None and change is None and judge is None
+        for given in dataset.scan_to_chat(reading) if straight else dataset.scan(reading):
             rows += 1
+            if isinstance(given, Ready):
+                files[0].write(given)
+                counts[0] += 1
+                continue
             place = choose(given) if choose is not None else 0
             if isinstance(place, str):
                 dropped[place] = dropped.get(place, 0) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from finetune_sdk.data.canonical import content_digest, with_source
 from finetune_sdk.data.containers import Opened, find_files, open_file
@@ -12,7 +13,8 @@ from finetune_sdk.data.detect import Detection, detect, renamed
 from finetune_sdk.data.example import Example, Kind, Source
 from finetune_sdk.data.formats import FORMATS, Format, format_named
 from finetune_sdk.data.jsonvalue import Object
-from finetune_sdk.data.readers import read_rows
+from finetune_sdk.data.lanes import READ, TO_CHAT, Express, Lane, Ready
+from finetune_sdk.data.readers import chunks, guarded, read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault, Report
 from finetune_sdk.errors import DataError
 from finetune_sdk.types import Finding
@@ -75,10 +77,15 @@ class Dataset:
         if report.errors:
             raise DataError(str(report.findings()[0]))
 
-    def scan(self, report: Report) -> Iterator[Example]:
-        """All examples that can be read; what cannot goes to `report`."""
+    def scan(self, report: Report, *, fast: bool = True) -> Iterator[Example]:
+        """All examples that can be read; what cannot goes to `report`. `fast=False` reads plain rows the slow way too."""
         for path in self.files:
-            yield from self._scan_file(path, report)
+            yield from self._scan_file(path, report, READ if fast else {})
+
+    def scan_to_chat(self, report: Report) -> Iterator[Example | Ready]:
+        """Like `scan`, with plain rows already in the `chat` format where that saves time."""
+        for path in self.files:
+            yield from self._scan_file(path, report, {**READ, **TO_CHAT})
 
     def fingerprint(self) -> str:
         """A hash of the content in order: equal examples, equal fingerprint in any container. Reads everything."""
@@ -92,18 +99,20 @@ class Dataset:
             self._detected[path] = detect(path, format=self._format, columns=self._columns, prefer=self._prefer)
         return self._detected[path]
 
-    def _scan_file(self, path: Path, report: Report) -> Iterator[Example]:
+    def _scan_file(self, path: Path, report: Report, lanes: Mapping[str, Lane]) -> Iterator[Any]:
         name = str(path)
         seen = _Seen(report, name)
         try:
             with open_file(path) as opened:
                 seen.repairs(opened)
                 entry = self._entry(path, opened, seen)
-                for line, row in read_rows(opened, seen.fault) if entry else ():
-                    example = self._parse(entry, line, row, seen) if entry else None
+                lane = lanes.get(entry.name) if entry and opened.container == "jsonl" and not self._columns else None
+                rows = _express(opened, lane, seen) if lane else _general(opened, seen)
+                for line, done, row in rows if entry else ():
+                    example = done if row is None else self._parse(entry, line, row, seen) if entry else None
                     if example is not None:
                         seen.rows += 1
-                        yield with_source(example, Source(file=name, line=line))
+                        yield example if row is None else with_source(example, Source(file=name, line=line))
         except Fault as fault:
             seen.fault(None, fault)
         if not seen.rows and not seen.faults:
@@ -150,23 +159,39 @@ class _Seen:
 
     def __init__(self, report: Report, file: str) -> None:
         self._report = report
-        self._file = file
+        self.file = file
         self.line = 0
         self.rows = 0
         self.faults = 0
 
     def note(self, rule: str, path: str, message: str, fix: str) -> None:
         self._report.add(
-            Finding(rule=rule, severity="info", message=message, fix=fix, file=self._file, line=self.line, path=path)
+            Finding(rule=rule, severity="info", message=message, fix=fix, file=self.file, line=self.line, path=path)
         )
 
     def fault(self, line: int | None, fault: Fault) -> None:
         self.faults += 1
-        self._report.add(fault.finding(self._file, line))
+        self._report.add(fault.finding(self.file, line))
 
     def repairs(self, opened: Opened) -> None:
         for rule, message in opened.repairs:
-            self._report.add(Finding(rule=rule, severity="info", message=message, file=self._file))
+            self._report.add(Finding(rule=rule, severity="info", message=message, file=self.file))
+
+
+def _general(opened: Opened, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
+    for line, row in read_rows(opened, seen.fault):
+        yield line, None, row
+
+
+def _express(opened: Opened, lane: Lane, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
+    express = Express(lane, seen.file)
+    for first, chunk in guarded(chunks(opened.stream), seen.fault):
+        rows = express.rows(first, chunk)
+        if rows is not None:
+            yield from rows
+            continue
+        for line, row in rows_of_chunk(first, chunk, seen.fault):
+            yield line, None, row
 
 
 def _empty(path: Path) -> Finding:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from finetune_sdk.data.jsonvalue import Object
+from finetune_sdk.data.lanes import Ready
 from finetune_sdk.data.writing import AtomicFile
 from finetune_sdk.errors import DataError
 
@@ -57,19 +58,23 @@ class RowFile:
             self._put = self._zip.write
         return self
 
-    def write(self, row: Object) -> None:
+    def write(self, row: Object | Ready) -> None:
         """Append a row."""
         if self._kind == "jsonl":
             self._put(self._encoder.encode(row) + b"\n")
         elif self._kind == "json":
             self._put((b",\n" if self._rows else b"[\n") + self._encoder.encode(row))
-        elif self._kind == "parquet":
+        else:
+            self._write_cells(msgspec.to_builtins(row) if isinstance(row, Ready) else row)
+        self._rows += 1
+
+    def _write_cells(self, row: Object) -> None:
+        if self._kind == "parquet":
             self._batch.append(row)
             if len(self._batch) >= _PARQUET_ROWS:
                 self._write_batch()
         else:
             self._write_table_row(row)
-        self._rows += 1
 
     def commit(self) -> None:
         """Finish the file and let it appear."""
