@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from finetune_sdk import config
 from finetune_sdk.provider import Capabilities, Claim, Support
 from finetune_sdk.registry import provider_class, providers
 
@@ -63,7 +66,70 @@ def _source(source: str, read_on: str) -> str:
     return ", ".join(part for part in (source, read_on) if part)
 
 
-PAGES = {"capabilities.md": capabilities_page}
+KEYS_HEAD = """\
+# Every key of a job description
+
+Generated from the code by `python docs/generate.py`; do not edit. How the file is read: [config.md](config.md). Which
+provider takes which key: [capabilities.md](capabilities.md). "auto" = the provider decides, and says what and why.
+"""
+_PARTS = {
+    "Methods (`method:`)": ("SFT", "Pretraining", "DPO", "KTO", "ORPO", "RewardModel", "Classification", "RFT"),
+    "Graders (`method.grader:`)": ("StringCheck", "TextSimilarity", "PythonGrader", "ScoreModel", "MultiGrader"),
+    "Adapters (`adapter:`)": ("LoRA", "IA3", "PromptTuning", "Full"),
+    "The rest": ("DataSpec", "Hyperparameters", "EarlyStopping", "Compute", "Budget", "Evaluation"),
+}
+
+
+def keys_page() -> str:
+    """docs/config-keys.md: every key with its values, default and meaning, from the JSON Schema."""
+    schema: dict[str, Any] = config.schema()
+    parts = schema["$defs"]
+    lines = [KEYS_HEAD, "## The whole\n", *_keys(schema)]
+    for title, names in _PARTS.items():
+        lines.append(f"## {title}\n")
+        for name in (name for name in names if name in parts):
+            word = next((field["const"] for field in parts[name]["properties"].values() if "const" in field), None)
+            lines += [f"### {name}" + (f" (`{word}`)" if word else "") + f"\n\n{parts[name].get('description', '')}\n"]
+            lines += _keys(parts[name])
+    return "\n".join(lines)
+
+
+def _keys(part: dict[str, Any]) -> Iterator[str]:
+    fields = {name: field for name, field in part["properties"].items() if "const" not in field}
+    if not fields:
+        return
+    yield from ("| key | values | default | |", "|---|---|---|---|")
+    for name, field in fields.items():
+        default = "**required**" if name in part.get("required", ()) else _default(field)
+        yield f"| `{name}` | {_values(field)} | {default} | {' '.join(field.get('description', '').split())} |"
+    yield ""
+
+
+def _default(field: dict[str, Any]) -> str:
+    default = field.get("default")
+    return "" if default in (None, [], {}) or isinstance(default, dict) else f"`{json.dumps(default)}`".replace('"', "")
+
+
+def _values(field: dict[str, Any]) -> str:
+    """What may stand there, in words."""
+    if "enum" in field:
+        return ", ".join(f"`{word}`" for word in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "$ref" in field:
+        return field["$ref"].rpartition("/")[2]
+    options = [one for key in ("anyOf", "oneOf") for one in field.get(key, ()) if one.get("type") != "null"]
+    if options:
+        return " or ".join(dict.fromkeys(_values(one) for one in options))
+    if field.get("type") == "array":
+        return f"list of {_values(field.get('items', {}))}"
+    words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true, false"}
+    bounds = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
+    limits = [f"{sign} {field[key]:g}" for key, sign in bounds if key in field]
+    return " ".join([words.get(field.get("type", ""), "mapping"), *limits])
+
+
+PAGES = {"capabilities.md": capabilities_page, "config-keys.md": keys_page}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -25,10 +25,10 @@ def _no_truth(value: object) -> object:
     return value
 
 
-Count = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
-Positive = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, BeforeValidator(_no_truth), Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_no_truth)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_truth)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_truth)]
+Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_no_truth)]
 
 
 class Model(BaseModel):
@@ -333,7 +333,7 @@ class JobSpec(Model):
     evaluation: Evaluation | None = None
     report_to: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
     """Experiment trackers. Their keys come from the environment, never from the spec."""
-    seed: Annotated[int, BeforeValidator(_no_truth), Field(ge=0, le=2**31 - 1)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(_no_truth)] | None = None
     """None = drawn by the provider and recorded in the receipt."""
     suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """Part of the tuned model's name."""

@@ -19,7 +19,7 @@ from finetune_sdk.cli import _out
 from finetune_sdk.cli._app import Terminated
 from finetune_sdk.cli._show import artifacts_text, duration, evaluation_text, plan_text, record_json
 from finetune_sdk.cli._watch import Display, Lines, Live, rounds
-from finetune_sdk.errors import JobFailed, WaitTimeout
+from finetune_sdk.errors import DataError, JobFailed, WaitTimeout, WrongStatus
 from finetune_sdk.evaluate import Evaluated
 from finetune_sdk.job import FineTuneJob
 from finetune_sdk.provider import Plan
@@ -141,14 +141,13 @@ def ended(job: FineTuneJob) -> None:
         return
     if record.status is not JobStatus.SUCCEEDED:
         raise _failure(job, record)
-    evaluation = job.evaluation() if record.job_spec.evaluation is not None else None
-    artifacts = job.artifacts()
+    evaluation, artifacts = _evaluation(job, record), job.artifacts()
     report = _report(job, evaluation)
     answer: dict[str, Any] = {
         "job": record_json(record, job.home),
         "evaluation": None if evaluation is None else evaluation.json(),
         "artifacts": artifacts,
-        "report": str(report),
+        "report": None if report is None else str(report),
     }
     _out.data(answer, lambda: _success_text(record, evaluation, artifacts_text(artifacts), report))
 
@@ -165,18 +164,34 @@ def _failure(job: FineTuneJob, record: JobRecord) -> JobFailed:
     return JobFailed(job.id, f"failed: {record.error}")
 
 
-def _report(job: FineTuneJob, evaluation: Evaluated | None) -> Path:
+def _evaluation(job: FineTuneJob, record: JobRecord) -> Evaluated | None:
+    """The scores; the model is there either way, so what stands in their way is told and no more."""
+    if record.job_spec.evaluation is None:
+        return None
+    try:
+        return job.evaluation()
+    except (DataError, WrongStatus) as error:
+        _out.say(f"{click.style('warning:', fg='yellow')} no evaluation: {error}")
+        return None
+
+
+def _report(job: FineTuneJob, evaluation: Evaluated | None) -> Path | None:
     from finetune_sdk.cli.report import write  # noqa: PLC0415
 
-    return write(job, evaluation, job.folder / "report.html")
+    try:
+        return write(job, evaluation, job.folder / "report.html")
+    except OSError as error:
+        _out.say(f"{click.style('warning:', fg='yellow')} no report: {error}")
+        return None
 
 
-def _success_text(record: JobRecord, evaluation: Evaluated | None, artifacts: str, report: Path) -> str:
+def _success_text(record: JobRecord, evaluation: Evaluated | None, artifacts: str, report: Path | None) -> str:
     took = f" in {duration(record.usage.train_s)}" if record.usage and record.usage.train_s is not None else ""
     parts = [click.style(f"{record.id} succeeded{took}", fg="green", bold=True) + f"  {record.model}"]
     if evaluation is not None:
         parts += ["", evaluation_text(evaluation)]
     if artifacts:
         parts += ["", click.style("artifacts", bold=True), artifacts]
-    parts += ["", f"report: {_out.short_path(report)}"]
+    if report is not None:
+        parts += ["", f"report: {_out.short_path(report)}"]
     return "\n".join(parts)

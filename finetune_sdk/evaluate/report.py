@@ -323,6 +323,7 @@ def _record(report: Report) -> Iterator[str]:
         yield f"{_findings(plan.findings)}</section>"
     choices = f"<h3>Choices made for “auto”, with their reasons</h3>{_list(plan.notes)}" if plan.notes else ""
     yield f"<section><h2>Settings</h2><pre>{escape(report.spec_text)}</pre>{choices}{_request(plan)}</section>"
+    yield _log(report.events)
     yield _left_behind(report)
 
 
@@ -338,6 +339,15 @@ def _findings(findings: Sequence[Finding]) -> str:
 
 def _request(plan: Plan) -> str:
     return f"<details><summary>the exact request</summary><pre>{_json(plan.request)}</pre></details>"
+
+
+def _log(events: Sequence[Event]) -> str:
+    """What happened apart from the progress of training."""
+    told = [event for event in events if event.message and "loss" not in event.metrics]
+    rows = "".join(_row([f"{event.at:%H:%M:%S}", event.level, event.message]) for event in told)
+    return (
+        f"<details><summary>what happened (UTC)</summary><table><tbody>{rows}</tbody></table></details>" if rows else ""
+    )
 
 
 def _left_behind(report: Report) -> str:

@@ -132,6 +132,16 @@ def test_run_answers_programs_in_json(finetune: Finetune, spec: Spec) -> None:
     assert [one["kind"] for one in found["artifacts"]] == ["adapter", "predictions"]
 
 
+def test_a_model_without_its_evaluation_is_still_a_success(
+    finetune: Finetune, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_cli, "PREDICTIONS", [{"prompt": 3}])
+    done = finetune("run", spec(evaluation={}))
+    assert done.code == 0
+    assert "warning: no evaluation:" in done.err
+    assert "succeeded" in done.out
+
+
 def test_a_failed_job_is_exit_code_1_with_the_way_on(finetune: Finetune, spec: Spec, home: Path) -> None:
     done = finetune("run", spec(script=FAILING))
     assert done.code == 1

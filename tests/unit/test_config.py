@@ -436,3 +436,9 @@ def test_the_schema_allows_one_word_methods_and_adapters() -> None:
     words = {name: properties[name]["anyOf"][1]["enum"] for name in ("method", "adapter")}
     assert {"sft", "dpo", "rft"} <= set(words["method"])
     assert {"lora", "full"} <= set(words["adapter"])
+
+
+def test_the_schema_states_bounds_in_words_that_editors_know() -> None:
+    text = json.dumps(config.schema())
+    assert '"exclusiveMinimum": 0' in text
+    assert not [word for word in ('"gt":', '"ge":', '"lt":', '"le":') if word in text]
