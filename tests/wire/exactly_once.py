@@ -168,7 +168,8 @@ def one_run(seed: int, folder: Path) -> Outcome:
         home, spec = folder / "home", spec_for(dialect, folder, port)
         with standing_in(kind.name, lambda home: kind(home=home)):
             _drive(rng, home, spec, outcome)
-        time.sleep(0.8 if "late" in plan.hits else 0)  # what was delayed arrives
+        while plan.on_their_way:  # what was delayed arrives
+            time.sleep(0.05)
         for _ in range(4):  # a watched job is looked at again and again; the list may lag behind
             job_module.FineTuneJob.list(home=home)[0].refresh()
         _judge(service, home, outcome)

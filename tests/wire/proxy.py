@@ -85,6 +85,8 @@ class Plan:
     for_ever: bool = False
     """The last fault hits every further request."""
     hits: list[str] = field(default_factory=list)
+    on_their_way: int = 0
+    """Requests that were held back and have not arrived yet."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next(self, method: str, path: str) -> Fault | None:
@@ -108,7 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is None:
             return self._answer(*self._upstream(body))
         if fault.late_s:
-            threading.Timer(fault.late_s, self._upstream, [body]).start()
+            self.server.plan.on_their_way += 1
+            threading.Timer(fault.late_s, self._deliver_late, [body]).start()
             time.sleep(fault.late_s)
             self.close_connection = True
             return None
@@ -121,6 +124,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif answer is not None:
             self._answer(*answer, cut=fault.cut)
         return None
+
+    def _deliver_late(self, body: bytes) -> None:
+        try:
+            self._upstream(body)
+        finally:
+            self.server.plan.on_their_way -= 1
 
     def _read(self) -> bytes:
         if "chunked" not in self.headers.get("transfer-encoding", ""):

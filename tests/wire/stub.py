@@ -180,6 +180,9 @@ class Service:
         self._scripts[file_id] = list(self.file_words[1:])
         return self.files[file_id]
 
+    def _import_file(self, request: Request) -> tuple[int, Any]:
+        return self.dialect.created, self._store_file(request.body["filename"], 1000, request.body["purpose"])
+
     def _list_files(self, request: Request) -> tuple[int, Any]:
         return 200, _page(list(reversed(self.files.values())), request.query, ids=True)
 
@@ -420,6 +423,7 @@ _J = r"/fine_tuning/jobs"
 _ROUTES = (
     (r"/files", "POST", "create_file"),
     (r"/files", "GET", "list_files"),
+    (r"/files/import", "POST", "import_file"),
     (r"/files/([^/]+)", "GET", "get_file"),
     (r"/files/([^/]+)", "DELETE", "delete_file"),
     (r"/files/([^/]+)/content", "GET", "file_content"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from wire import contract
 from wire.helpers import MODEL, chat_rows, job_spec, preference_rows, prompt_rows, write
 
 from finetune_sdk.data.example import ChatExample, Message, PreferenceExample, PromptExample
-from finetune_sdk.spec import JobSpec
+from finetune_sdk.data.prepare import prepare
+from finetune_sdk.spec import DataSpec, JobSpec
 
 DATA = contract.SPECS.parent / "data"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -68,11 +70,6 @@ def test_the_vendors_own_shape_comes_out_as_it_went_in(method: str, rows: list[d
 
 
 def _through_a_file(rows: list[dict[str, Any]], method: str) -> list[dict[str, Any] | None]:
-    import tempfile
-
-    from finetune_sdk.data.prepare import prepare
-    from finetune_sdk.spec import DataSpec
-
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(DataSpec(train=write(Path(folder) / "rows.jsonl", rows)), method=method)
         return [render(example, method) for _, example in prepared.examples()]
