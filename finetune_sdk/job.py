@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from finetune_sdk import _procedures, _view
+from finetune_sdk import _procedures, _results, _view
 from finetune_sdk._records import JobRecord
 from finetune_sdk._steps import Call, Steps, aiterate, arun, iterate, run
 from finetune_sdk.errors import SpecError
@@ -131,7 +131,7 @@ class FineTuneJob(_Handle):
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         """The whole checkpoints so far, lowest step first."""
-        return run(_procedures.checkpoints(self.home, self.id))
+        return run(_results.checkpoints(self.home, self.id))
 
     def cancel(self) -> JobRecord:
         """Ask the job to stop. Stored first, so it is not lost; does nothing once the job is over."""
@@ -151,14 +151,14 @@ class FineTuneJob(_Handle):
 
     def artifacts(self) -> Sequence[Artifact]:
         """What the job left behind so far."""
-        return run(_procedures.artifacts(self.home, self.id))
+        return run(_results.artifacts(self.home, self.id))
 
     def deploy(self, *, name: str | None = None, kind: ArtifactKind | None = None) -> Deployment:
         """Make the result answer OpenAI's chat API under the model name `name` (None = the job's id).
 
         `kind` None = the first there is of merged, model, hosted, adapter, onnx, gguf. Idempotent by name.
         """
-        return run(_procedures.deploy(self.home, self.id, name, kind))
+        return run(_results.deploy(self.home, self.id, name, kind))
 
     def evaluation(self) -> Evaluated:
         """Base and tuned model compared on the held-out rows. Raises `WrongStatus` where no predictions were made."""
@@ -166,7 +166,7 @@ class FineTuneJob(_Handle):
 
     def remove(self) -> None:
         """Forget a finished job: its record and its local files. What a vendor keeps, stays. Raises `WrongStatus`."""
-        run(_procedures.remove(self.home, self.id))
+        run(_results.remove(self.home, self.id))
 
 
 class AsyncFineTuneJob(_Handle):
@@ -215,7 +215,7 @@ class AsyncFineTuneJob(_Handle):
 
     async def checkpoints(self) -> Sequence[Checkpoint]:
         """See `FineTuneJob.checkpoints`."""
-        return await arun(_procedures.checkpoints(self.home, self.id))
+        return await arun(_results.checkpoints(self.home, self.id))
 
     async def cancel(self) -> JobRecord:
         """See `FineTuneJob.cancel`."""
@@ -235,11 +235,11 @@ class AsyncFineTuneJob(_Handle):
 
     async def artifacts(self) -> Sequence[Artifact]:
         """See `FineTuneJob.artifacts`."""
-        return await arun(_procedures.artifacts(self.home, self.id))
+        return await arun(_results.artifacts(self.home, self.id))
 
     async def deploy(self, *, name: str | None = None, kind: ArtifactKind | None = None) -> Deployment:
         """See `FineTuneJob.deploy`."""
-        return await arun(_procedures.deploy(self.home, self.id, name, kind))
+        return await arun(_results.deploy(self.home, self.id, name, kind))
 
     async def evaluation(self) -> Evaluated:
         """See `FineTuneJob.evaluation`."""
@@ -247,7 +247,7 @@ class AsyncFineTuneJob(_Handle):
 
     async def remove(self) -> None:
         """See `FineTuneJob.remove`."""
-        await arun(_procedures.remove(self.home, self.id))
+        await arun(_results.remove(self.home, self.id))
 
 
 def _planning(spec: SpecLike, provider: str | None, home: Home) -> Steps[Plan]:
@@ -284,7 +284,7 @@ def _listing(home: Home) -> Steps[Sequence[str]]:
 def _evaluating(home: Path, job_id: str) -> Steps[Evaluated]:
     from finetune_sdk.evaluate import evaluate_predictions  # noqa: PLC0415 - metrics, only when asked for
 
-    path, job = yield from _procedures.predictions(home, job_id)
+    path, job = yield from _results.predictions(home, job_id)
     evaluation = job.job_spec.evaluation
     metrics = evaluation.metrics if evaluation is not None else ("exact_match",)
     return (yield from Call(partial(evaluate_predictions, path, metrics)))
