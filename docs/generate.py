@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune_sdk import config
+from finetune_sdk.data.features import FEATURES, SHAPE_ONLY
+from finetune_sdk.data.formats import FORMATS, Format
 from finetune_sdk.provider import Capabilities, Claim, Support
 from finetune_sdk.registry import provider_class, providers
 
@@ -129,7 +131,49 @@ def _values(field: dict[str, Any]) -> str:
     return " ".join([words.get(field.get("type", ""), "mapping"), *limits])
 
 
-PAGES = {"capabilities.md": capabilities_page, "config-keys.md": keys_page}
+FORMATS_HEAD = """\
+# Data formats
+
+Generated from the table in `finetune_sdk/data/formats` by `python docs/generate.py`; do not edit. What can be done with
+them: [data.md](data.md). Every format can be read; those with a renderer can be written too.
+
+In the second table: *yes* = survives writing (tested with generated examples), *loses* = a finding that refuses to
+write unless it is allowed (only a warning where just the spelling changes, marked *spelling*), *no* = cannot be written
+at all. A format's own kind of example decides which features can occur.
+"""
+
+
+def formats_page() -> str:
+    """docs/data-formats.md: all formats, then what each writer loses."""
+    lines = [FORMATS_HEAD, "| format | holds | written | what | also called | source |", "|---|---|---|---|---|---|"]
+    ordered = sorted(FORMATS, key=lambda entry: (entry.kind, entry.name))
+    for entry in ordered:
+        written = "yes" if entry.render is not None else "no"
+        also = ", ".join(f"`{name}`" for name in entry.aliases)
+        source = _source(entry.source, entry.read_on)
+        lines.append(
+            f"| `{entry.name}` | {entry.kind} | {written} | {entry.summary.replace('|', chr(92) + '|')} | {also} | {source} |"
+        )
+    writers = [entry for entry in ordered if entry.render is not None and (entry.loses or entry.cannot)]
+    lines += ["", "| | " + " | ".join(f"`{entry.name}`" for entry in writers) + " |", "|---|" + "---|" * len(writers)]
+    for name, meaning in FEATURES.items():
+        lines.append(f"| `{name}`: {meaning} | " + " | ".join(_survives(entry, name) for entry in writers) + " |")
+    lines += ["", "What becomes of lost features:", ""]
+    for entry in writers:
+        lost = "; ".join(f"`{name}` {what}" for name, what in entry.loses.items())
+        lines += [f"- `{entry.name}`: {lost}."] if lost else []
+    return "\n".join([*lines, ""])
+
+
+def _survives(entry: Format, feature: str) -> str:
+    if feature in entry.cannot:
+        return "no"
+    if feature not in entry.loses:
+        return "yes"
+    return "spelling" if feature in SHAPE_ONLY else "loses"
+
+
+PAGES = {"capabilities.md": capabilities_page, "config-keys.md": keys_page, "data-formats.md": formats_page}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():
