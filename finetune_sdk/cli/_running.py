@@ -22,7 +22,6 @@ from finetune_sdk.cli._watch import Display, Lines, Live, rounds
 from finetune_sdk.errors import DataError, JobFailed, WaitTimeout, WrongStatus
 from finetune_sdk.evaluate import Evaluated
 from finetune_sdk.job import FineTuneJob
-from finetune_sdk.provider import Plan
 from finetune_sdk.registry import load
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import JobStatus
@@ -35,18 +34,15 @@ def submit(spec: JobSpec, *, home: str | None, ask: bool) -> FineTuneJob:
     planned = FineTuneJob.plan(spec, home=home)
     _out.say(plan_text(spec, planned, request=False))
     refuse(spec, planned)
-    if ask and _costs(planned):
-        click.confirm("This costs money. Submit it?", abort=True, err=True)
+    if ask and planned.cost.usd != 0:
+        about = "The cost is unknown" if planned.cost.usd is None else f"This costs about {planned.cost.usd:.2f} USD"
+        click.confirm(f"{about}. Submit it?", abort=True, err=True)
     try:
         with _worker_talk():
             return FineTuneJob.submit(spec, home=home)
     except KeyboardInterrupt:
         _out.say(f"\ninterrupted while submitting; whether the job is there shows  {_out.hint('jobs', 'ls')}")
         raise
-
-
-def _costs(planned: Plan) -> bool:
-    return planned.cost.usd is None or planned.cost.usd > 0
 
 
 @contextmanager

@@ -29,12 +29,21 @@ _SAMPLES_SHOWN = 3
 
 
 def plan_text(spec: JobSpec, plan: Plan, *, request: bool) -> str:
-    """The plan for people; `request` adds the exact request."""
-    parts = [_title(spec), _data(plan), _findings(plan.findings), _notes(plan.notes), _cost(plan.cost, spec)]
-    if request:
-        body = json.dumps(msgspec.to_builtins(plan.request), indent=2, ensure_ascii=False)
-        parts.append(f"{_head('request')}\n" + "\n".join(f"  {line}" for line in body.splitlines()))
+    """The plan for people, what matters most last; `request` adds the exact request."""
+    parts = [
+        _title(spec),
+        _request(plan) if request else "",
+        _data(plan),
+        _notes(plan.notes),
+        _findings(plan.findings),
+        _cost(plan.cost, spec),
+    ]
     return "\n".join(part for part in parts if part)
+
+
+def _request(plan: Plan) -> str:
+    body = json.dumps(msgspec.to_builtins(plan.request), indent=2, ensure_ascii=False)
+    return f"{_head('request')}\n" + "\n".join(f"  {line}" for line in body.splitlines())
 
 
 def _title(spec: JobSpec) -> str:

@@ -242,7 +242,7 @@ def test_a_second_ctrl_c_detaches(terminal: Terminal, home: Path) -> None:
 
 def test_a_job_that_costs_money_is_asked_about_first(spec: str, home: Path) -> None:
     terminal = Terminal("run", spec, "--home", str(home), "--set", "options.fake.usd=3.5")
-    terminal.until("This costs money")
+    terminal.until("This costs about 3.50 USD. Submit it?")
     terminal.type("n\n")
     assert terminal.end() == 130
     terminal.close()
