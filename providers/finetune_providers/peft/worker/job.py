@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import time
@@ -73,6 +74,12 @@ def run(ctx: Context) -> dict[str, Any]:
         return _run(job)
     except Stopped as stop:
         return {"status": _STATUS[stop.wish], "error": None}
+    except OSError as exc:
+        if exc.errno != errno.ENOSPC:
+            raise
+        kept = [folder.name for folder in checkpoints.listed(ctx.dir / "checkpoints")]
+        text = f"the disk of {ctx.dir} is full; checkpoints kept: {', '.join(kept) or 'none'}"
+        raise ctx.Failed(f"{text}. Free some space, then resume the job.") from exc
 
 
 def _join_processes(ctx: Context) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback
 
@@ -66,7 +67,7 @@ class Careful:
             self.accelerator.wait_for_everyone()  # type: ignore[attr-defined]
             if self.is_world_process_zero():  # type: ignore[attr-defined]
                 self._seal(aside / f"checkpoint-{step}", root / f"checkpoint-{step}", step)
-        except (OSError, RuntimeError) as exc:
+        except (OSError, RuntimeError, SafetensorError) as exc:
             raise self._unwritten(root, step, exc) from exc
         self.accelerator.wait_for_everyone()  # type: ignore[attr-defined]
 
@@ -120,7 +121,8 @@ class CompactTrainer(Careful, Trainer):
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # the count is over all processes, gradients are averaged
         if model.training:
-            self.tokens_seen += inputs["labels"].numel()
+            mask = inputs.get("attention_mask")  # packed sequences have none, and next to no padding
+            self.tokens_seen += inputs["labels"].numel() if mask is None else int(mask.sum())
         return (loss, None) if return_outputs else loss
 
     def prediction_step(self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
