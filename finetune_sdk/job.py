@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from finetune_sdk import _procedures, _results, _view
+from finetune_sdk import _procedures, _results, _view, registry
 from finetune_sdk._records import JobRecord
 from finetune_sdk._steps import Call, Steps, aiterate, arun, iterate, run
 from finetune_sdk.errors import SpecError
@@ -264,7 +264,7 @@ def _read_spec(spec: SpecLike, provider: str | None) -> JobSpec:
     if not isinstance(spec, JobSpec):
         from finetune_sdk import config  # noqa: PLC0415 - YAML and JSON Schema, only for files
 
-        return config.load(spec, provider=provider)
+        return config.load(spec, provider=provider, providers=registry.names())
     return spec if provider is None else spec.for_provider(provider)
 
 
