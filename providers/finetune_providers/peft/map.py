@@ -17,7 +17,7 @@ from finetune_providers.peft import methods
 from finetune_providers.peft.models import TINY
 from finetune_providers.peft.options import PeftOptions
 from finetune_sdk.errors import SpecError
-from finetune_sdk.spec import Adapter, Full, JobSpec, LoRA, PromptTuning
+from finetune_sdk.spec import IA3, Adapter, Full, JobSpec, LoRA, PromptTuning
 from finetune_sdk.types import DataFile
 
 T = TypeVar("T")
@@ -108,15 +108,22 @@ def _adapter(spec: JobSpec, model: str, notes: Notes) -> dict[str, Any]:
         rank = notes.chosen("adapter.r", adapter.r, RANK, "enough for most tasks")
         alpha = notes.chosen("adapter.alpha", adapter.alpha, 2.0 * rank, "twice the rank")
         targets = list(adapter.target_modules) if isinstance(adapter.target_modules, tuple) else "all-linear"
-        saved = list(adapter.modules_to_save)
-        if model == TINY and not saved:
-            saved = list(TINY_SAVED[: 1 if spec.method.kind in methods.SCORED else 2])  # a scored model has no lm_head
-            why = "the built-in model starts from random weights"
-            notes.lines.append(f"adapter.modules_to_save: {', '.join(saved)} ({why})")
+        saved = list(adapter.modules_to_save) or _saved(spec, model, notes)
         if adapter.target_modules == "auto":
             notes.lines.append("adapter.target_modules: all-linear (as good as full training in most comparisons)")
         made |= {"r": rank, "alpha": alpha, "target_modules": targets, "modules_to_save": saved}
+    if isinstance(adapter, IA3):
+        made["modules_to_save"] = _saved(spec, model, notes)
     return made
+
+
+def _saved(spec: JobSpec, model: str, notes: Notes) -> list[str]:
+    """Layers trained in full although nobody asked: those without which the built-in model cannot learn."""
+    if model != TINY:
+        return []
+    saved = list(TINY_SAVED[: 1 if spec.method.kind in methods.SCORED else 2])  # a scored model has no lm_head
+    notes.lines.append(f"adapter.modules_to_save: {', '.join(saved)} (the built-in model starts from random weights)")
+    return saved
 
 
 def _training(spec: JobSpec, model: str, adapter: str, notes: Notes) -> dict[str, Any]:

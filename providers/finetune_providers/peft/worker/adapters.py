@@ -32,7 +32,9 @@ def _with_config(ctx: Context, model: Any, config: Any) -> Any:
     try:
         return get_peft_model(model, config)
     except ValueError as exc:
-        raise ctx.Failed(f"the adapter does not fit the model: {' '.join(str(exc).split())[:400]}") from exc
+        targets = ctx.request["adapter"].get("target_modules", "auto")
+        reason = " ".join(str(exc).split())[:400]
+        raise ctx.Failed(f"the adapter does not fit the model (target_modules: {targets}): {reason}") from exc
 
 
 def _lora(adapter: dict[str, Any], task: str, _source: str) -> LoraConfig:
@@ -58,7 +60,7 @@ def _ia3(adapter: dict[str, Any], task: str, _source: str) -> IA3Config:
     given: dict[str, Any] = {
         name: list(adapter[name]) for name in ("target_modules", "feedforward_modules") if adapter[name] != "auto"
     }
-    return IA3Config(task_type=task, **given)
+    return IA3Config(task_type=task, modules_to_save=list(adapter["modules_to_save"]) or None, **given)
 
 
 def _prompt_tuning(adapter: dict[str, Any], task: str, source: str) -> PromptTuningConfig:

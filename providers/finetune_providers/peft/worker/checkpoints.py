@@ -27,6 +27,7 @@ def seal(part: Path, final: Path, *, step: int, metrics: dict[str, float]) -> No
         _flush(path)
     shutil.rmtree(final, ignore_errors=True)
     part.rename(final)
+    part.parent.rmdir()
     _flush(final.parent)
 
 

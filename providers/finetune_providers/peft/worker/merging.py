@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors.torch import load_file, save_file
 
 from . import quantize
 
@@ -66,6 +68,16 @@ def _write_adapter(job: Any, model: Any, folder: Path) -> None:
         model.save_pretrained(
             folder, save_embedding_layers=False, path_initial_model_for_weight_conversion=str(_initial(job))
         )
+    _add_what_the_conversion_drops(model, folder / SAFETENSORS_WEIGHTS_NAME)
+
+
+def _add_what_the_conversion_drops(model: Any, file: Path) -> None:
+    """peft 0.21 converts the low-rank matrices and forgets the layers that were trained in full beside them."""
+    whole = get_peft_model_state_dict(model, save_embedding_layers=False)
+    converted = load_file(file)
+    missing = {name: value.contiguous() for name, value in whole.items() if name not in converted}
+    if missing:
+        save_file({**converted, **missing}, file, metadata={"format": "pt"})
 
 
 def _initial(job: Any) -> Path:
