@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check lint types wheel bench lock setup clean
+.PHONY: demo test emulators check lint types wheel bench lock setup clean
 
 setup: $(STAMP)
 
@@ -20,8 +20,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/finetune run examples/01_quickstart/finetune.yaml --home .finetune
 
-test: $(STAMP)
+test: $(STAMP) emulators
 	$(BIN)/python -m pytest
+
+emulators: tests/emulators/node_modules/.package-lock.json  # without npm the tests that need them are skipped
+
+tests/emulators/node_modules/.package-lock.json: tests/emulators/package-lock.json
+	cd tests/emulators && npm ci --no-audit --no-fund --silent || echo "no npm, or no registry: tests against emulators are skipped"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
