@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from finetune_sdk import config
+from finetune_sdk.data.example import KIND_NAMES
 from finetune_sdk.data.features import FEATURES, SHAPE_ONLY
 from finetune_sdk.data.formats import FORMATS, Format
+from finetune_sdk.data.targets import PROFILES, Profile
 from finetune_sdk.provider import Capabilities, Claim, Support
 from finetune_sdk.registry import provider_class, providers
 
@@ -148,12 +150,15 @@ def formats_page() -> str:
     lines = [FORMATS_HEAD, "| format | holds | written | what | also called | source |", "|---|---|---|---|---|---|"]
     ordered = sorted(FORMATS, key=lambda entry: (entry.kind, entry.name))
     for entry in ordered:
-        written = "yes" if entry.render is not None else "no"
-        also = ", ".join(f"`{name}`" for name in entry.aliases)
-        source = _source(entry.source, entry.read_on)
-        lines.append(
-            f"| `{entry.name}` | {entry.kind} | {written} | {entry.summary.replace('|', chr(92) + '|')} | {also} | {source} |"
+        cells = (
+            f"`{entry.name}`",
+            entry.kind,
+            "no" if entry.render is None else "yes",
+            entry.summary.replace("|", "\\|"),
+            ", ".join(f"`{name}`" for name in entry.aliases),
+            _source(entry.source, entry.read_on),
         )
+        lines.append(f"| {' | '.join(cells)} |")
     writers = [entry for entry in ordered if entry.render is not None and (entry.loses or entry.cannot)]
     lines += ["", "| | " + " | ".join(f"`{entry.name}`" for entry in writers) + " |", "|---|" + "---|" * len(writers)]
     for name, meaning in FEATURES.items():
@@ -173,7 +178,50 @@ def _survives(entry: Format, feature: str) -> str:
     return "spelling" if feature in SHAPE_ONLY else "loses"
 
 
-PAGES = {"capabilities.md": capabilities_page, "config-keys.md": keys_page, "data-formats.md": formats_page}
+TARGETS_HEAD = """\
+# What each target accepts
+
+Generated from `finetune_sdk.data.targets` by `python docs/generate.py`; do not edit. `finetune data check FILE --for
+TARGET` judges a dataset by these rules, `finetune data convert --to TARGET` refuses what they forbid, and
+`finetune data targets TARGET` prints them. A rule marked *warning* is told, not refused. What holds for all targets is
+in [data.md](data.md), "What is checked".
+"""
+
+
+def targets_page() -> str:
+    """docs/data-targets.md: who takes what, then every target's rules with their sources."""
+    rows = (
+        f"| {one.target} | {', '.join(one.methods)} | {one.family or 'all'} "
+        f"| {', '.join(KIND_NAMES[kind] for kind in one.kinds)} | `{one.format}` | {'yes' if one.hosted else 'no'} |"
+        for one in PROFILES
+    )
+    head = ("| target | methods | models | takes | written as | leaves the machine |", "|---|---|---|---|---|---|")
+    return "\n".join([TARGETS_HEAD, *head, *rows, "", *(line for one in PROFILES for line in _profile(one)), ""])
+
+
+def _profile(profile: Profile) -> Iterator[str]:
+    yield f"## {profile.name}"
+    yield ""
+    docs = list(dict.fromkeys([profile.doc, *(rule.doc for rule in profile.rules)]))
+    for rule in profile.rules:
+        warning = " *(warning)*" if rule.severity == "warning" else ""
+        yield f"- {rule.words()}{warning} [{docs.index(rule.doc) + 1}]"
+    if not profile.rules:
+        yield "No rules beside the general ones."
+    yield ""
+    if profile.notes:
+        yield from (f"> {note}" for note in profile.notes)
+        yield ""
+    yield from (f"{number}. {doc.source}, read {doc.read_on}" for number, doc in enumerate(docs, 1))
+    yield ""
+
+
+PAGES = {
+    "capabilities.md": capabilities_page,
+    "config-keys.md": keys_page,
+    "data-formats.md": formats_page,
+    "data-targets.md": targets_page,
+}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -119,11 +119,12 @@ def _is_blank(message: Message) -> bool:
 
 
 def _trailing(messages: list[Message], name: str) -> list[Message]:
+    """Not where it would take the only answer, or the only question, away: that is an error to be seen."""
     end = len(messages)
     while end > 1 and _is_blank(messages[end - 1]):
         end -= 1
-    keeps = name in ("messages", "prompt")
-    return messages[:end] if keeps and any(message.role == "user" for message in messages[:end]) else messages
+    needed = {"messages": "assistant", "prompt": "user"}.get(name)
+    return messages[:end] if any(message.role == needed for message in messages[:end]) else messages
 
 
 def _empty_system(messages: list[Message], _name: str) -> list[Message]:

@@ -84,7 +84,9 @@ def _extra_keys(message: Message) -> Message:
     calls = message.tool_calls
     if calls is not None:
         calls = [msgspec.structs.replace(call, extra={}) for call in calls]
-    return msgspec.structs.replace(message, extra={}, tool_calls=calls)
+    if message.role == "assistant":
+        return msgspec.structs.replace(message, extra={}, tool_calls=calls)
+    return msgspec.structs.replace(message, extra={}, tool_calls=None, reasoning=None, refusal=None)
 
 
 def _developer(message: Message) -> Message:

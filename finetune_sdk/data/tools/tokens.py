@@ -12,6 +12,7 @@ import math
 import os
 import random
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,21 +83,11 @@ def counter(name: str) -> Counter:
         return _tokenizer_file(path)
     encoding = next((encoding for start, encoding in _ENCODINGS if name.startswith(start)), name)
     if encoding in _VOCABULARIES:
-        return _tiktoken(encoding)
+        return _vocabulary(encoding)
     raise DataError(
         f"{name}: neither a tokenizer.json, nor a folder with one, nor a known vocabulary "
         f"({', '.join(_VOCABULARIES)}), nor a model of OpenAI's."
     )
-
-
-def counter_or_rough(name: str | None) -> tuple[Counter, str]:
-    """The best counter there is, and why it is not exact ("" when it is)."""
-    if name is None:
-        return ROUGH, "no tokenizer was named"
-    try:
-        return counter(name), ""
-    except DataError as error:
-        return ROUGH, str(error)
 
 
 def _library(module: str) -> Any:
@@ -117,28 +108,46 @@ def _tokenizer_file(path: Path) -> Counter:
     return Counter(name=str(path), exact=True, count=count)
 
 
-def _tiktoken(encoding: str) -> Counter:
+def _vocabulary(encoding: str) -> Counter:
+    """From the package that carries its vocabularies, else from tiktoken's cache."""
+    vocabulary = _bundled(encoding) or _tiktoken(encoding)
+
+    def count(text: str) -> float:
+        pieces = range(0, max(len(text), 1), _PIECE)
+        return sum(len(vocabulary.encode_ordinary(text[start : start + _PIECE])) for start in pieces)
+
+    return Counter(name=encoding, exact=True, count=count, per_message=_OPENAI_PER_MESSAGE)
+
+
+_PIECE = 500_000  # characters; bpe-openai refuses longer texts, and a cut costs one token at most
+
+
+def _bundled(encoding: str) -> Any:
+    try:
+        with warnings.catch_warnings():  # bpe-openai 0.1.4 reads its data through a deprecated function
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return importlib.import_module("bpe_openai").get_encoding(encoding)
+    except ImportError:
+        return None
+
+
+def _tiktoken(encoding: str) -> Any:
     folder = _cache_with(encoding)
     if folder is None:
         raise DataError(
-            f'the vocabulary {encoding} is not on this machine: run `python -c "import tiktoken; '
-            f"tiktoken.get_encoding('{encoding}')\"` where there is a network, or set TIKTOKEN_CACHE_DIR."
+            f"the vocabulary {encoding} is not on this machine: `pip install 'finetune-sdk[tokens]'`, "
+            f"or set TIKTOKEN_CACHE_DIR to tiktoken's cache."
         )
     tiktoken = _library("tiktoken")
     before = os.environ.get("TIKTOKEN_CACHE_DIR")
     os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
     try:
-        vocabulary = tiktoken.get_encoding(encoding)
+        return tiktoken.get_encoding(encoding)
     finally:
         if before is None:
             del os.environ["TIKTOKEN_CACHE_DIR"]
         else:
             os.environ["TIKTOKEN_CACHE_DIR"] = before
-
-    def count(text: str) -> float:
-        return len(vocabulary.encode_ordinary(text))
-
-    return Counter(name=encoding, exact=True, count=count, per_message=_OPENAI_PER_MESSAGE)
 
 
 def _cache_with(encoding: str) -> Path | None:

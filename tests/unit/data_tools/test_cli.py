@@ -1,0 +1,152 @@
+"""`finetune data` as a person or a program uses it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from finetune_sdk.cli._app import cli
+from finetune_sdk.cli.data import group
+from finetune_sdk.errors import DataError
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["data", *map(str, args)])
+
+
+def chat(question: str, answer: str = "hello") -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(chat(f"question {number}")) + "\n" for number in range(12)))
+    return path
+
+
+def test_a_check_shows_counts_and_the_matrix(rows: Path) -> None:
+    found = run("check", rows)
+
+    assert found.exit_code == 0
+    assert "12 conversations" in found.stdout
+    assert any(line.split()[:3] == ["openai", "sft", "yes"] for line in found.stdout.splitlines())
+
+
+def test_a_check_speaks_json(rows: Path) -> None:
+    found = json.loads(run("check", rows, "--for", "openai,peft", "--format", "json").stdout)
+
+    assert (found["rows"], found["ok"], [one["target"] for one in found["targets"]]) == (12, True, ["openai", "peft"])
+
+
+def test_bad_rows_are_exit_code_3(rows: Path) -> None:
+    rows.write_text(rows.read_text() + '{"messages": []}\n')
+
+    assert run("check", rows).exit_code == 3
+
+
+def test_a_refusal_is_exit_code_3_only_of_a_target_that_was_named(tmp_path: Path) -> None:
+    few = tmp_path / "few.jsonl"
+    few.write_text(json.dumps(chat("q")) + "\n")
+
+    assert (run("check", few).exit_code, run("check", few, "--for", "openai").exit_code) == (0, 3)
+
+
+def test_the_html_report_needs_nothing_from_elsewhere(rows: Path, tmp_path: Path) -> None:
+    run("check", rows, "--html", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+
+    assert page.startswith("<!doctype html>")
+    assert "src=" not in page
+    assert "<link" not in page
+
+
+def test_html_of_hostile_rows_runs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\na,<script>alert(1)</script>\nb,c\n")
+    run("check", path, "--html", tmp_path / "report.html")
+
+    assert "<script>" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_conversion_for_a_target_is_written_and_told(rows: Path, tmp_path: Path) -> None:
+    found = run("convert", rows, "--to", "vertex", "--out", tmp_path / "out.jsonl")
+
+    assert found.exit_code == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0]).keys() == {"contents"}
+
+
+def test_a_refused_conversion_is_exit_code_3_and_says_how_to_allow_it(rows: Path, tmp_path: Path) -> None:
+    row = chat("q")
+    row["messages"][1]["weight"] = 0
+    rows.write_text(json.dumps(row) + "\n" + json.dumps(chat("r")) + "\n")
+    found = run("convert", rows, "--to", "alpaca", "--out", tmp_path / "out.jsonl")
+
+    assert found.exit_code == 3
+    assert "--allow-loss weights" in found.stdout
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_split_without_a_size_for_train_leaves_it_the_rest(rows: Path, tmp_path: Path) -> None:
+    found = json.loads(run("split", rows, "--validation", "0.25", "--out", tmp_path, "--format", "json").stdout)
+
+    assert [Path(name).name for name in found["written"]] == ["train.jsonl", "validation.jsonl"]
+    assert list(found["written"].values()) == [9, 3]
+
+
+def test_leaks_are_exit_code_3(rows: Path) -> None:
+    found = run("leaks", rows, rows)
+
+    assert found.exit_code == 3
+    assert found.stdout.count("exact") == 12
+
+
+def test_a_scan_names_the_place_and_not_the_secret(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    secret = "hf_" + "aB" * 17
+    path.write_text(json.dumps(chat(secret)) + "\n" + json.dumps(chat("fine")) + "\n")
+    found = run("scan", path)
+
+    assert found.exit_code == 3
+    assert "rows.jsonl:1" in found.stdout
+    assert secret not in found.output
+
+
+def test_the_rules_of_a_target_come_with_their_sources() -> None:
+    found = json.loads(run("targets", "openai", "--format", "json").stdout)
+
+    assert all(rule["source"] and rule["read_on"] for profile in found for rule in profile["rules"])
+
+
+@pytest.mark.parametrize("command", sorted(group.commands))
+def test_every_command_explains_itself(command: str) -> None:
+    found = run(command, "--help")
+
+    assert found.exit_code == 0
+    assert "--format" in found.stdout
+
+
+@pytest.mark.parametrize("part", ["validation", "=0.1", "validation=x", "a b=0.1"])
+def test_a_part_that_is_no_part_is_a_usage_error(rows: Path, tmp_path: Path, part: str) -> None:
+    assert run("split", rows, "--part", part, "--out", tmp_path).exit_code == 2
+
+
+def test_an_unknown_target_is_an_error_with_the_nearest_name(rows: Path) -> None:
+    found = run("check", rows, "--for", "opnai")
+
+    assert isinstance(found.exception, DataError)
+    assert "did you mean 'openai'" in str(found.exception)
+
+
+def test_bars_are_as_long_as_their_share(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\n" + "".join(f"row {number},{'ab'[number % 3 == 0]}\n" for number in range(60)))
+    lines = click.unstyle(run("stats", path).stdout).splitlines()
+    bars = lines[lines.index("rows per label") + 1 :]
+
+    assert [(line.split()[0], line.count("█")) for line in bars] == [("a", 36), ("b", 18)]

@@ -1,0 +1,311 @@
+"""Duplicates and leaks, repairs, secrets, token counts, lengths."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune_sdk.data import canonical
+from finetune_sdk.data.example import Example, LabelledExample, TextExample
+from finetune_sdk.data.features import FEATURES, features
+from finetune_sdk.data.report import Report
+from finetune_sdk.data.tools.dedupe import Dedupe, leaks, overlap, shingles
+from finetune_sdk.data.tools.lengths import Lengths
+from finetune_sdk.data.tools.repairs import chosen, repaired
+from finetune_sdk.data.tools.scan import scan_example
+from finetune_sdk.data.tools.strip import STRIP, without
+from finetune_sdk.data.tools.tokens import ROUGH, Counter, count_tokens, counter
+from finetune_sdk.errors import DataError
+
+SENTENCE = "the quick brown fox jumps over the lazy dog while seven wizards quietly box near an old grey mill"
+
+
+def chat(*turns: dict[str, Any], **keys: Any) -> Example:
+    return canonical.parse(json.dumps({"kind": "chat", "messages": turns, **keys}))
+
+
+def said(role: str, content: Any = None, **keys: Any) -> dict[str, Any]:
+    return {"role": role, **({} if content is None else {"content": content}), **keys}
+
+
+def texts(*values: str) -> list[Example]:
+    return [TextExample(text=value) for value in values]
+
+
+def long_text(*changed: int) -> str:
+    return " ".join(f"changed{index}" if index in changed else word for index, word in enumerate(SENTENCE.split() * 4))
+
+
+def test_the_first_of_equal_rows_stays() -> None:
+    assert [canonical.render(row) for row in Dedupe().kept(texts("a", "b", "a", "c", "b"))] == [
+        canonical.render(row) for row in texts("a", "b", "c")
+    ]
+
+
+def test_equal_rows_of_different_formats_are_equal() -> None:
+    first = chat(said("user", "a"), said("assistant", "b"), aside={"keys": ["question", "answer"]})
+    second = chat(said("user", "a"), said("assistant", "b"))
+
+    assert len(list(Dedupe().kept([first, second]))) == 1
+
+
+def test_almost_equal_texts_are_near_duplicates() -> None:
+    seen = Dedupe(near=0.7)
+    list(seen.kept(texts(long_text(), long_text(3), long_text(10, 20, 30, 40, 50, 60, 70))))
+
+    assert dict(seen.counts) == {"kept": 2, "near": 1}
+
+
+def test_near_duplicates_really_overlap_that_much() -> None:
+    twin = Dedupe(near=0.7)
+    twin.twin(texts(long_text())[0])
+    found = twin.twin(texts(long_text(3))[0])
+
+    assert found is not None
+    assert found.overlap == overlap(shingles(long_text()), shingles(long_text(3)))
+
+
+def test_exact_duplicates_are_kept_by_the_near_index_once() -> None:
+    kept = list(Dedupe(near=0.8).kept(texts("", "", "one", "one")))
+
+    assert kept == texts("", "one")
+
+
+def test_a_leak_says_how_the_row_is_known() -> None:
+    held_out = [
+        chat(said("user", "a"), said("assistant", "b")),
+        chat(said("user", long_text()), said("assistant", "x")),
+    ]
+    train = [
+        chat(said("user", "a"), said("assistant", "b")),
+        chat(said("user", "a"), said("assistant", "c")),
+        chat(said("user", long_text(5)), said("assistant", "x")),
+        chat(said("user", "new"), said("assistant", "b")),
+    ]
+    assert [leak.how for leak in leaks(train, held_out, near=0.7)] == ["exact", "prompt", "near"]
+
+
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+REPAIRS: dict[str, tuple[Example, Example]] = {
+    "arguments-once": (
+        chat(said("assistant", tool_calls=[{**CALL, "function": {"name": "f", "arguments": '"{\\"a\\": 1}"'}}])),
+        chat(said("assistant", tool_calls=[{**CALL, "function": {"name": "f", "arguments": '{"a": 1}'}}])),
+    ),
+    "role-words": (
+        chat(said("user", "a", source_role="Human"), said("assistant", "b")),
+        chat(said("user", "a"), said("assistant", "b")),
+    ),
+    "functions": (
+        chat(said("user", "a"), said("assistant", "b"), extra={"functions": [{"name": "f"}], "id": 1}),
+        chat(
+            said("user", "a"),
+            said("assistant", "b"),
+            tools=[{"type": "function", "function": {"name": "f"}}],
+            extra={"id": 1},
+        ),
+    ),
+    "null-tools": (
+        chat(said("user", "a"), tools=[{"function": {"parameters": {"a": {"default": None}, "b": None}}}]),
+        chat(said("user", "a"), tools=[{"function": {"parameters": {"a": {"default": None}}}}]),
+    ),
+    "tool-call-ids": (
+        chat(said("assistant", tool_calls=[{k: v for k, v in CALL.items() if k != "id"}]), said("tool", "1")),
+        chat(said("assistant", tool_calls=[{**CALL, "id": "call_1"}]), said("tool", "1", tool_call_id="call_1")),
+    ),
+    "empty-system": (
+        chat(said("system", " "), said("user", "a"), said("assistant", "b")),
+        chat(said("user", "a"), said("assistant", "b")),
+    ),
+    "trailing-empty": (
+        chat(said("user", "a"), said("assistant", "b"), said("user", ""), said("assistant", " ")),
+        chat(said("user", "a"), said("assistant", "b")),
+    ),
+    "label-spaces": (LabelledExample(text="a", label=" x "), LabelledExample(text="a", label="x")),
+    "merge-turns": (
+        chat(said("user", "a"), said("user", "b"), said("assistant", "c")),
+        chat(said("user", "a\n\nb"), said("assistant", "c")),
+    ),
+    "cut-end": (
+        chat(said("user", "a"), said("assistant", "b"), said("user", "c")),
+        chat(said("user", "a"), said("assistant", "b")),
+    ),
+    "control-characters": (chat(said("user", "a\x00\tb\x1f")), chat(said("user", "a\tb"))),
+    "system-role": (chat(said("developer", "a")), chat(said("system", "a"))),
+    "developer-role": (chat(said("system", "a")), chat(said("developer", "a"))),
+}
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_a_repair_does_what_it_says_and_tells(name: str) -> None:
+    before, after = REPAIRS[name]
+    report = Report()
+    others = [one.name for one in chosen() if one.name != name]
+
+    assert repaired(before, chosen([name], others), report) == after
+    assert [finding.rule for finding in report.findings()] == [f"fixed-{name}"]
+
+
+def test_every_repair_has_a_case() -> None:
+    assert {one.name for one in chosen(REPAIRS)} == set(REPAIRS)
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_a_repaired_row_needs_no_repair(name: str) -> None:
+    report = Report()
+    others = [one.name for one in chosen() if one.name != name]
+    repaired(REPAIRS[name][1], chosen([name], others), report)
+
+    assert report.findings() == ()
+
+
+def test_merging_keeps_turns_of_different_weight_apart() -> None:
+    row = chat(said("user", "a"), said("assistant", "b", weight=0), said("assistant", "c", weight=1))
+
+    assert repaired(row, chosen(["merge-turns"]), Report()) == row
+
+
+def test_an_unknown_repair_is_refused() -> None:
+    with pytest.raises(DataError, match="no repair 'magic'"):
+        chosen(["magic"])
+
+
+RICH = chat(
+    said("developer", "x"),
+    said("user", [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "u", "detail": "low"}}]),
+    said("user", [{"type": "input_audio"}], weight=1, name="joe"),
+    said("assistant", [{"type": "text", "text": "b"}], weight=0.5, reasoning="r", refusal="no", odd=1, extra={"k": 1}),
+    said("assistant", "c", spans=[{"begin": 0, "end": 1, "train": True}]),
+    tools=[{"type": "function", "function": {"name": "f"}}],
+    parallel_tool_calls=True,
+    chat_template_kwargs={"a": 1},
+    extra={"id": 7},
+)
+
+
+@pytest.mark.parametrize("feature", sorted(STRIP.keys() & {name for name, _ in features(RICH)}))
+def test_dropping_a_feature_drops_it(feature: str) -> None:
+    assert feature not in {name for name, _ in features(without(RICH, feature))}
+
+
+def test_what_can_be_dropped_is_a_feature() -> None:
+    assert STRIP.keys() <= FEATURES.keys()
+
+
+def test_what_cannot_be_dropped_alone_is_refused() -> None:
+    with pytest.raises(DataError, match="cannot be dropped"):
+        without(RICH, "tool-calls")
+
+
+FOUND: dict[str, tuple[str, str]] = {
+    "aws": ("AKIAIOSFODNN7EXAMPLF", "AWS access key"),
+    "openai": ("use sk-proj-" + "Ab1_" * 8, "OpenAI or Anthropic key"),
+    "huggingface": ("hf_" + "aB" * 17, "Hugging Face token"),
+    "private key": ("-----BEGIN RSA PRIVATE KEY-----", "private key"),
+    "password in a url": ("postgres://joe:hunter2024@db/x", "password in a URL"),
+    "e-mail": ("write to joan.smith@corp.org today", "e-mail address"),
+    "phone": ("call +49 30 901820 now", "telephone number"),
+    "american phone": ("call (213) 484-0480 now", "telephone number"),
+    "card": ("pay with 4012 8888 8888 1881.", "card number"),
+    "iban": ("to DE89 3704 0044 0532 0130 00 please", "IBAN"),
+}
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_secrets_and_personal_data_are_found(case: str) -> None:
+    text, what = FOUND[case]
+
+    assert [hit.what for hit in scan_example(TextExample(text=text))] == [what]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "alice@example.com",
+        "yourname@yourdomain.com",
+        "call (555) 123-4567",
+        "http://user:password@host/",
+        "4012 8888 8888 1882",
+        "DE89 3704 0044 0532 0130 01",
+        "pi is 3.14159265358979",
+        "2024-01-02 10:11:12 and 1999-12-31",
+        "sk-learn and hf_hub are libraries; discord too",
+        "version 1.2.3.4, row 123456789012",
+    ],
+)
+def test_what_only_looks_alike_is_left_alone(text: str) -> None:
+    assert list(scan_example(TextExample(text=text))) == []
+
+
+def test_a_hit_is_masked_and_has_its_path() -> None:
+    (hit,) = scan_example(chat(said("user", "a"), said("assistant", "hf_" + "aB" * 17)))
+
+    assert (hit.path, len(hit.masked) < 10) == ("messages[1].content", True)
+
+
+EXACT = Counter(name="words", exact=True, count=lambda text: len(text.split()))
+
+
+def test_exact_counts_are_exact() -> None:
+    found = count_tokens(texts("a b", "c"), EXACT)
+
+    assert (found.total, found.low, found.high, found.exact) == (3, 3, 3, True)
+
+
+def test_a_sample_bounds_the_truth() -> None:
+    rows = texts(*(long_text(*range(number % 7)) for number in range(400)))
+    found = count_tokens(rows, EXACT, sample=50)
+
+    assert found.low <= count_tokens(rows, EXACT).total <= found.high
+
+
+def test_a_sample_of_everything_is_exact() -> None:
+    assert count_tokens(texts("a b", "c"), EXACT, sample=10).exact
+
+
+def test_without_a_vocabulary_the_bounds_are_wide_and_said_to_be_assumed() -> None:
+    found = count_tokens(texts(long_text()), ROUGH)
+
+    assert found.low < found.total < found.high
+    assert "assumed" in found.basis
+
+
+def test_a_tokenizer_file_counts_what_it_would_give(tmp_path: Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers", reason="the extra `tokens` is not installed")
+    model = tokenizers.models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?")
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+
+    assert counter(str(tmp_path)).row(TextExample(text="a b zzz")) == 3
+
+
+def test_openai_models_count_with_their_vocabulary() -> None:
+    pytest.importorskip("bpe_openai", reason="the extra `tokens` is not installed")
+
+    assert counter("gpt-4.1-mini").count("hello world") == 2
+
+
+def test_an_unknown_tokenizer_is_refused() -> None:
+    with pytest.raises(DataError, match=r"neither a tokenizer\.json"):
+        counter("no-such-thing")
+
+
+def test_percentiles_are_within_a_percent() -> None:
+    lengths = Lengths()
+    for number in range(1, 100_001):
+        lengths.add(number)
+
+    assert lengths.percentile(0.5) == pytest.approx(50_000, rel=0.01)
+    assert (lengths.least, lengths.most, lengths.mean) == (1, 100_000, 50_000.5)
+
+
+def test_bars_cover_every_row_once() -> None:
+    lengths = Lengths()
+    for number in (0, 1, 1, 5, 300, 70_000):
+        lengths.add(number)
+
+    assert sum(rows for _, _, rows in lengths.bars()) == 6
