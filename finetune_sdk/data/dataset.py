@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from finetune_sdk.data.canonical import content_digest, with_source
+from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, find_files, open_file
-from finetune_sdk.data.detect import Detection, detect, renamed
+from finetune_sdk.data.declared import FILE, Declared, declared
+from finetune_sdk.data.detect import Detection, detect
 from finetune_sdk.data.example import Example, Kind, Source
 from finetune_sdk.data.formats import FORMATS, Format, format_named
 from finetune_sdk.data.jsonvalue import Object
@@ -78,7 +81,7 @@ class Dataset:
             raise DataError(str(report.findings()[0]))
 
     def scan(self, report: Report, *, fast: bool = True) -> Iterator[Example]:
-        """All examples that can be read; what cannot goes to `report`. `fast=False` reads plain rows the slow way too."""
+        """All examples that can be read; what cannot goes to `report`. `fast=False` reads plain rows slowly too."""
         for path in self.files:
             yield from self._scan_file(path, report, READ if fast else {})
 
@@ -96,8 +99,17 @@ class Dataset:
 
     def _detect(self, path: Path) -> Detection:
         if path not in self._detected:
-            self._detected[path] = detect(path, format=self._format, columns=self._columns, prefer=self._prefer)
+            found = self._declaration(path)
+            named = found.format if found else self._format
+            detection = detect(path, format=named, columns=self._columns, prefer=self._prefer)
+            if found:
+                detection = replace(detection, evidence=f"{FILE} beside it declares it as {found.name!r}")
+            self._detected[path] = detection
         return self._detected[path]
+
+    def _declaration(self, path: Path) -> Declared | None:
+        """What a `dataset_info.json` says; the user's own word on format or columns goes first."""
+        return None if self._format is not None or self._columns else declared(path)
 
     def _scan_file(self, path: Path, report: Report, lanes: Mapping[str, Lane]) -> Iterator[Any]:
         name = str(path)
@@ -106,10 +118,13 @@ class Dataset:
             with open_file(path) as opened:
                 seen.repairs(opened)
                 entry = self._entry(path, opened, seen)
-                lane = lanes.get(entry.name) if entry and opened.container == "jsonl" and not self._columns else None
+                layout = self._declaration(path)
+                plain = opened.container == "jsonl" and not self._columns and layout is None
+                lane = lanes.get(entry.name) if entry and plain else None
                 rows = _express(opened, lane, seen) if lane else _general(opened, seen)
                 for line, done, row in rows if entry else ():
-                    example = done if row is None else self._parse(entry, line, row, seen) if entry else None
+                    given = row if row is None or layout is None else layout.row(row)
+                    example = done if given is None else self._parse(entry, line, given, seen) if entry else None
                     if example is not None:
                         seen.rows += 1
                         yield example if row is None else with_source(example, Source(file=name, line=line))

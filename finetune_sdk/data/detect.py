@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, open_file
 from finetune_sdk.data.example import KIND_NAMES, Kind
 from finetune_sdk.data.formats import FORMATS, Format, format_named
@@ -63,23 +64,6 @@ def detect(
         given = format_named(format)
         return _answer(path, container, given, evidence="given by the user", sampled=len(rows))
     return _vote(path, container, rows, columns or {}, prefer)
-
-
-def renamed(row: Object, columns: Mapping[str, str]) -> Object:
-    """The row under our column names. Raises `Fault` when a mapped column is not there."""
-    missing = [theirs for theirs in columns.values() if theirs not in row]
-    if missing:
-        close = difflib.get_close_matches(missing[0], list(row), n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
-        raise Fault(
-            "column-missing",
-            missing[0],
-            f"the mapped column {missing[0]!r} is not in the row",
-            f"{hint}It has: {', '.join(map(repr, row))}.",
-        )
-    back = {theirs: ours for ours, theirs in columns.items()}
-    kept = {key: value for key, value in row.items() if key not in back and key not in columns}
-    return {**{back[key]: row[key] for key in row if key in back}, **kept}
 
 
 def _sample(path: Path, opened: Opened) -> list[Object]:

@@ -14,7 +14,9 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from finetune_sdk.data.example import ChatExample, Message, Role, Source
+from finetune_sdk.data.formats.sharegpt import function_calls
 from finetune_sdk.data.jsonvalue import Object
+from finetune_sdk.data.report import Fault
 
 _GIVE_UP_AFTER = 3
 """Chunks in a row without success after which a file goes the general way for good."""
@@ -55,19 +57,28 @@ _CHAT: dict[str, Role] = {role: role for role in ("system", "developer", "user",
 
 
 def _sharegpt_example(row: _ShareGpt, source: Source) -> ChatExample | None:
-    try:
-        messages = [Message(role=_SHAREGPT[turn.said_by], content=turn.value) for turn in row.conversations]
-    except KeyError:
-        return None
+    messages: list[Message] = []
+    for turn in row.conversations:
+        role = _SHAREGPT.get(turn.said_by)
+        if role is not None:
+            messages.append(Message(role=role, content=turn.value))
+        elif turn.said_by == "function_call":
+            try:
+                calls = function_calls(turn.value, "")
+            except Fault:  # the general way says where
+                return None
+            messages.append(Message(role="assistant", tool_calls=calls))
+        else:
+            return None
     return ChatExample(messages=messages, shape="sharegpt", source=source) if messages else None
 
 
-def _sharegpt_ready(row: _ShareGpt, _source: Source) -> Ready | None:
+def _sharegpt_ready(row: _ShareGpt, source: Source) -> Ready | ChatExample | None:
     out: list[_OutTurn] = []
     for turn in row.conversations:
         role = _SHAREGPT.get(turn.said_by)
-        if role is None or role == "tool":  # results need the ids of their calls
-            return None
+        if role is None or role == "tool":  # calls and results need ids
+            return _sharegpt_example(row, source)
         out.append(_OutTurn(role, turn.value))
     return Ready(out) if out else None
 

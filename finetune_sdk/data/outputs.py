@@ -27,6 +27,7 @@ _KINDS: dict[str, Kind] = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
+_TOGETHER = 64  # rows encoded in one call
 _PARQUET_ROWS = 1000
 
 
@@ -44,6 +45,7 @@ class RowFile:
         self._file = AtomicFile(path)
         self._encoder = msgspec.json.Encoder()
         self._rows = 0
+        self._pending: list[Object | Ready] = []
         self._columns: list[str] = []
         self._batch: list[Object] = []
         self._parquet: Any = None
@@ -61,12 +63,18 @@ class RowFile:
     def write(self, row: Object | Ready) -> None:
         """Append a row."""
         if self._kind == "jsonl":
-            self._put(self._encoder.encode(row) + b"\n")
+            self._pending.append(row)
+            if len(self._pending) >= _TOGETHER:
+                self._write_pending()
         elif self._kind == "json":
             self._put((b",\n" if self._rows else b"[\n") + self._encoder.encode(row))
         else:
             self._write_cells(msgspec.to_builtins(row) if isinstance(row, Ready) else row)
         self._rows += 1
+
+    def _write_pending(self) -> None:
+        self._put(self._encoder.encode_lines(self._pending))
+        self._pending.clear()
 
     def _write_cells(self, row: Object) -> None:
         if self._kind == "parquet":
@@ -78,6 +86,8 @@ class RowFile:
 
     def commit(self) -> None:
         """Finish the file and let it appear."""
+        if self._kind == "jsonl":
+            self._write_pending()
         if self._kind == "json":
             self._put(b"\n]\n" if self._rows else b"[]\n")
         if self._kind == "parquet":

@@ -10,7 +10,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
 
 from finetune_sdk.data import arrow
 from finetune_sdk.data.containers import Opened
@@ -65,20 +65,18 @@ def chunks(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield line, b"".join(pending)
 
 
-def guarded(items: Iterator[tuple[int, Any]], fail: Fail) -> Iterator[tuple[int, Any]]:
+def guarded(items: Iterator[tuple[int, bytes]], fail: Fail) -> Iterator[tuple[int, bytes]]:
     """The items until a fatal fault, which is reported with the line after the last good one."""
-    line = 0
+    line, item = 0, b"\n"
     while True:
         try:
             line, item = next(items)
         except StopIteration:
             return
         except Fault as fault:
-            fail(line + 1, fault)
+            fail(line + item.count(b"\n"), fault)
             return
         yield line, item
-        if isinstance(item, bytes):
-            line += item.count(b"\n") - 1
 
 
 def read_jsonl(stream: BinaryIO, fail: Fail) -> Rows:
@@ -251,7 +249,7 @@ def read_text(stream: BinaryIO, fail: Fail) -> Rows:
 
 def _lines(stream: BinaryIO, fail: Fail) -> Iterator[tuple[int, str]]:
     for first, chunk in guarded(chunks(stream), fail):
-        for line, data in enumerate(cast(bytes, chunk).splitlines(keepends=True), first):
+        for line, data in enumerate(chunk.splitlines(keepends=True), first):
             try:
                 yield line, data.decode()
             except UnicodeDecodeError as error:

@@ -94,7 +94,7 @@ def _full_turn(found: Object, path: str) -> Message:
         fields["extra"] = extra
     role = _role(word, f"{path}.{role_key}")
     if word == "function_call":
-        return Message(role="assistant", tool_calls=_function_calls(found["value"], f"{path}.value"), **fields)
+        return Message(role="assistant", tool_calls=function_calls(found["value"], f"{path}.value"), **fields)
     if word not in USUAL:
         fields["source_role"] = word
     return Message(role=role, content=found["value"], **fields)
@@ -112,7 +112,8 @@ def _role(word: object, path: str) -> Role:
     return role
 
 
-def _function_calls(text: str, path: str) -> list[ToolCall]:
+def function_calls(text: str, path: str) -> list[ToolCall]:
+    """The calls of a function_call turn: JSON text of one, or of a list. Raises `Fault`."""
     try:
         value = decode(text.encode())
     except Fault:
