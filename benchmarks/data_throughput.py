@@ -7,6 +7,8 @@ The figure is MB of input per CPU-second (user + system), so that other load on 
 runs in a process of its own, which reports its peak memory.
 """
 
+# ruff: noqa: PLC0415 - each case imports what it measures, in its own process
+
 from __future__ import annotations
 
 import argparse
@@ -26,8 +28,16 @@ WORDS = (
     "what all were we when your can said there use an each which she do how their if will up other about out many "
     "then them these so some her would make like him into time has look two more write go see number no way could "
     "people my than first water been call who oil its now find long down day did get come made may part über naïve "
-    "façade 数据 学习 模型 微调 こんにちは 😀 🚀 def return import class None True {x} \"quoted\" path\\to\\file"
-).split(" ")
+    'façade 数据 学习 模型 微调 こんにちは 😀 🚀 def return import class None True {x} "quoted" path\\to\\file'
+).split(" ")  # noqa: SIM905
+
+ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "system": "system",
+    "function_call": "assistant",
+    "observation": "tool",
+}
 
 
 def generate(path: Path, megabytes: float, seed: int = 0) -> None:
@@ -84,11 +94,10 @@ def copy(source: Path, out: Path) -> None:
 
 def stdlib_json(source: Path, out: Path) -> None:
     """What a script does that checks nothing."""
-    roles = {"human": "user", "gpt": "assistant", "system": "system", "function_call": "assistant", "observation": "tool"}
     with source.open(encoding="utf-8") as read, out.open("w", encoding="utf-8") as write:
         for line in read:
             turns = json.loads(line)["conversations"]
-            said = [{"role": roles[turn["from"]], "content": turn["value"]} for turn in turns]
+            said = [{"role": ROLES[turn["from"]], "content": turn["value"]} for turn in turns]
             write.write(json.dumps({"messages": said}, ensure_ascii=False) + "\n")
 
 
@@ -96,12 +105,10 @@ def datasets_map(source: Path, out: Path) -> None:
     """`datasets`: load, batched map that only renames, `to_json`."""
     import datasets
 
-    roles = {"human": "user", "gpt": "assistant", "system": "system", "function_call": "assistant", "observation": "tool"}
-
     def rename(batch: dict[str, list[list[dict[str, str]]]]) -> dict[str, list[list[dict[str, str]]]]:
         return {
             "messages": [
-                [{"role": roles[turn["from"]], "content": turn["value"]} for turn in turns]
+                [{"role": ROLES[turn["from"]], "content": turn["value"]} for turn in turns]
                 for turns in batch["conversations"]
             ]
         }
