@@ -23,6 +23,7 @@ from finetune_sdk.errors import (
     PermissionRefused,
     ProviderError,
     QuotaExceeded,
+    StoreError,
     Throttled,
     Unreachable,
     WrongStatus,
@@ -102,6 +103,35 @@ def test_a_fault_that_does_not_go_away_ends_in_one_error_and_no_job(
         with pytest.raises(error) as caught:
             provider.submit(provider.plan(spec_through(port, tmp_path)), key="ft-1")
         assert (service.service.jobs, stub.KEY in str(caught.value)) == ({}, False)
+
+
+def test_a_job_whose_late_twin_cannot_be_cancelled_is_a_job_all_the_same(
+    service: stub.Running, provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    refused = Plan([FAULTS["500 before"]], concerns=lambda _method, path: path.endswith("/cancel"), for_ever=True)
+    with proxying(service.port, Plan([FAULTS["late"]])) as inner, proxying(inner, refused) as port:
+        ref = provider.submit(provider.plan(spec_through(port, tmp_path)), key="ft-1")
+        while len(service.service.jobs) < 2:  # the late one is on its way
+            pass
+        assert provider.poll(ref).raw_status == "queued"
+
+
+def test_the_record_of_a_created_job_that_cannot_be_written_is_a_doubt_and_not_a_failure(
+    service: stub.Running, provider: OpenAIProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = journal.Journal.save
+
+    def full(self: journal.Journal, **changes: object) -> journal.Journal:
+        if "job" in changes:
+            raise StoreError("no space left on device")
+        return save(self, **changes)
+
+    monkeypatch.setattr(journal.Journal, "save", full)
+    with pytest.raises(Ambiguous, match="ftjob-"):
+        provider.submit(provider.plan(job_spec(tmp_path, service.url)), key="ft-1")
+    monkeypatch.undo()
+    monkeypatch.setenv("OPENAI_API_KEY", stub.KEY)
+    assert provider.find("ft-1") is not None
 
 
 def test_the_permanent_quota_error_costs_one_request(

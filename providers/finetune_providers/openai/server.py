@@ -225,7 +225,7 @@ def _listing(ask: Callable[[], Any]) -> Any:
     else:
         cause = None
     if isinstance(page, SyncCursorPage):
-        return page
+        return cast("Any", page)
     raise ProviderError(
         "the server answered a listing with something else: check the endpoint (`base_url`), and that no login page "
         "stands before it"
@@ -234,7 +234,8 @@ def _listing(ask: Callable[[], Any]) -> Any:
 
 def _pages(ask: Callable[[], Any]) -> Iterator[Any]:
     """Every item of a listing. A server that answers the same page again ends it, instead of going on for ever."""
-    page, seen = _listing(ask), set[str]()
+    page: Any = _listing(ask)
+    seen: set[str] = set()
     while True:
         ids = [str(getattr(one, "id", "")) for one in page.data or []]
         if ids and all(one in seen for one in ids):

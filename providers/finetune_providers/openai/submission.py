@@ -18,7 +18,7 @@ from typing import Any
 
 import openai
 
-from finetune_sdk.errors import Ambiguous, PermissionRefused, ProviderError, QuotaExceeded, Throttled
+from finetune_sdk.errors import Ambiguous, PermissionRefused, ProviderError, QuotaExceeded, StoreError, Throttled
 from finetune_sdk.redact import redact
 from finetune_sdk.types import JobStatus
 
@@ -114,7 +114,7 @@ class Submission:
             except (openai.OpenAIError, json.JSONDecodeError, ProviderError) as exc:
                 failure = exc
             else:
-                return self.adopt(journal, [job] if journal.posts == 1 else self.look(journal) or [job])
+                return self.adopt(journal, [job] if journal.posts == 1 else self._with_twins(journal, job))
             if refused(failure):
                 journal.save(posts=journal.posts - 1)
                 raise self._refusal(failure) from _speakable(failure)
@@ -131,6 +131,13 @@ class Submission:
         if isinstance(error, Throttled):
             raise error from _speakable(failure)
         raise Ambiguous(f"{error} {POSTS} requests were sent; no job is listed so far.") from _speakable(failure)
+
+    def _with_twins(self, journal: Journal, job: Json) -> list[Json]:
+        """The job and those that earlier requests may have created after all."""
+        try:
+            return self.look(journal) or [job]
+        except ProviderError:  # the job is there; whoever polls it looks for twins again
+            return [job]
 
     def _error(self, exc: Exception) -> ProviderError:
         return exc if isinstance(exc, ProviderError) else ours(exc, self.provider, "creating the job")
@@ -150,34 +157,37 @@ class Submission:
         for pause_s in (0.0, max(self.wait_s, at_least_s), self.wait_s):
             if pause_s:
                 self.sleep(pause_s)
-            if found := self.look(journal):
+            try:
+                found = self.look(journal)
+            except ProviderError as exc:
+                raise Ambiguous(f"{exc} So it is not known whether the job was created.") from exc
+            if found:
                 return found
         return None
 
     def look(self, journal: Journal) -> list[Json]:
-        """Our jobs in the list, oldest first. Raises `Ambiguous` where the list cannot be read."""
+        """Our jobs in the list, oldest first. Raises `Ambiguous` for a server that lists none."""
         if not self.server.wire.lists_jobs:
             raise Ambiguous(
                 f"[{self.provider}] the job was sent and its answer lost, and this server lists no jobs: look for "
                 f"{journal.token!r} in the vendor's console before submitting again."
             )
         files, found = frozenset(journal.files.values()), list[Json]()
-        try:
-            for job in self.server.patient().jobs():
-                if journal.since is not None and int(job.get("created_at") or 0) < journal.since - _CLOCK_S:
-                    break
-                if is_ours(job, token=journal.token, files=files):
-                    found.append(job)
-        except Throttled as exc:
-            raise Ambiguous(f"{exc} Whether the job was created is not known yet.") from exc
-        except ProviderError as exc:
-            raise Ambiguous(f"{exc} So it is not known whether the job was created.") from exc
+        for job in self.server.patient().jobs():
+            if journal.since is not None and int(job.get("created_at") or 0) < journal.since - _CLOCK_S:
+                break
+            if is_ours(job, token=journal.token, files=files):
+                found.append(job)
         return sorted(found, key=lambda job: int(job.get("created_at") or 0))
 
     def adopt(self, journal: Journal, found: list[Json]) -> str:
         """Keep the one that is furthest, else the oldest; cancel the others while that is free. Its id, stored."""
         kept = max(found, key=lambda job: (self._worth(job), -int(job.get("created_at") or 0)))
-        self.cancel_others(journal.save(job=str(kept["id"])), found)
+        try:
+            journal = journal.save(job=str(kept["id"]))
+        except StoreError as exc:
+            raise Ambiguous(f"[{self.provider}] job {kept['id']} was created, but cannot be recorded: {exc}") from exc
+        self.cancel_others(journal, found)
         return str(kept["id"])
 
     def cancel_others(self, journal: Journal, found: list[Json] | None = None) -> None:
@@ -186,7 +196,13 @@ class Submission:
             status = self.server.wire.words.get(str(job.get("status")), JobStatus.RUNNING)
             if job["id"] != journal.job and not status.terminal:
                 log.warning("[%s] cancelling surplus job %s (%s)", self.provider, job["id"], status)
-                self.server.patient().cancel(str(job["id"]))
+                self._cancel_surplus(str(job["id"]))
+
+    def _cancel_surplus(self, job_id: str) -> None:
+        try:
+            self.server.patient().cancel(job_id)
+        except ProviderError as exc:  # the job that was kept is sound; this one is tried again while it is polled
+            log.warning("[%s] surplus job %s could not be cancelled: %s", self.provider, job_id, exc)
 
     def _worth(self, job: Json) -> int:
         status = self.server.wire.words.get(str(job.get("status")), JobStatus.RUNNING)

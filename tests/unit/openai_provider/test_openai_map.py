@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from finetune_providers.azure.map import DATED, V1
@@ -78,7 +78,8 @@ def test_empty_error_objects_of_healthy_jobs_mean_nothing() -> None:
 @pytest.mark.skipif(not contract.available(), reason=contract.WHY_SKIPPED)
 def test_every_job_and_event_in_the_vendors_own_examples_is_understood() -> None:
     text = (contract.SPECS / "openai_finetuning.doc_examples.json").read_text("utf-8")
-    jobs, events = [], []
+    jobs: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     for one in _objects(json.loads(text)):
         kind = one.get("object")
         jobs += [one] if kind == "fine_tuning.job" else []
@@ -96,9 +97,10 @@ def _objects(value: Any) -> list[dict[str, Any]]:
         except ValueError:
             return []
     if isinstance(value, list):
-        return [found for one in value for found in _objects(one)]
+        return [found for one in cast("list[Any]", value) for found in _objects(one)]
     if isinstance(value, dict):
-        return [value, *(found for one in value.values() for found in _objects(one))]
+        known = cast("dict[str, Any]", value)
+        return [known, *(found for one in known.values() for found in _objects(one))]
     return []
 
 
