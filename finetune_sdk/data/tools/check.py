@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.canonical import content_digest, render
@@ -23,6 +24,7 @@ from finetune_sdk.data.example import (
 from finetune_sdk.data.formats import format_named
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.targets import TARGETS, Profile, Row, Rule, Totals, profiles
+from finetune_sdk.data.targets.rules import Refuses
 from finetune_sdk.data.tools import tokens as token_counts
 from finetune_sdk.data.tools.lengths import Lengths
 from finetune_sdk.data.tools.scan import scan_example
@@ -135,6 +137,23 @@ class _Bench:
         self.report.add(finding)
 
 
+class _Shared(NamedTuple):
+    """A rule, and the profiles that have it: Azure and OpenAI share most of theirs."""
+
+    rule: Rule
+    gives_ids: bool
+    benches: list[_Bench]
+
+
+def _shared(benches: Sequence[_Bench]) -> list[_Shared]:
+    found: dict[tuple[int, bool], _Shared] = {}
+    for bench in benches:
+        for rule in bench.profile.rules:
+            key = (id(rule), bench.gives_ids)
+            found.setdefault(key, _Shared(rule, bench.gives_ids, [])).benches.append(bench)
+    return list(found.values())
+
+
 class Checker:
     """Feed it rows with `add`; `finish` is the report."""
 
@@ -154,6 +173,13 @@ class Checker:
         self._benches = [
             _Bench(profile) for target in targets for profile in profiles(target, method=method, model=model)
         ]
+        self._refusals: dict[str, list[_Shared]] = {}
+        self._others: list[_Shared] = []
+        for shared in _shared(self._benches):
+            if isinstance(shared.rule, Refuses):
+                self._refusals.setdefault(shared.rule.of, []).append(shared)
+            elif type(shared.rule).row is not Rule.row:
+                self._others.append(shared)
         self._counter = counter
         self._search = search
         self._allow = frozenset(allow)
@@ -233,17 +259,22 @@ class Checker:
         numbered = row
         if "tool-calls-without-ids" in row.features:
             numbered = Row.of(with_call_ids(row.example), tokens=row.tokens)
-        known: dict[tuple[int, int], tuple[Finding, ...]] = {}  # azure and openai share most of their rules
         for bench in self._benches:
-            if kind not in bench.profile.kinds:
-                continue
-            bench.rows += 1
-            seen = numbered if bench.gives_ids else row
-            for rule in bench.profile.rules:
-                if (id(rule), id(seen)) not in known:
-                    known[id(rule), id(seen)] = tuple(_findings(rule, seen, file, line))
-                for finding in known[id(rule), id(seen)]:
-                    bench.add(rule, finding)
+            bench.rows += kind in bench.profile.kinds
+        for feature in row.features:
+            for shared in self._refusals.get(feature, ()):
+                self._apply(shared, numbered if shared.gives_ids else row, file, line)
+        for shared in self._others:
+            self._apply(shared, numbered if shared.gives_ids else row, file, line)
+
+    def _apply(self, shared: _Shared, row: Row, file: str | None, line: int | None) -> None:
+        kind = kind_of(row.example)
+        benches = [bench for bench in shared.benches if kind in bench.profile.kinds]
+        if not benches:
+            return
+        for finding in _findings(shared.rule, row, file, line):
+            for bench in benches:
+                bench.add(shared.rule, finding)
 
     def finish(self, files: tuple[Detection, ...]) -> CheckReport:
         """The report on all rows added."""

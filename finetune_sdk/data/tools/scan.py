@@ -43,10 +43,17 @@ SHAPES: dict[str, re.Pattern[str]] = {
 }
 """Our own shapes: detect-secrets 1.5.0 misses `sk-proj-` and `hf_`."""
 
-_LITERALS = re.compile(
-    r"AKIA|ASIA|gh[pousr]_|github_pat_|sk-|hf_|AIza|xox[abprs]-|glpat-|[sr]k_live_|-----BEGIN|eyJ|SG\.|npm_|pypi-"
-    r"|AccountKey=|hooks\.slack\.com|discord|sq0|://[^\s/@]+:[^\s/@]+@"
+_LITERALS = (
+    *("AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "sk-", "hf_", "AIza", "xox", "glpat-"),
+    *("k_live_", "-----BEGIN", "eyJ", "SG.", "npm_", "pypi-", "AccountKey=", "hooks.slack.com", "discord", "sq0"),
 )
+
+
+def _suspicious(text: str) -> bool:
+    """Whether a text can hold a secret: one fast search per literal, many times faster than one pattern for all."""
+    return any(literal in text for literal in _LITERALS) or ("://" in text and "@" in text)
+
+
 _DETECTORS: tuple[tuple[str, str, str], ...] = (
     ("aws", "AWSKeyDetector", "AWS key"),
     ("azure_storage_key", "AzureStorageKeyDetector", "Azure storage key"),
@@ -97,7 +104,7 @@ def scan(examples: Iterable[Example], *, secrets: bool = True, personal: bool = 
 def scan_example(example: Example, *, secrets: bool = True, personal: bool = True) -> Iterator[Found]:
     """The hits in one example."""
     for path, text in texts(example):
-        if secrets and _LITERALS.search(text):
+        if secrets and _suspicious(text):
             yield from (Found(SECRET, what, masked(value), path) for what, value in _secrets(text))
         if personal:
             yield from (Found(PERSONAL, what, masked(value), path) for what, value in _personal(text))
@@ -117,7 +124,7 @@ def _secrets(text: str) -> Iterator[tuple[str, str]]:
             yield what, match.group()
     for what, analyse in _detectors():
         for line in text.splitlines():
-            if not _LITERALS.search(line):
+            if not _suspicious(line):
                 continue
             for value in analyse(line):
                 if not _PLACEHOLDER.fullmatch(value) and not any(value in known or known in value for known in seen):
@@ -154,7 +161,7 @@ def _personal(text: str) -> Iterator[tuple[str, str]]:
         for match in _EMAIL.finditer(text):
             if not _MADE_UP_ADDRESS.search(match.group().lower()):
                 yield "e-mail address", match.group()
-    if not _DIGITS.search(text):
+    if not _DIGIT.search(text) or not _DIGITS.search(text):
         return
     taken: list[tuple[int, int]] = []
     for what, shape, good in (
@@ -169,6 +176,7 @@ def _personal(text: str) -> Iterator[tuple[str, str]]:
                 yield what, match.group()
 
 
+_DIGIT = re.compile("[0-9]")
 _DIGITS = re.compile(r"\d[\d .\-()]{5,}\d|[A-Z]{2}\d{2}")
 
 
