@@ -1,3 +1,4 @@
+# pyright: basic
 """Run by test_peft_losses: the same training with TRL's SFTTrainer and with ours, fp32; prints both loss lists as JSON.
 
 python peft_parity.py MODEL_FOLDER ROWS.jsonl
@@ -15,7 +16,7 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from peft_worker import module
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainingArguments, set_seed
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportPrivateImportUsage]
 
 COMMON: dict[str, Any] = {
     "max_steps": 8,
@@ -29,7 +30,7 @@ COMMON: dict[str, Any] = {
     "bf16": False,
     "disable_tqdm": True,
 }
-ADAPTER = {"r": 8, "lora_alpha": 16, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+ADAPTER: dict[str, Any] = {"r": 8, "lora_alpha": 16, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
 
 
 def base(folder: str) -> Any:

@@ -32,7 +32,7 @@ LEARNING_RATES: Mapping[tuple[bool, str], float] = {  # (builtin/tiny, trained i
     (True, "lora"): 3e-3,
     (True, "full"): 1e-3,
 }
-TINY_SAVED = ("embed_tokens", "lm_head")
+TINY_SAVED: tuple[str, ...] = ("embed_tokens", "lm_head")
 """Random weights hold no words to adapt: embeddings and head must be learned beside the adapter."""
 
 

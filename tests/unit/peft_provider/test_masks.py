@@ -144,7 +144,7 @@ def test_a_finding_names_file_line_and_count() -> None:
 
 
 def test_tools_reach_the_template() -> None:
-    tool = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+    tool: dict[str, Any] = {"type": "function", "function": {"name": "weather", "parameters": {}}}
     [sample], _ = _encoded({"messages": [USER, ANSWER], "tools": [tool]})
 
     assert "weather" in _tokenizer().decode(sample.ids)

@@ -22,6 +22,8 @@ from .collate import GroupedSampler
 from .context import Context
 from .loss import CompactHead, weighted_loss
 
+_NEARLY_FULL = 1 << 20  # what a write that failed half-way leaves over
+
 
 class Careful:
     """Mixin; set `ctx`, the job's context, before training."""
@@ -92,8 +94,9 @@ class Careful:
         shutil.rmtree(root / checkpoints.PART, ignore_errors=True)
         kept = checkpoints.listed(root)
         last = f"{kept[-1].name} is kept" if kept else "there is no earlier one"
+        why = "the disk is full" if free < _NEARLY_FULL else str(exc)
         return self.ctx.Failed(
-            f"checkpoint-{step} could not be written to {root} ({exc}; {free:,} bytes were free); {last}. "
+            f"checkpoint-{step} could not be written to {root}: {why} ({free:,} bytes were free); {last}. "
             "Free some space, then resume the job."
         )
 
