@@ -166,7 +166,7 @@ class Service:
         form = request.form or {}
         if "file" not in form:
             raise Refused(400, "'file' is a required property", param="file")
-        return self.dialect.created, self._store_file(*form["file"], form.get("purpose", ""))
+        return self.dialect.created, self._store_file(form["file"][0], form["file"][1], form.get("purpose", ""))
 
     def _store_file(self, name: str, data: bytes | int, purpose: str) -> dict[str, Any]:
         file_id = f"file-{next(self._ids):08d}"

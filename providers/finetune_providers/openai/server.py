@@ -216,20 +216,21 @@ class Server:
         return cast("Json", expect(answer, kind, self.provider, what).to_dict(mode="json"))
 
 
+_NO_LISTING = (
+    "the server answered a listing with something else: check the endpoint (`base_url`), and that no login page "
+    "stands before it"
+)
+
+
 def _listing(ask: Callable[[], Any]) -> Any:
     """A page of a listing. Openai 3.52 fails over a web page in place of a listing with an AttributeError."""
     try:
         page = ask()
     except AttributeError as exc:
-        page, cause = None, exc
-    else:
-        cause = None
-    if isinstance(page, SyncCursorPage):
-        return cast("Any", page)
-    raise ProviderError(
-        "the server answered a listing with something else: check the endpoint (`base_url`), and that no login page "
-        "stands before it"
-    ) from cause
+        raise ProviderError(_NO_LISTING) from exc
+    if not isinstance(page, SyncCursorPage):
+        raise ProviderError(_NO_LISTING)
+    return cast("Any", page)
 
 
 def _pages(ask: Callable[[], Any]) -> Iterator[Any]:
@@ -237,11 +238,12 @@ def _pages(ask: Callable[[], Any]) -> Iterator[Any]:
     page: Any = _listing(ask)
     seen: set[str] = set()
     while True:
-        ids = [str(getattr(one, "id", "")) for one in page.data or []]
+        items: list[Any] = page.data or []
+        ids = [str(getattr(one, "id", "")) for one in items]
         if ids and all(one in seen for one in ids):
             return
         seen.update(one for one in ids if one)
-        yield from page.data or []
+        yield from items
         if not page.has_next_page():
             return
         page = _listing(page.get_next_page)
