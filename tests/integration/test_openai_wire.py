@@ -110,6 +110,32 @@ def test_events_over_many_pages_come_once_and_in_order(
     assert provider.events(ref, after=events[100].cursor) == events[101:]
 
 
+def test_many_jobs_are_watched_for_a_few_requests(
+    service: stub.Running, provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    service.service.script = ("running",)
+    plan = provider.plan(job_spec(tmp_path, service.url))
+    refs = [provider.submit(plan, key="ft-1")]
+    first = next(iter(service.service.jobs.values()))
+    for number in range(249):
+        service.service.jobs[f"ftjob-x{number}"] = {**first, "id": f"ftjob-x{number}"}
+        service.service._lag[f"ftjob-x{number}"] = 0  # pyright: ignore[reportPrivateUsage]
+        refs.append(refs[0].replace(first["id"], f"ftjob-x{number}"))
+    before = len(service.service.requests)
+    states = provider.poll_many(refs)
+    assert ({state.status for state in states.values()}, len(states)) == ({JobStatus.RUNNING}, 250)
+    assert len(service.service.requests) - before == 3
+
+
+def test_what_has_ended_is_observed_in_full_and_what_is_gone_is_left_out(
+    service: stub.Running, provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    service.service.script = ("queued", "succeeded")
+    ref = submitted(provider, tmp_path, service.url)
+    provider.poll(ref)
+    assert provider.poll_many([ref, f"{ref}-gone"]) == {ref: provider.poll(ref)}
+
+
 # --- uploads
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -374,6 +374,24 @@ class OpenAIProvider(Provider):
             return state
         return replace(state, metrics=self._results(server, job))
 
+    def poll_many(self, refs: Iterable[str]) -> dict[str, JobState]:
+        """Many jobs for a few requests: a page of the list tells of a hundred. A job that is gone is left out.
+
+        What has ended is polled once more by itself, for its metrics.
+        """
+        groups: dict[Connection, dict[str, str]] = {}
+        for ref in refs:
+            connection, job_id = dereference(ref, default=self.home_connection)
+            groups.setdefault(connection, {})[job_id] = ref
+        found: dict[str, JobState] = {}
+        for connection, wanted in groups.items():
+            server = self.server(connection)
+            for ref, state in _listed_states(server, wanted):
+                found[ref] = self.poll(ref) if state.status.terminal else state
+            for ref in set(wanted.values()) - set(found) if not server.wire.lists_jobs else ():
+                found[ref] = self.poll(ref)
+        return found
+
     def _results(self, server: Server, job: Json) -> dict[str, float]:
         """The last line of the job's results; empty where the server keeps none."""
         for file_id in job.get("result_files") or ():
@@ -477,6 +495,17 @@ class OpenAIProvider(Provider):
         server = self.server(self.connection(read_options(self.options_type, options or {}, self.name)))
         body = grader_json(grader, source_bytes_max=self.rules.python_grader_bytes, provider=self.name)
         return server.run_grader(body, sample=sample, item=item)
+
+
+def _listed_states(server: Server, wanted: Mapping[str, str]) -> Iterator[tuple[str, JobState]]:
+    """The wanted jobs (references by id) as the list shows them; reading stops at the last one."""
+    left = set(wanted)
+    for job in server.jobs() if server.wire.lists_jobs else ():
+        if job["id"] in left:
+            left.remove(job["id"])
+            yield wanted[job["id"]], job_state(job, server.wire)
+        if not left:
+            return
 
 
 class _Uploads:
