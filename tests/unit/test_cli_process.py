@@ -182,7 +182,9 @@ class Terminal:
         end = time.monotonic() + PATIENCE_S
         while self._process.poll() is None and time.monotonic() < end:
             self.type(keys)
-            self._read(0.5)
+            again = time.monotonic() + 1.0  # an echo is not an answer: give it time to leave
+            while self._process.poll() is None and time.monotonic() < again:
+                self._read(0.05)
         return self.end()
 
     def close(self) -> None:
