@@ -37,7 +37,7 @@ def serve(pipe: Pipe, jobs: int) -> None:
     for number in range(jobs):
         job_id = f"ftjob-{number:06d}"
         service.jobs[job_id] = {**JOB, "id": job_id}
-        service._lag[job_id], service._scripts[job_id] = 0, []
+        service.place(job_id)
     with stub.serving(service) as running:
         pipe.send(running.url)
         while pipe.recv() == "requests":

@@ -119,7 +119,7 @@ def test_many_jobs_are_watched_for_a_few_requests(
     first = next(iter(service.service.jobs.values()))
     for number in range(249):
         service.service.jobs[f"ftjob-x{number}"] = {**first, "id": f"ftjob-x{number}"}
-        service.service._lag[f"ftjob-x{number}"] = 0  # pyright: ignore[reportPrivateUsage]
+        service.service.place(f"ftjob-x{number}")
         refs.append(refs[0].replace(first["id"], f"ftjob-x{number}"))
     before = len(service.service.requests)
     states = provider.poll_many(refs)
