@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import peft_inside
+import peft_models
 import pytest
 import toy_data
 from finetune_providers.peft.provider import PeftProvider
@@ -41,37 +42,6 @@ def _lines(ctx: peft_inside.Context) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (ctx.dir / "artifacts" / "predictions.jsonl").read_text().splitlines()]
 
 
-def _answers(model: Any, folder: Path, lines: list[dict[str, Any]]) -> list[str]:
-    """Greedy answers, asked one by one with the saved tokenizer and its template."""
-    import torch  # noqa: PLC0415 - slow to load
-    from transformers import AutoTokenizer  # noqa: PLC0415
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    found = []
-    model.eval()
-    for line in lines:
-        inputs = tokenizer.apply_chat_template(
-            line["prompt"], add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
-        with torch.inference_mode():
-            out = model.generate(**inputs, max_new_tokens=4, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-        found.append(tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip())
-    return found
-
-
-def _reloaded(ctx: peft_inside.Context) -> Any:
-    """The adapter on its base, as anybody would load it."""
-    from peft import AutoPeftModelForCausalLM  # noqa: PLC0415 - slow to load
-
-    return AutoPeftModelForCausalLM.from_pretrained(ctx.dir / "artifacts" / "adapter", dtype="float32")
-
-
-def _merged(ctx: peft_inside.Context) -> Any:
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to load
-
-    return AutoModelForCausalLM.from_pretrained(ctx.dir / "artifacts" / "merged", dtype="float32")
-
-
 @pytest.mark.parametrize("name", EXACT)
 def test_adapter_and_merged_model_answer_like_the_trained_one(name: str, tmp_path: Path) -> None:
     ctx, result = _train(tmp_path, EXACT[name])
@@ -80,8 +50,8 @@ def test_adapter_and_merged_model_answer_like_the_trained_one(name: str, tmp_pat
 
     assert ctx.series("loss")[-1] < ctx.series("loss")[0]
     assert {item["kind"] for item in result["artifacts"]} >= {"adapter", "merged"}
-    assert _answers(_reloaded(ctx), folder, lines) == tuned
-    assert _answers(_merged(ctx), folder, lines) == tuned
+    assert peft_models.answers(peft_models.adapter(ctx.dir / "artifacts" / "adapter"), folder, lines) == tuned
+    assert peft_models.answers(peft_models.merged(ctx.dir / "artifacts" / "merged"), folder, lines) == tuned
 
 
 @pytest.mark.parametrize("init", ["pissa", "olora"])
@@ -101,7 +71,9 @@ def test_a_tuned_prompt_is_saved_as_it_is_and_never_merged(tmp_path: Path) -> No
     assert ctx.series("loss")[-1] < ctx.series("loss")[0]
     assert "merged" not in {item["kind"] for item in result["artifacts"]}
     assert ctx.said("no merged model")
-    assert _answers(_reloaded(ctx), ctx.dir / "artifacts" / "tokenizer", lines) == [line["tuned"] for line in lines]
+    assert peft_models.answers(
+        peft_models.adapter(ctx.dir / "artifacts" / "adapter"), ctx.dir / "artifacts" / "tokenizer", lines
+    ) == [line["tuned"] for line in lines]
 
 
 def test_a_prompt_can_be_tuned_by_rewards(tmp_path: Path) -> None:
@@ -141,7 +113,13 @@ def test_a_quantised_base_is_trained_and_merged_in_full_precision(bits: str, tmp
     assert {item["kind"] for item in result["artifacts"]} >= {"adapter", "merged"}
     assert "quantization_config" not in merged
     lines = _lines(ctx)
-    same = zip(_answers(_merged(ctx), ctx.dir / "artifacts" / "tokenizer", lines), lines, strict=True)
+    same = zip(
+        peft_models.answers(
+            peft_models.merged(ctx.dir / "artifacts" / "merged"), ctx.dir / "artifacts" / "tokenizer", lines
+        ),
+        lines,
+        strict=True,
+    )
     assert sum(answer == line["tuned"] for answer, line in same) >= 0.75 * len(lines)
 
 

@@ -31,8 +31,8 @@ LOCK = HERE / "worker.lock"
 SMOKE = ("torch", "transformers", "peft", "trl")
 _SAMPLED = 500
 _CHARACTERS_PER_TOKEN = 4
-_RAW = "prompt-completion"
-"""The one format of conversations that a model without a chat template can be trained on."""
+_RAW = "prompt_completion"
+"""The shape of rows made of plain strings: a model without a chat template can be trained on them as they are."""
 
 
 class PeftProvider(Provider):
@@ -160,7 +160,8 @@ class _Started(msgspec.Struct):
 def _check_template(spec: JobSpec, model: str, options: PeftOptions, prepared: Prepared) -> None:
     if spec.method.kind in ("pretraining", "classification") or options.chat_template is not None:
         return
-    if models.lacks_chat_template(model) and any(found.format != _RAW for found in prepared.detection):
+    sampled = islice(prepared.examples(), _SAMPLED)
+    if models.lacks_chat_template(model) and any(row.shape != _RAW for _, row in sampled):
         raise SpecError(
             f"model: the tokenizer in {model} has no chat template, and the data are conversations; set "
             "options.peft.chat_template to a Jinja template or its path, or train on prompt/completion texts"

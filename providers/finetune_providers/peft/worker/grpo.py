@@ -106,6 +106,8 @@ def _prompts(job: Any, path: Any, findings: Findings) -> Prompts:
 
 def _tokens(tokenizer: Any, template: ChatTemplate | None, row: Mapping[str, Any]) -> list[int]:
     if template is None:
+        if row.get("shape") != "prompt_completion":
+            raise TemplateRefused("the model's tokenizer has no chat template, and the prompt is a conversation")
         return tokenizer(text_of(row["prompt"][-1].get("content")))["input_ids"]
     text = template.render(row["prompt"], prompt=True, **template_extra(row))
     return tokenizer(text, add_special_tokens=False)["input_ids"]
