@@ -166,7 +166,7 @@ FORMATS = (
     Format(
         name="chat",
         kind="chat",
-        summary="role/content messages: OpenAI, Azure, Mistral, Together, Fireworks, TRL conversational",
+        summary="role/content messages: OpenAI, Azure, Mistral, Together, Fireworks",
         match=_match_chat,
         parse=parse_chat,
         render=_render_chat,
@@ -174,7 +174,7 @@ FORMATS = (
         reserved=frozenset(("messages", "conversations", "conversation", *CHAT_KEYS)),
         cannot=frozenset(("message-keys-clash",)),
         rank=10,
-        aliases=("openai", "openai-chat", "azure", "mistral", "together", "fireworks", "messages", "trl-chat"),
+        aliases=("openai", "openai-chat", "azure", "mistral", "together", "fireworks", "messages"),
         source=_SPEC,
         read_on="2026-11-20",
     ),

@@ -42,7 +42,7 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
     if call is not None:
         into.call(str(call.get("name")), call.get("args"), call.get("id"))
     elif response is not None:
-        into.result(_response_text(response.get("response")), response.get("id"), response.get("name"))
+        into.result(_response_text(response.get("response")), response.get("id"), response.get("name") or None)
     elif isinstance(block.get("text"), str):
         if block.get("thought") is True:
             into.reasoning.append(block["text"])
