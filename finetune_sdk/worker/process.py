@@ -28,6 +28,7 @@ __all__ = ["artifacts", "cancel", "events", "pause", "poll", "result", "resume",
 
 _START_TIMEOUT_S = 120.0
 _LEAVING_S = 5.0
+_LOOKING_S = 0.1  # who only looks whether the job is being started holds the lock for a moment, too
 _ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -144,11 +145,17 @@ def _claimed(job_dir: Path) -> Generator[int]:
 
 
 def _lock(lock: int, job_dir: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = f"another process is starting the job in {job_dir}; nothing was started here"
-        raise ProviderError(text, sent=False) from None
+    give_up_s = time.monotonic() + _LOOKING_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up_s:
+                text = f"another process is starting the job in {job_dir}; nothing was started here"
+                raise ProviderError(text, sent=False) from None
+            time.sleep(0.005)
+        else:
+            return
 
 
 def _next_attempt(job_dir: Path, *, resume: bool) -> int:

@@ -20,7 +20,7 @@ _BLOCK = 64 * 1024
 
 def started(job_dir: Path) -> bool:
     """Whether `start` ever got as far as a process, or is about to: what a provider's `find` asks after a crash."""
-    return (job_dir / wire.PROCESS).exists() or starting(job_dir)
+    return starting(job_dir) or (job_dir / wire.PROCESS).exists()  # in this order: the record comes before the release
 
 
 def poll(job_dir: Path) -> JobState:

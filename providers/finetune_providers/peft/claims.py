@@ -70,6 +70,8 @@ CAPABILITIES = Capabilities(
         "metadata": YES,
         "budget.max_hours": YES,
         **{f"feature.{name}": YES for name in _FEATURES},
+        "feature.resubmit": YES,
+        "feature.exact_find": YES,
         "feature.deploy": _LATER,
     },
     notes=(

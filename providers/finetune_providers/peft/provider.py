@@ -18,7 +18,7 @@ from finetune_providers.peft.claims import CAPABILITIES
 from finetune_providers.peft.options import PeftOptions, parse
 from finetune_sdk.data import Prepared, prepare
 from finetune_sdk.data.example import Example, Message
-from finetune_sdk.errors import DataError, JobNotFound, SpecError, Unsupported
+from finetune_sdk.errors import DataError, JobNotFound, ProviderError, SpecError, Unsupported
 from finetune_sdk.provider import Capabilities, Environment, Plan, Provider
 from finetune_sdk.spec import DataSpec, JobSpec
 from finetune_sdk.types import Artifact, Checkpoint, Estimate, Event, JobState
@@ -73,7 +73,7 @@ class PeftProvider(Provider):
         )
 
     def submit(self, plan: Plan, *, key: str) -> str:
-        """Writes the data, finds or builds the interpreter, starts the worker. Idempotent by key."""
+        """Writes the data, finds or builds the interpreter, starts the worker. Idempotent by key, whatever a submitter that died left."""
         folder = self._folder(key)
         if process.started(folder):
             return key
@@ -83,18 +83,22 @@ class PeftProvider(Provider):
             raise DataError("the data changed since it was planned. Plan again.")
         python = self._python(sent.compute.environment)
         prepared.write(folder / "data")
-        process.start(
-            folder,
-            python=python,
-            worker=WORKER,
-            request=plan.request,
-            job_id=key,
-            processes=sent.compute.processes,
-        )
+        try:
+            process.start(
+                folder,
+                python=python,
+                worker=WORKER,
+                request=plan.request,
+                job_id=key,
+                processes=sent.compute.processes,
+            )
+        except ProviderError:
+            if not process.started(folder):  # else another submitter of this key was quicker
+                raise
         return key
 
     def find(self, key: str) -> str | None:
-        """The key itself, if a worker was ever started for it."""
+        """The key itself, if a worker was ever started for it or is just being started; None is proof of neither."""
         return key if process.started(self._folder(key)) else None
 
     def poll(self, ref: str) -> JobState:
