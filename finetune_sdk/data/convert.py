@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from finetune_sdk.data.callids import with_call_ids
+from finetune_sdk.data.checks import check
 from finetune_sdk.data.dataset import Dataset
 from finetune_sdk.data.example import Example
 from finetune_sdk.data.formats import Format, format_named
-from finetune_sdk.data.lanes import Ready
 from finetune_sdk.data.losses import as_kind, losses, wrong_kind
 from finetune_sdk.data.outputs import RowFile
 from finetune_sdk.data.report import Report
+from finetune_sdk.data.straight import Block
 from finetune_sdk.errors import DataError
 from finetune_sdk.types import Finding
 
@@ -43,7 +44,10 @@ class Outcome:
 
 
 def convert(dataset: Dataset, out: Path, *, to: str, allow: Collection[str] = ()) -> Outcome:
-    """Write all rows in another format. Nothing is written when a row cannot be read or would lose what matters."""
+    """Write all rows in another format. Nothing is written when a row cannot be read or would lose what matters.
+
+    What is wrong with the content itself (an empty answer, say) is told, and written as it is.
+    """
     return write(dataset, [out], to=to, allow=allow)
 
 
@@ -88,19 +92,20 @@ def write(
     with ExitStack() as stack:
         files = [stack.enter_context(RowFile(out)) for out in outs]
         reading = Report() if skip_unreadable else report
-        straight = entry.name == "chat" and len(files) == 1 and choose is None and change is None and judge is None
+        straight = entry.name == "chat" and files[0].takes_blocks and choose is None and change is None and judge is None
         for given in dataset.scan_to_chat(reading) if straight else dataset.scan(reading):
-            rows += 1
-            if isinstance(given, Ready):
-                files[0].write(given)
-                counts[0] += 1
+            if isinstance(given, Block):
+                rows += given.rows
+                files[0].write_block(given)
+                counts[0] += given.rows
                 continue
+            rows += 1
             place = choose(given) if choose is not None else 0
             if isinstance(place, str):
                 dropped[place] = dropped.get(place, 0) + 1
                 continue
             example = change(given, report) if change is not None else given
-            for finding in judge(example) if judge is not None else ():
+            for finding in (judge or content)(example):
                 report.add(_placed(finding, example))
             for row in _writable(example, entry, allow, report):
                 files[place].write(_render(entry, row))
@@ -115,6 +120,12 @@ def write(
             report.add(replace(finding, severity="info"))
     written = {str(out): count for out, count in zip(outs, counts, strict=True)} if done else {}
     return Outcome(rows_read=rows, written=written, dropped=dropped, findings=report.findings())
+
+
+def content(example: Example) -> Iterator[Finding]:
+    """What is wrong with the content itself: no reason not to write it as faithfully as the rest."""
+    for finding in check(example):
+        yield replace(finding, severity="warning") if finding.severity == "error" else finding
 
 
 def _placed(finding: Finding, example: Example) -> Finding:

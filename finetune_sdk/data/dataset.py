@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
+from finetune_sdk.data import interop
 from finetune_sdk.data.canonical import content_digest, with_source
 from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, find_files, open_file
@@ -16,11 +18,19 @@ from finetune_sdk.data.detect import Detection, detect
 from finetune_sdk.data.example import Example, Kind, Source
 from finetune_sdk.data.formats import FORMATS, Format, format_named
 from finetune_sdk.data.jsonvalue import Object
-from finetune_sdk.data.lanes import READ, TO_CHAT, Express, Lane, Ready
+from finetune_sdk.data.lanes import READ, Express, Lane
 from finetune_sdk.data.readers import chunks, guarded, read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault, Report
+from finetune_sdk.data.straight import TO_CHAT, Block, Journey, Straight
 from finetune_sdk.errors import DataError
 from finetune_sdk.types import Finding
+
+
+class Table(Protocol):
+    """A table of pandas, polars, pyarrow or `datasets`."""
+
+    @property
+    def shape(self) -> Any: ...
 
 
 class Dataset:
@@ -37,23 +47,50 @@ class Dataset:
         self._columns = dict(columns)
         self._prefer = tuple(prefer)
         self._detected: dict[Path, Detection] = {}
+        self._rows: int | None = None
 
     @classmethod
     def open(
         cls,
-        source: str | Path | Sequence[str | Path],
+        source: str | Path | Sequence[str | Path] | Table,
         *,
         format: str | None = None,  # noqa: A002 - the name users write
         columns: Mapping[str, str] | None = None,
         prefer: Sequence[Kind] = (),
     ) -> Dataset:
-        """A dataset from paths, globs and folders. Reads nothing yet, but raises `DataError` for a missing file.
+        """A dataset from paths, globs, folders and addresses, or a table of pandas, polars, pyarrow or `datasets`.
 
-        `format` overrides detection; `columns` maps our names to yours.
+        Reads no file yet, but raises `DataError` for a missing one. `format` overrides detection; `columns` maps our
+        names to yours.
         """
         if format is not None:
             format_named(format)
-        return cls(find_files(source), format, columns or {}, prefer)
+        if interop.is_table(source):
+            return cls.from_rows(source, format=format, columns=columns, prefer=prefer)
+        return cls(find_files(cast("str | Path | Sequence[str | Path]", source)), format, columns or {}, prefer)
+
+    @classmethod
+    def from_rows(
+        cls,
+        rows: object,
+        *,
+        format: str | None = None,  # noqa: A002 - the name users write
+        columns: Mapping[str, str] | None = None,
+        prefer: Sequence[Kind] = (),
+    ) -> Dataset:
+        """A dataset from an iterable of dictionaries, or a table. They are copied to a temporary file, which goes
+        when the dataset does; an iterable is consumed. Raises `DataError` for a row that is no JSON.
+        """
+        if format is not None:
+            format_named(format)
+        folder, remove = interop.temporary_folder()
+        try:
+            found = cls([interop.put_aside(rows, folder)], format, columns or {}, prefer)
+        except BaseException:
+            remove()
+            raise
+        weakref.finalize(found, remove)
+        return found
 
     @property
     def detection(self) -> tuple[Detection, ...]:
@@ -73,22 +110,58 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Example]:
         report = Report()
+        rows = 0
         for example in self.scan(report):
             if report.errors:
                 break
+            rows += 1
             yield example
         if report.errors:
             raise DataError(str(report.findings()[0]))
+        self._rows = rows
+
+    def __len__(self) -> int:
+        """Rows of the last whole pass. Raises `TypeError` before one: counting means reading everything."""
+        if self._rows is None:
+            raise TypeError("the number of rows is known after a whole pass: `sum(1 for _ in dataset)`")
+        return self._rows
+
+    def __bool__(self) -> bool:
+        """Always true: whether there are rows is only known by reading."""
+        return True
+
+    def rows(self, to: str | None = None) -> Iterator[dict[str, Any]]:
+        """The rows as dictionaries, in the format `to` or their own. Raises `DataError` where that would lose."""
+        return interop.rows_as(self, to or self._own())
+
+    def to_arrow(self, to: str | None = None) -> Any:
+        """All rows as a `pyarrow.Table`, in the format `to` or their own; tools are JSON text in it."""
+        return interop.to_arrow(self, to or self._own())
+
+    def to_pandas(self, to: str | None = None) -> Any:
+        """All rows as a `pandas.DataFrame`, like `to_arrow`."""
+        return interop.to_pandas(self, to or self._own())
+
+    def to_polars(self, to: str | None = None) -> Any:
+        """All rows as a `polars.DataFrame`, like `to_arrow`."""
+        return interop.to_polars(self, to or self._own())
+
+    def to_hf(self, to: str | None = None) -> Any:
+        """All rows as a `datasets.Dataset`, like `to_arrow`; `to="trl-chat"` is what TRL's trainers take."""
+        return interop.to_hf(self, to or self._own())
+
+    def _own(self) -> str:
+        return self.detection[0].format
 
     def scan(self, report: Report, *, fast: bool = True) -> Iterator[Example]:
         """All examples that can be read; what cannot goes to `report`. `fast=False` reads plain rows slowly too."""
         for path in self.files:
             yield from self._scan_file(path, report, READ if fast else {})
 
-    def scan_to_chat(self, report: Report) -> Iterator[Example | Ready]:
-        """Like `scan`, with plain rows already in the `chat` format where that saves time."""
+    def scan_to_chat(self, report: Report) -> Iterator[Example | Block]:
+        """Like `scan`, with blocks of rows that need no finding already as lines of the `chat` format."""
         for path in self.files:
-            yield from self._scan_file(path, report, {**READ, **TO_CHAT})
+            yield from self._scan_file(path, report, TO_CHAT)
 
     def fingerprint(self) -> str:
         """A hash of the content in order: equal examples, equal fingerprint in any container. Reads everything."""
@@ -111,7 +184,7 @@ class Dataset:
         """What a `dataset_info.json` says; the user's own word on format or columns goes first."""
         return None if self._format is not None or self._columns else declared(path)
 
-    def _scan_file(self, path: Path, report: Report, lanes: Mapping[str, Lane]) -> Iterator[Any]:
+    def _scan_file(self, path: Path, report: Report, lanes: Mapping[str, Lane | Straight]) -> Iterator[Any]:
         name = str(path)
         seen = _Seen(report, name)
         try:
@@ -121,7 +194,7 @@ class Dataset:
                 layout = self._declaration(path)
                 plain = opened.container == "jsonl" and not self._columns and layout is None
                 lane = lanes.get(entry.name) if entry and plain else None
-                rows = _express(opened, lane, seen) if lane else _general(opened, seen)
+                rows = _rows(opened, lane, seen)
                 for line, done, row in rows if entry else ():
                     given = row if row is None or layout is None else layout.row(row)
                     example = done if given is None else self._parse(entry, line, given, seen) if entry else None
@@ -193,6 +266,13 @@ class _Seen:
             self._report.add(Finding(rule=rule, severity="info", message=message, file=self.file))
 
 
+def _rows(opened: Opened, lane: Lane | Straight | None, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
+    """Each row's line, and the finished thing or else its JSON object."""
+    if isinstance(lane, Straight):
+        return _straight(opened, lane, seen)
+    return _express(opened, lane, seen) if lane is not None else _general(opened, seen)
+
+
 def _general(opened: Opened, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
     for line, row in read_rows(opened, seen.fault):
         yield line, None, row
@@ -207,6 +287,17 @@ def _express(opened: Opened, lane: Lane, seen: _Seen) -> Iterator[tuple[int, Any
             continue
         for line, row in rows_of_chunk(first, chunk, seen.fault):
             yield line, None, row
+
+
+def _straight(opened: Opened, lane: Straight, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
+    journey = Journey(lane)
+    for first, chunk in guarded(chunks(opened.stream), seen.fault):
+        for line, piece, block in journey.pieces(first, chunk):
+            if block is not None:
+                yield line, block, None
+                continue
+            for at, row in rows_of_chunk(line, piece, seen.fault):
+                yield at, None, row
 
 
 def _empty(path: Path) -> Finding:

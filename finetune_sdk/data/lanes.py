@@ -41,17 +41,6 @@ class _Chat(Struct, forbid_unknown_fields=True, gc=False):
     messages: list[_Said]
 
 
-class _OutTurn(Struct, gc=False):
-    role: str
-    content: str
-
-
-class Ready(Struct, gc=False):
-    """A row of the `chat` format, only to be encoded."""
-
-    messages: list[_OutTurn]
-
-
 _SHAREGPT: dict[str, Role] = {"human": "user", "gpt": "assistant", "system": "system", "observation": "tool"}
 _CHAT: dict[str, Role] = {role: role for role in ("system", "developer", "user", "assistant", "tool")}
 
@@ -71,16 +60,6 @@ def _sharegpt_example(row: _ShareGpt, source: Source) -> ChatExample | None:
         else:
             return None
     return ChatExample(messages=messages, shape="sharegpt", source=source) if messages else None
-
-
-def _sharegpt_ready(row: _ShareGpt, source: Source) -> Ready | ChatExample | None:
-    out: list[_OutTurn] = []
-    for turn in row.conversations:
-        role = _SHAREGPT.get(turn.said_by)
-        if role is None or role == "tool":  # calls and results need ids
-            return _sharegpt_example(row, source)
-        out.append(_OutTurn(role, turn.value))
-    return Ready(out) if out else None
 
 
 def _chat_example(row: _Chat, source: Source) -> ChatExample | None:
@@ -115,15 +94,11 @@ class Lane:
     """How many JSON keys the rows must have held: more means duplicates."""
 
 
-_SHAREGPT_DECODER = msgspec.json.Decoder(_ShareGpt)
 READ: dict[str, Lane] = {
-    "sharegpt": Lane(_SHAREGPT_DECODER, _sharegpt_example, _sharegpt_keys),
+    "sharegpt": Lane(msgspec.json.Decoder(_ShareGpt), _sharegpt_example, _sharegpt_keys),
     "chat": Lane(msgspec.json.Decoder(_Chat), _chat_example, _chat_keys),
 }
 """Rows to examples, by format."""
-
-TO_CHAT: dict[str, Lane] = {"sharegpt": Lane(_SHAREGPT_DECODER, _sharegpt_ready, _sharegpt_keys)}
-"""Rows straight to rows of the `chat` format."""
 
 
 class Express:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from finetune_sdk.data.arrowrows import ArrowRows, needed
 from finetune_sdk.data.jsonvalue import Object
-from finetune_sdk.data.lanes import Ready
+from finetune_sdk.data.straight import Block
 from finetune_sdk.data.writing import AtomicFile
 from finetune_sdk.errors import DataError
 
@@ -28,7 +28,6 @@ _KINDS: dict[str, Kind] = {
     ".parquet": "parquet",
 }
 _TOGETHER = 64  # rows encoded in one call
-_PARQUET_ROWS = 1000
 
 
 class RowFile:
@@ -45,10 +44,9 @@ class RowFile:
         self._file = AtomicFile(path)
         self._encoder = msgspec.json.Encoder()
         self._rows = 0
-        self._pending: list[Object | Ready] = []
+        self._pending: list[Object] = []
         self._columns: list[str] = []
-        self._batch: list[Object] = []
-        self._parquet: Any = None
+        self._parquet: ArrowRows | None = None
         self._put: Callable[[bytes], object] = self._file.write
         self._zip: gzip.GzipFile | None = None
 
@@ -60,7 +58,7 @@ class RowFile:
             self._put = self._zip.write
         return self
 
-    def write(self, row: Object | Ready) -> None:
+    def write(self, row: Object) -> None:
         """Append a row."""
         if self._kind == "jsonl":
             self._pending.append(row)
@@ -69,18 +67,29 @@ class RowFile:
         elif self._kind == "json":
             self._put((b",\n" if self._rows else b"[\n") + self._encoder.encode(row))
         else:
-            self._write_cells(msgspec.to_builtins(row) if isinstance(row, Ready) else row)
+            self._write_cells(row)
         self._rows += 1
 
+    @property
+    def takes_blocks(self) -> bool:
+        """Whether finished lines may be written as they are."""
+        return self._kind == "jsonl"
+
+    def write_block(self, block: Block) -> None:
+        """Append finished lines."""
+        self._write_pending()
+        self._put(block.lines)
+        self._rows += block.rows
+
     def _write_pending(self) -> None:
-        self._put(self._encoder.encode_lines(self._pending))
-        self._pending.clear()
+        if self._pending:
+            self._put(self._encoder.encode_lines(self._pending))
+            self._pending.clear()
 
     def _write_cells(self, row: Object) -> None:
         if self._kind == "parquet":
-            self._batch.append(row)
-            if len(self._batch) >= _PARQUET_ROWS:
-                self._write_batch()
+            self._parquet = self._parquet or ArrowRows()
+            self._parquet.add(row)
         else:
             self._write_table_row(row)
 
@@ -91,9 +100,7 @@ class RowFile:
         if self._kind == "json":
             self._put(b"\n]\n" if self._rows else b"[]\n")
         if self._kind == "parquet":
-            self._write_batch()
-            if self._parquet is not None:
-                self._parquet.close()
+            self._write_parquet()
         if self._zip is not None:
             self._zip.close()
         self._file.commit()
@@ -101,6 +108,8 @@ class RowFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._parquet is not None:
+            self._parquet.close()
         self._file.__exit__(kind, error, trace)
 
     def _write_table_row(self, row: Object) -> None:
@@ -120,23 +129,13 @@ class RowFile:
             return ""
         return value if isinstance(value, str) else self._encoder.encode(value).decode()
 
-    def _write_batch(self) -> None:
-        try:
-            arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-        except ImportError as error:
-            raise DataError("Writing Parquet needs pyarrow: `pip install 'finetune-sdk[data]'`.") from error
-        rows = [{key: self._column(key, value) for key, value in row.items()} for row in self._batch]
-        if self._parquet is None:
-            table = arrow.Table.from_pylist(rows)
-            self._parquet = parquet.ParquetWriter(_Sink(self._file.write), table.schema)
-        else:
-            table = arrow.Table.from_pylist(rows, schema=self._parquet.schema)
-        self._parquet.write_table(table)
-        self._batch = []
-
-    def _column(self, key: str, value: Any) -> Any:
-        """Tools differ from row to row; Arrow would fill each with the others' keys, so they travel as text."""
-        return self._encoder.encode(value).decode() if key == "tools" else value
+    def _write_parquet(self) -> None:
+        rows = self._parquet
+        if rows is None:
+            return
+        with needed("pyarrow.parquet").ParquetWriter(_Sink(self._file.write), rows.schema()) as writer:
+            for table in rows.tables():
+                writer.write_table(table)
 
 
 class _Sink(io.RawIOBase):
