@@ -1,8 +1,10 @@
-"""What it costs to look once at many running jobs: the list, a hundred jobs a page, against one request per job.
+"""What it costs to look once at many running jobs: `FineTuneJob.watch_all` against one request per job.
 
     .venv/bin/python benchmarks/watch_jobs.py --jobs 1000
 
-Prints one JSON line: requests and seconds of CPU in the watching process. The service runs in a process of its own.
+Prints one JSON line: requests and seconds of CPU in the watching process, for one look at all jobs with the vendor's
+SDK; for the watch from its start to the news of every job, events and store included (first); and for each round of
+looking after that (round), when nothing has changed. The service runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -13,30 +15,27 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests")]
 
 import openai  # noqa: E402
-from finetune_providers.openai.provider import OpenAIProvider  # noqa: E402
 from wire import stub  # noqa: E402
+from wire.helpers import RUNNING, store_of  # noqa: E402
 
-JOB: dict[str, Any] = {
-    "object": "fine_tuning.job", "created_at": 1, "model": "m", "training_file": "file-1", "status": "running",
-    "hyperparameters": {}, "organization_id": "org", "result_files": [], "seed": 1, "user_provided_suffix": None,
-}  # fmt: skip
+from finetune_sdk import FineTuneJob  # noqa: E402
 
 
 def serve(pipe: Pipe, jobs: int) -> None:
     service = stub.Service()
     for number in range(jobs):
         job_id = f"ftjob-{number:06d}"
-        service.jobs[job_id] = {**JOB, "id": job_id}
+        service.jobs[job_id], service.events[job_id] = {**RUNNING, "id": job_id}, []
         service.place(job_id)
     with stub.serving(service) as running:
         pipe.send(running.url)
@@ -53,6 +52,16 @@ def measured(deed: Callable[[], object], pipe: Pipe) -> dict[str, float]:
     return {"cpu_s": round(seconds, 2), "requests": pipe.recv()}
 
 
+def watching(home: Path, jobs: int, pipe: Pipe) -> tuple[dict[str, float], dict[str, float]]:
+    """The cost of the first look, and of a later round."""
+    watch = FineTuneJob.watch_all(home=home, poll_s=1.0)
+    first = measured(lambda: [next(watch) for _ in range(2 * jobs)], pipe)
+    threading.Thread(target=next, args=(watch,), daemon=True).start()  # nothing changes: it looks, and looks again
+    later = measured(lambda: time.sleep(10.0), pipe)
+    rounds = later["requests"] / -(-jobs // 100)
+    return first, {"cpu_s": round(later["cpu_s"] / rounds, 2), "requests": later["requests"] / rounds, "rounds": rounds}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--jobs", type=int, default=1000)
@@ -63,16 +72,13 @@ def main() -> None:
     url = ours.recv()
     ids = [f"ftjob-{number:06d}" for number in range(jobs)]
     client = openai.OpenAI(base_url=url, api_key=stub.KEY)
-    with tempfile.TemporaryDirectory() as home:
-        provider = OpenAIProvider(home=Path(home))
-        refs = [f"{url}?wire=compatible#{job_id}" for job_id in ids]
-        provider.poll(refs[0])
+    with tempfile.TemporaryDirectory() as folder:
+        store = store_of(Path(folder), url, jobs)
         client.fine_tuning.jobs.retrieve(ids[0])
         measured(lambda: None, ours)
         naive = measured(lambda: [client.fine_tuning.jobs.retrieve(job_id) for job_id in ids], ours)
-        shared = measured(lambda: provider.poll_many(refs), ours)
-    ours.send("done")
-    print(json.dumps({"jobs": jobs, "vendor_sdk": naive, "poll_many": shared}))
+        first, later = watching(store.home, jobs, ours)
+        print(json.dumps({"jobs": jobs, "vendor_sdk": naive, "first": first, "round": later}), flush=True)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 60.0
 """How long a provider's list may lag behind: a job not found that long after its submission counts as unknown."""
-_SHORTEST_POLL_S, _LONGEST_POLL_S = 0.5, 10.0
+SHORTEST_POLL_S, LONGEST_POLL_S = 0.5, 10.0
 
 
 # --- before anything is sent ----------------------------------------------------------------------------------------
@@ -73,7 +73,8 @@ def refuse(spec: JobSpec, planned: Plan) -> None:
     """Raise what forbids submission: `DataError` for data with errors, `BudgetExceeded`."""
     if planned.errors:
         shown = "\n".join(f"  {finding}" for finding in planned.errors[:10])
-        raise DataError(f"the data has {len(planned.errors)} error(s); nothing was sent:\n{shown}")
+        count = "an error" if len(planned.errors) == 1 else f"{len(planned.errors)} errors"
+        raise DataError(f"the data has {count}; nothing was sent:\n{shown}")
     limit, cost = spec.budget.max_cost_usd, planned.cost
     if limit is None:
         return
@@ -115,7 +116,8 @@ def _adopt_or_doubt(store: JobStore, provider: Provider, job: JobRecord, cause: 
 def _unknown_outcome(job: JobRecord, cause: str) -> str:
     return (
         f"job {job.id}: unknown outcome: {cause.rstrip('.')}. It is not submitted again. "
-        f"`finetune jobs show {job.id}` looks for it at {job.provider}; `finetune jobs cancel {job.id}` gives it up."
+        f"`finetune jobs show {job.id}` looks for it at {job.provider}; `finetune jobs reconcile {job.id}` finishes "
+        f"it where that cannot start it twice; `finetune jobs cancel {job.id}` gives it up."
     )
 
 
@@ -156,14 +158,44 @@ def _reconcile(store: JobStore, provider: Provider, job: JobRecord) -> Steps[Job
     ref = yield from Call(partial(_find, provider, job.id), repeat=True)
     if ref is not None:
         return (yield from Call(partial(store.bind, job.id, ref)))
-    if alive(job.submitter) or _age_s(job) < GRACE_S:
+    certain = _certain(provider)
+    if alive(job.submitter) or (_age_s(job) < GRACE_S and not certain):
         return job
     if job.intent == "cancel":
         return (yield from Call(partial(store.end, job.id, JobStatus.CANCELLED, "given up before it was submitted")))
+    if certain:
+        return (yield from _finish(store, provider, job))
     if job.doubt is None:
         text = _unknown_outcome(job, f"its submission broke off, {job.provider} does not list it")
         return (yield from Call(partial(store.doubt, job.id, text)))
     return job
+
+
+def _certain(provider: Provider) -> bool:
+    """True when "not found" proves that nothing was started, and starting it again cannot start it twice."""
+    claims = (provider.capabilities.claim(f"feature.{name}") for name in ("exact_find", "resubmit"))
+    return all(claim.support for claim in claims)
+
+
+def _finish(store: JobStore, provider: Provider, job: JobRecord) -> Steps[JobRecord]:
+    """Finish a submission whose submitter died before it started anything; one of those who look does it."""
+    if not (yield from Call(partial(store.take_over, job.id, of=job.submitter))):
+        return (yield from Call(partial(store.get, job.id)))
+    try:
+        yield from _submit_again(store, provider, job)
+    except Ambiguous:  # stored as a doubt
+        return (yield from Call(partial(store.get, job.id)))
+    except FineTuneError as exc:
+        return (yield from Call(partial(store.end, job.id, JobStatus.FAILED, str(exc))))
+    return (yield from Call(partial(store.get, job.id)))
+
+
+def _submit_again(store: JobStore, provider: Provider, job: JobRecord) -> Steps[None]:
+    planned = TypeAdapter(Plan).validate_python(job.plan)
+    try:
+        yield from Call(partial(_submit_and_bind, store, provider, planned, job.id), abandon=False)
+    except Ambiguous as exc:
+        yield from _adopt_or_doubt(store, provider, job, exc)
 
 
 def reconcile(home: Path, job_id: str) -> Steps[JobRecord]:
@@ -184,11 +216,9 @@ def reconcile(home: Path, job_id: str) -> Steps[JobRecord]:
         return (yield from refresh(home, job_id))
     if not provider.capabilities.claim("feature.resubmit").support:
         raise Unsupported(provider.name, "submitting a job again under its old key", "Cancel it and submit a new one.")
-    planned = TypeAdapter(Plan).validate_python(job.plan)
-    try:
-        yield from Call(partial(_submit_and_bind, store, provider, planned, job.id), abandon=False)
-    except Ambiguous as exc:
-        yield from _adopt_or_doubt(store, provider, job, exc)
+    if not (yield from Call(partial(store.take_over, job.id, of=job.submitter))):
+        raise WrongStatus(f"job {job.id} is being submitted by another process")
+    yield from _submit_again(store, provider, job)
     return (yield from refresh(home, job_id))
 
 
@@ -215,39 +245,40 @@ def events(home: Path, job_id: str, after: str | None) -> Steps[Sequence[Event]]
 def follow(home: Path, job_id: str, after: str | None, poll_s: float | None) -> Steps[None]:
     """Emits the events as they come, until nothing more will come by itself."""
     store = yield from Call(partial(JobStore, home))
-    pause_s = _SHORTEST_POLL_S
+    pause_s = SHORTEST_POLL_S
     while True:
         job = yield from refresh(home, job_id)
         fresh = yield from Call(partial(store.events, job_id, after=after))
         for event in fresh:
             yield from Emit(event)
             after = event.cursor
-        if _at_rest(job):
+        if at_rest(job):
             return
-        pause_s = _SHORTEST_POLL_S if fresh else _longer(pause_s)
+        pause_s = SHORTEST_POLL_S if fresh else longer(pause_s)
         yield from Sleep(pause_s if poll_s is None else poll_s)
 
 
 def wait(home: Path, job_id: str, timeout_s: float | None, poll_s: float | None) -> Steps[JobRecord]:
     """The record of the job at rest: succeeded or paused. Raises `JobFailed`, `WaitTimeout`, `Ambiguous`."""
-    start, pause_s, last = time.monotonic(), _SHORTEST_POLL_S, None
+    start, pause_s, last = time.monotonic(), SHORTEST_POLL_S, None
     while True:
         job = yield from refresh(home, job_id)
-        if _at_rest(job):
+        if at_rest(job):
             return _succeeded(job)
         left_s = float("inf") if timeout_s is None else timeout_s - (time.monotonic() - start)
         if left_s <= 0:
             raise WaitTimeout(job_id, timeout_s or 0.0)
-        pause_s = _SHORTEST_POLL_S if job != last else _longer(pause_s)
+        pause_s = SHORTEST_POLL_S if job != last else longer(pause_s)
         last = job
         yield from Sleep(min(pause_s if poll_s is None else poll_s, left_s))
 
 
-def _longer(pause_s: float) -> float:
-    return min(pause_s * 1.5, _LONGEST_POLL_S)
+def longer(pause_s: float) -> float:
+    """The next pause of one who finds nothing new."""
+    return min(pause_s * 1.5, LONGEST_POLL_S)
 
 
-def _at_rest(job: JobRecord) -> bool:
+def at_rest(job: JobRecord) -> bool:
     """True when nothing will happen until somebody does something."""
     if job.doubt is not None and _age_s(job) >= GRACE_S:
         raise Ambiguous(job.doubt)

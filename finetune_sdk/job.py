@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from finetune_sdk import _procedures, _results, _view, registry
+from finetune_sdk import _procedures, _results, _view, _watching, registry
 from finetune_sdk._records import JobRecord
 from finetune_sdk._steps import Call, Steps, aiterate, arun, iterate, run
 from finetune_sdk.errors import SpecError
@@ -110,6 +110,18 @@ class FineTuneJob(_Handle):
         """All jobs of the home, newest first, as last seen."""
         return [cls(job_id, home_folder(home)) for job_id in run(_listing(home))]
 
+    @staticmethod
+    def watch_all(
+        jobs: Sequence[str] | None = None, *, home: Home = None, poll_s: float | None = None
+    ) -> Iterator[JobRecord]:
+        """The record of each of these jobs (ids; None = all unfinished ones), and again whenever it changes.
+
+        One loop for all: a thousand jobs cost a few requests a round where the provider can list them. Ends when none
+        of them will change by itself; a failed job is a record like any other. A job that could not be watched to its
+        rest is let go, and its error raised at the end. Only changes of status are told; `follow` tells every event.
+        """
+        return iterate(_watching.watch(home_folder(home), jobs, poll_s))
+
     def refresh(self) -> JobRecord:
         """Ask the provider, store its answer, and return it. A finished job is not asked about again."""
         return run(_procedures.refresh(self.home, self.id))
@@ -196,6 +208,13 @@ class AsyncFineTuneJob(_Handle):
     async def list(cls, *, home: Home = None) -> Sequence[AsyncFineTuneJob]:
         """See `FineTuneJob.list`."""
         return [cls(job_id, home_folder(home)) for job_id in await arun(_listing(home))]
+
+    @staticmethod
+    def watch_all(
+        jobs: Sequence[str] | None = None, *, home: Home = None, poll_s: float | None = None
+    ) -> AsyncIterator[JobRecord]:
+        """See `FineTuneJob.watch_all`."""
+        return aiterate(_watching.watch(home_folder(home), jobs, poll_s))
 
     async def refresh(self) -> JobRecord:
         """See `FineTuneJob.refresh`."""

@@ -83,6 +83,11 @@ class Capabilities:
 
 
 FEATURES = ("find", "events", "checkpoints", "cancel", "pause", "resume", "artifacts", "deploy", "evaluate")
+"""The deeds a provider may claim as `feature.<name>`. Two more say how sure it can be after a crash:
+
+`feature.resubmit`: `submit` called twice with one key starts one job. `feature.exact_find`: `find` answering None is
+proof that nothing was started. With both, a submission that broke off is finished by whoever looks at the job next.
+"""
 
 
 def demands(spec: JobSpec) -> list[str]:
@@ -196,31 +201,39 @@ class Provider(ABC):
     def poll(self, ref: str) -> JobState:
         """The job's state now. Raises `JobNotFound`."""
 
+    def poll_many(self, refs: Sequence[str]) -> Mapping[str, JobState]:  # noqa: ARG002 - the contract's signature
+        """The states of as many of these jobs as a few requests tell, such as a vendor's list; for who watches many.
+
+        What it leaves out is polled one by one. It must never know more than `poll` says: leave out what a list tells
+        only in part, such as ended jobs whose metrics come otherwise.
+        """
+        return {}
+
     @abstractmethod
     def events(self, ref: str, after: str | None = None) -> list[Event]:
         """The job's events, oldest first, those after cursor `after` only. May be empty; never repeats."""
 
-    def find(self, key: str) -> str | None:  # noqa: ARG002 - the contract\'s signature
+    def find(self, key: str) -> str | None:  # noqa: ARG002 - the contract's signature
         """The reference of the job submitted with this key, None if there is none: recovery after a crash."""
         raise Unsupported(self.name, "finding a job by its key", "Look the job up at the provider.")
 
-    def checkpoints(self, ref: str) -> list[Checkpoint]:  # noqa: ARG002 - the contract\'s signature
+    def checkpoints(self, ref: str) -> list[Checkpoint]:  # noqa: ARG002 - the contract's signature
         """Whole checkpoints, lowest step first."""
         return []
 
-    def cancel(self, ref: str) -> None:  # noqa: ARG002 - the contract\'s signature
+    def cancel(self, ref: str) -> None:  # noqa: ARG002 - the contract's signature
         """Ask the job to stop. Idempotent; does nothing when the job is over."""
         raise Unsupported(self.name, "cancelling a job", "Stop it at the provider.")
 
-    def pause(self, ref: str) -> None:  # noqa: ARG002 - the contract\'s signature
+    def pause(self, ref: str) -> None:  # noqa: ARG002 - the contract's signature
         """Ask the job to stop at a checkpoint, to be resumed. Idempotent."""
         raise Unsupported(self.name, "pausing a job", "Cancel it instead.")
 
-    def resume(self, ref: str) -> None:  # noqa: ARG002 - the contract\'s signature
+    def resume(self, ref: str) -> None:  # noqa: ARG002 - the contract's signature
         """Continue a paused, failed or cancelled job from its last whole checkpoint."""
         raise Unsupported(self.name, "resuming a job", "Submit it again.")
 
-    def artifacts(self, ref: str) -> list[Artifact]:  # noqa: ARG002 - the contract\'s signature
+    def artifacts(self, ref: str) -> list[Artifact]:  # noqa: ARG002 - the contract's signature
         """What the job left behind so far."""
         return []
 

@@ -72,6 +72,18 @@ class JobStore:
         query = "SELECT * FROM job ORDER BY created_at DESC, id"
         return [from_row(row) for row in self._db.read(lambda db: db.execute(query).fetchall())]
 
+    def unfinished(self) -> list[JobRecord]:
+        """The jobs that something may still happen to by itself or by request, newest first."""
+        query = (
+            f"SELECT * FROM job WHERE status NOT IN ({_TERMINAL}) OR intent IS NOT NULL ORDER BY created_at DESC, id"  # noqa: S608
+        )
+        return [from_row(row) for row in self._db.read(lambda db: db.execute(query).fetchall())]
+
+    def named(self, provider: str, ref: str) -> list[JobRecord]:
+        """The jobs that a provider knows by this reference: one, or none."""
+        query = "SELECT * FROM job WHERE provider = ? AND ref = ?"
+        return [from_row(row) for row in self._db.read(lambda db: db.execute(query, (provider, ref)).fetchall())]
+
     def events(self, job_id: str, *, after: str | None = None) -> list[Event]:
         """The stored events in order, those after cursor `after` only. Raises `SpecError` for a cursor never given."""
         return self._db.read(partial(_event_log.read, job_id=job_id, after=after))
@@ -116,6 +128,16 @@ class JobStore:
             return Moved(replace(job, ref=ref, doubt=None, submitter=None))
 
         return self._move(job_id, move)
+
+    def take_over(self, job_id: str, *, of: str | None) -> bool:
+        """Become the submitter of a job without a reference, in place of `of`; False = somebody else was quicker."""
+        me = this_process()
+
+        def move(job: JobRecord) -> Moved:
+            free = job.ref is None and not job.status.terminal and job.submitter == of
+            return Moved(replace(job, submitter=me) if free else job)
+
+        return of != me and self._move(job_id, move).submitter == me
 
     def doubt(self, job_id: str, text: str) -> JobRecord:
         """Nobody knows whether the provider has the job: say so, as a warning and in the record."""

@@ -97,6 +97,12 @@ class Lines:
         return True
 
 
+def status_line(record: JobRecord) -> str:
+    """Where one of many jobs stands now, as one line."""
+    result = record.error or record.model or ""
+    return f"{_clock(record.updated_at)} {record.id} {record.status}  {' '.join(result.split())}".rstrip()
+
+
 def event_line(event: Event) -> str:
     """One event as one line."""
     words = [_clock(event.at)]

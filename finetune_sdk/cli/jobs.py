@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from finetune_sdk.cli import _out
 from finetune_sdk.cli._app import current, settings
+from finetune_sdk.home import home_folder
 
 if TYPE_CHECKING:
     from finetune_sdk._records import JobRecord
@@ -113,6 +114,35 @@ def follow(job_id: str, after: str | None) -> None:
             lines.show(record, fresh)
         sys.stdout.flush()  # whoever reads the other end of a pipe wants each event when it comes
     job.wait(timeout_s=0)
+
+
+@group.command("watch")
+@click.argument("job_ids", metavar="[JOB]...", nargs=-1, shell_complete=_complete)
+@settings
+def watch(job_ids: tuple[str, ...]) -> None:
+    """Tell every change of status of many jobs (none given: all unfinished ones), until nothing more will happen.
+
+    All are asked about in one loop, in bulk where a provider can. As JSON one object per line. Exit code 1 when one of
+    them failed or was cancelled. Ctrl-C stops watching; the jobs go on.
+    """
+    from finetune_sdk.cli._show import record_json  # noqa: PLC0415
+    from finetune_sdk.cli._watch import status_line  # noqa: PLC0415
+    from finetune_sdk.job import FineTuneJob  # noqa: PLC0415
+
+    wanted = [attach(job_id).id for job_id in job_ids] or None
+    home = home_folder(current().home)
+    last: dict[str, JobRecord] = {}
+    for record in FineTuneJob.watch_all(wanted, home=home):
+        told = last.get(record.id)
+        last[record.id] = record
+        if current().json:
+            click.echo(_out.json_text(record_json(record, home), indent=None))
+        elif told is None or told.status is not record.status:
+            click.echo(status_line(record))
+        sys.stdout.flush()
+    bad = [record.id for record in last.values() if record.status in ("failed", "cancelled")]
+    if bad:
+        raise click.exceptions.Exit(1)
 
 
 @group.command("checkpoints")

@@ -17,11 +17,12 @@ from finetune_providers.openai.server import Server
 from finetune_providers.openai.wire import OPENAI
 from pydantic import TypeAdapter
 from wire import stub
-from wire.helpers import GRADER, job_spec
+from wire.helpers import GRADER, job_spec, stored_jobs
 from wire.proxy import FAULTS, Fault, Plan, everything, proxying
 
 from finetune_sdk.errors import AuthFailed, FineTuneError, JobNotFound, ProviderError, SpecError, Unreachable
 from finetune_sdk.graders import Grader
+from finetune_sdk.job import FineTuneJob
 from finetune_sdk.types import JobStatus
 
 
@@ -127,13 +128,45 @@ def test_many_jobs_are_watched_for_a_few_requests(
     assert len(service.service.requests) - before == 3
 
 
-def test_what_has_ended_is_observed_in_full_and_what_is_gone_is_left_out(
+def test_what_has_ended_or_is_gone_is_left_out_of_the_bulk(
     service: stub.Running, provider: OpenAIProvider, tmp_path: Path
 ) -> None:
     service.service.script = ("queued", "succeeded")
     ref = submitted(provider, tmp_path, service.url)
     provider.poll(ref)
-    assert provider.poll_many([ref, f"{ref}-gone"]) == {ref: provider.poll(ref)}
+    provider.poll(ref)
+    assert provider.poll_many([ref, f"{ref}-gone"]) == {}
+
+
+def test_a_watch_over_many_jobs_costs_a_page_of_the_list_for_each_hundred(
+    service: stub.Running, tmp_path: Path
+) -> None:
+    store = stored_jobs(tmp_path, service, 120)
+    watch = FineTuneJob.watch_all(home=store.home, poll_s=0.001)
+    told = [next(watch) for _ in range(240)]
+    paths = [one.path for one in service.service.requests]
+    assert [record.status for record in told[120:]] == [JobStatus.RUNNING] * 120
+    assert len([path for path in paths if path == "/fine_tuning/jobs"]) == 2
+    assert not [path for path in paths if path.count("/") == 3]  # none was asked about by itself
+
+
+def test_a_throttled_watch_asks_the_list_again_and_no_job_by_itself(service: stub.Running, tmp_path: Path) -> None:
+    store = stored_jobs(tmp_path, service, 3)
+    service.service.failures += ["throttled", "throttled"]
+    watch = FineTuneJob.watch_all(home=store.home, poll_s=0.001)
+    told = [next(watch) for _ in range(6)]
+    assert told[-1].status is JobStatus.RUNNING
+    assert {one.path for one in service.service.requests if one.path.count("/") == 3} == set()
+
+
+def test_a_job_deleted_at_the_vendor_ends_its_watch_with_one_clear_error(service: stub.Running, tmp_path: Path) -> None:
+    store = stored_jobs(tmp_path, service, 2)
+    deleted = next(iter(service.service.jobs))
+    del service.service.jobs[deleted]
+    for job in service.service.jobs.values():
+        job["status"] = "cancelled"
+    with pytest.raises(JobNotFound, match=deleted):
+        list(FineTuneJob.watch_all(home=store.home, poll_s=0.001))
 
 
 # --- uploads

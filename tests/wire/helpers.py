@@ -6,7 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from finetune_providers.openai.provider import OpenAIProvider
+from wire import stub
+
 from finetune_sdk.spec import JobSpec
+from finetune_sdk.store import JobStore
 
 MODEL = "gpt-4.1-mini-2025-04-14"
 GRADER = {"type": "string_check", "reference": "{{item.answer}}"}
@@ -65,3 +69,26 @@ def job_spec(folder: Path, url: str, *, provider: str = "openai", kind: str = "s
     return JobSpec.model_validate(
         {"provider": provider, "model": MODEL, "data": data, "method": method, "options": {provider: options}, **parts}
     )
+
+
+RUNNING: dict[str, Any] = {
+    "object": "fine_tuning.job", "created_at": 1, "model": MODEL, "training_file": "file-1", "status": "running",
+    "hyperparameters": {}, "organization_id": "org", "result_files": [], "seed": 1, "user_provided_suffix": None,
+}  # fmt: skip
+
+
+def stored_jobs(folder: Path, service: stub.Running, number: int) -> JobStore:
+    """A home with so many jobs that all run at the service."""
+    for name in (f"ftjob-{index:06d}" for index in range(number)):
+        service.service.jobs[name], service.service.events[name] = {**RUNNING, "id": name}, []
+        service.service.place(name)
+    return store_of(folder, service.url, number)
+
+
+def store_of(folder: Path, url: str, number: int) -> JobStore:
+    """The home of `stored_jobs`, for a service that runs elsewhere."""
+    spec, store = job_spec(folder, url), JobStore(folder / "home")
+    planned = OpenAIProvider(home=store.home).plan(spec)
+    for name in (f"ftjob-{index:06d}" for index in range(number)):
+        store.bind(store.create(spec, planned).id, f"{url}?wire=compatible#{name}")
+    return store

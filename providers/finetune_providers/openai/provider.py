@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -374,10 +374,10 @@ class OpenAIProvider(Provider):
             return state
         return replace(state, metrics=self._results(server, job))
 
-    def poll_many(self, refs: Iterable[str]) -> dict[str, JobState]:
-        """Many jobs for a few requests: a page of the list tells of a hundred. A job that is gone is left out.
+    def poll_many(self, refs: Sequence[str]) -> dict[str, JobState]:
+        """As the contract says: a page of the list tells of a hundred jobs.
 
-        What has ended is polled once more by itself, for its metrics.
+        What has ended is left out: its metrics are not in the list. So is what a server that cannot be reached keeps.
         """
         groups: dict[Connection, dict[str, str]] = {}
         for ref in refs:
@@ -385,12 +385,10 @@ class OpenAIProvider(Provider):
             groups.setdefault(connection, {})[job_id] = ref
         found: dict[str, JobState] = {}
         for connection, wanted in groups.items():
-            server = self.server(connection)
-            for ref, state in _listed_states(server, wanted):
-                found[ref] = self.poll(ref) if state.status.terminal else state
-            for ref in set(wanted.values()) - set(found) if not server.wire.lists_jobs else ():
-                found[ref] = self.poll(ref)
-        return found
+            if len(wanted) > 1 and self.wires[connection.wire].lists_jobs:
+                with contextlib.suppress(Unreachable):
+                    found.update(_listed_states(self.server(connection), wanted))
+        return {ref: state for ref, state in found.items() if not state.status.terminal}
 
     def _results(self, server: Server, job: Json) -> dict[str, float]:
         """The last line of the job's results; empty where the server keeps none."""
@@ -500,7 +498,7 @@ class OpenAIProvider(Provider):
 def _listed_states(server: Server, wanted: Mapping[str, str]) -> Iterator[tuple[str, JobState]]:
     """The wanted jobs (references by id) as the list shows them; reading stops at the last one."""
     left = set(wanted)
-    for job in server.jobs() if server.wire.lists_jobs else ():
+    for job in server.jobs():
         if job["id"] in left:
             left.remove(job["id"])
             yield wanted[job["id"]], job_state(job, server.wire)
