@@ -108,7 +108,7 @@ def _match(row: Object) -> str | None:
 
 
 def _parse(row: Object, _note: Note) -> ChatExample:
-    said = turns(row.get("contents"), "contents", _ROLES, "parts", _sort)
+    said = _without_implied_names(turns(row.get("contents"), "contents", _ROLES, "parts", _sort))
     return ChatExample(messages=[*_system(row), *said], tools=_tools(row.get("tools")), extra=rest(row, *_KEYS))
 
 
@@ -169,9 +169,22 @@ def _content(role: Role, messages: list[Message], names: dict[str, str]) -> Obje
 def _function_response(message: Message, names: dict[str, str]) -> Object:
     found = json_object(message.text)
     response: Object = {"id": message.tool_call_id} if message.tool_call_id is not None else {}
-    name = message.name or names.get(message.tool_call_id or "", "")
+    name = message.name or names.get(message.tool_call_id or "")
+    if name:
+        response["name"] = name
     body = {"output": message.text} if found is None or set(found) == {"output"} else found
-    return {"functionResponse": {**response, "name": name, "response": body}}
+    return {"functionResponse": {**response, "response": body}}
+
+
+def _without_implied_names(messages: list[Message]) -> list[Message]:
+    """Tool results without the name that their call has too: the format repeats it, nobody said it twice."""
+    names = call_names(messages)
+    return [
+        msgspec.structs.replace(message, name=None)
+        if message.role == "tool" and message.name is not None and names.get(message.tool_call_id or "") == message.name
+        else message
+        for message in messages
+    ]
 
 
 def _contents(messages: list[Message]) -> list[Object]:
