@@ -7,7 +7,6 @@ not the assistant's, anything malformed. Values are not even unescaped where tha
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from finetune_sdk.data.checks import SPECIAL_TOKEN
+from finetune_sdk.data.readers import lines_of
 from finetune_sdk.data.utf8 import is_utf8
 
 V = TypeVar("V", Raw, str)
@@ -241,7 +241,7 @@ class Straight:
             raise NotPlain
         verbatim = is_verbatim(chunk)
         rows: list[Any] = (self.raw if verbatim else self.text).decode_lines(chunk)
-        if len(rows) != len(io.BytesIO(chunk).readlines()):
+        if len(rows) != len(lines_of(chunk)):
             raise NotPlain
         test = _RAW if verbatim else _TEXT
         take = self.take
@@ -286,7 +286,7 @@ class Journey:
         if block is not None:
             yield first, chunk, block
             return
-        lines = io.BytesIO(chunk).readlines()
+        lines = lines_of(chunk)
         if len(lines) == 1:
             self._odd += 1
             yield first, chunk, None
