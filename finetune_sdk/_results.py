@@ -9,7 +9,7 @@ from pathlib import Path
 from finetune_sdk._procedures import refresh
 from finetune_sdk._records import JobRecord
 from finetune_sdk._steps import Call, Steps
-from finetune_sdk.errors import WrongStatus
+from finetune_sdk.errors import SpecError, WrongStatus
 from finetune_sdk.provider import Provider
 from finetune_sdk.registry import load
 from finetune_sdk.store import JobStore
@@ -36,23 +36,54 @@ def _at_provider(home: Path, job_id: str) -> Steps[tuple[Provider, str | None]]:
     return provider, job.ref
 
 
-def deploy(home: Path, job_id: str, name: str | None, kind: ArtifactKind | None) -> Steps[Deployment]:
-    """Deploy one artifact of a succeeded job and store the deployment."""
+def deploy(
+    home: Path, job_id: str, name: str | None, kind: ArtifactKind | None, checkpoint: int | str | None
+) -> Steps[Deployment]:
+    """Deploy one artifact or checkpoint of a job and store the deployment."""
+    provider, artifact = yield from _chosen(home, job_id, kind, checkpoint)
+    deed = partial(provider.deploy, artifact, name=name or job_id)
+    deployment = yield from Call(deed, abandon=False)
+    store = yield from Call(partial(JobStore, home))
+    yield from Call(partial(store.save_deployment, job_id, deployment))
+    return deployment
+
+
+def deploy_terms(home: Path, job_id: str, kind: ArtifactKind | None, checkpoint: int | str | None) -> Steps[str]:
+    """What `deploy` with these arguments costs from then on; empty = nothing to say."""
+    provider, artifact = yield from _chosen(home, job_id, kind, checkpoint)
+    return (yield from Call(partial(provider.deploy_terms, artifact)))
+
+
+def _chosen(
+    home: Path, job_id: str, kind: ArtifactKind | None, checkpoint: int | str | None
+) -> Steps[tuple[Provider, Artifact]]:
+    """What is to be deployed. Raises `WrongStatus` when the job has no such thing."""
     job = yield from refresh(home, job_id)
+    provider = yield from Call(partial(load, job.provider, home=home))
+    if checkpoint is not None:
+        if kind is not None:
+            raise SpecError("`kind` chooses among the artifacts of a job, `checkpoint` among its checkpoints: give one")
+        return provider, _checkpoint(job_id, (yield from checkpoints(home, job_id)), checkpoint)
     if job.status is not JobStatus.SUCCEEDED:
-        raise WrongStatus(f"job {job_id} is {job.status}: only a succeeded job can be deployed")
+        raise WrongStatus(
+            f"job {job_id} is {job.status}: only a succeeded job can be deployed, or one of its checkpoints"
+        )
     found = yield from artifacts(home, job_id)
     wanted = _DEPLOYABLE if kind is None else (kind,)
     fitting = sorted((one for one in found if one.kind in wanted), key=lambda one: wanted.index(one.kind))
     if not fitting:
         has = ", ".join(sorted({one.kind for one in found})) or "none"
         raise WrongStatus(f"job {job_id} left no artifact of kind {' or '.join(wanted)}; it has: {has}")
-    provider = yield from Call(partial(load, job.provider, home=home))
-    deed = partial(provider.deploy, fitting[0], name=name or job_id)
-    deployment = yield from Call(deed, abandon=False)
-    store = yield from Call(partial(JobStore, home))
-    yield from Call(partial(store.save_deployment, job_id, deployment))
-    return deployment
+    return provider, fitting[0]
+
+
+def _checkpoint(job_id: str, found: Sequence[Checkpoint], wanted: int | str) -> Artifact:
+    """The checkpoint of a step, or of a reference, as something to deploy."""
+    for one in found:
+        if wanted in (one.step, one.ref) or str(wanted) == str(one.step):
+            return Artifact(kind="checkpoint", uri=one.ref)
+    steps = ", ".join(str(one.step) for one in found) or "none yet"
+    raise WrongStatus(f"job {job_id} has no checkpoint {wanted!r}; its steps are: {steps}")
 
 
 def predictions(home: Path, job_id: str) -> Steps[tuple[Path, JobRecord]]:

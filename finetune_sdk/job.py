@@ -165,12 +165,20 @@ class FineTuneJob(_Handle):
         """What the job left behind so far."""
         return run(_results.artifacts(self.home, self.id))
 
-    def deploy(self, *, name: str | None = None, kind: ArtifactKind | None = None) -> Deployment:
+    def deploy(
+        self, *, name: str | None = None, kind: ArtifactKind | None = None, checkpoint: int | str | None = None
+    ) -> Deployment:
         """Make the result answer OpenAI's chat API under the model name `name` (None = the job's id).
 
-        `kind` None = the first there is of merged, model, hosted, adapter, onnx, gguf. Idempotent by name.
+        `kind` None = the first there is of merged, model, hosted, adapter, onnx, gguf. `checkpoint` (a step, or the
+        `ref` of one of `checkpoints`) deploys that instead. Idempotent by name. It may cost by the hour from then on:
+        `deploy_terms` says so before.
         """
-        return run(_results.deploy(self.home, self.id, name, kind))
+        return run(_results.deploy(self.home, self.id, name, kind, checkpoint))
+
+    def deploy_terms(self, *, kind: ArtifactKind | None = None, checkpoint: int | str | None = None) -> str:
+        """What `deploy` would cost from then on, in words; empty = nothing. Deploys nothing."""
+        return run(_results.deploy_terms(self.home, self.id, kind, checkpoint))
 
     def evaluation(self) -> Evaluated:
         """Base and tuned model compared on the held-out rows. Raises `WrongStatus` where no predictions were made."""
@@ -256,9 +264,15 @@ class AsyncFineTuneJob(_Handle):
         """See `FineTuneJob.artifacts`."""
         return await arun(_results.artifacts(self.home, self.id))
 
-    async def deploy(self, *, name: str | None = None, kind: ArtifactKind | None = None) -> Deployment:
+    async def deploy(
+        self, *, name: str | None = None, kind: ArtifactKind | None = None, checkpoint: int | str | None = None
+    ) -> Deployment:
         """See `FineTuneJob.deploy`."""
-        return await arun(_results.deploy(self.home, self.id, name, kind))
+        return await arun(_results.deploy(self.home, self.id, name, kind, checkpoint))
+
+    async def deploy_terms(self, *, kind: ArtifactKind | None = None, checkpoint: int | str | None = None) -> str:
+        """See `FineTuneJob.deploy_terms`."""
+        return await arun(_results.deploy_terms(self.home, self.id, kind, checkpoint))
 
     async def evaluation(self) -> Evaluated:
         """See `FineTuneJob.evaluation`."""

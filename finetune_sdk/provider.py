@@ -241,5 +241,12 @@ class Provider(ABC):
         """Delete what this provider keeps for a finished job under `home`; nothing at a vendor. Idempotent."""
 
     def deploy(self, artifact: Artifact, *, name: str) -> Deployment:  # noqa: ARG002 - the contract's signature
-        """Make an artifact answer OpenAI's chat API under the model name `name`. Idempotent by name."""
+        """Make an artifact answer OpenAI's chat API under the model name `name`. Idempotent by name.
+
+        An artifact of kind `checkpoint` has the reference of one of the job's checkpoints.
+        """
         raise Unsupported(self.name, "deploying a model", "Load the artifact with the engine of your choice.")
+
+    def deploy_terms(self, artifact: Artifact) -> str:  # noqa: ARG002 - the contract's signature
+        """What deploying it costs from then on, to be shown before anybody says yes; empty = nothing. Sends nothing."""
+        return ""

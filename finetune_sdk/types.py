@@ -113,7 +113,7 @@ class Checkpoint:
 
 
 ArtifactKind = Literal[
-    "adapter", "merged", "model", "onnx", "gguf", "hosted", "tokenizer", "receipt", "predictions", "log"
+    "adapter", "merged", "model", "onnx", "gguf", "hosted", "checkpoint", "tokenizer", "receipt", "predictions", "log"
 ]
 
 

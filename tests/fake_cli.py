@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
+from finetune_sdk import _watching
 from finetune_sdk.cli import _watch, main
 from finetune_sdk.provider import YES, Capabilities
 from finetune_sdk.registry import standing_in
@@ -38,6 +39,7 @@ PREDICTIONS: list[dict[str, Any]] = [
 def hurry() -> None:
     """Look at the fake's jobs without waiting in between."""
     _watch.LOCAL_POLL_S = _watch.SHORTEST_POLL_S = _watch.LONGEST_POLL_S = 0.01
+    _watching.SHORTEST_POLL_S = _watching.LONGEST_POLL_S = 0.01
 
 
 if __name__ == "__main__":

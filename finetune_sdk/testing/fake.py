@@ -138,7 +138,7 @@ class FakeProvider(Provider):
         return [Artifact(kind="adapter", uri=str(file), sha256=sha256, base_model="fake/base")]
 
     def deploy(self, artifact: Artifact, *, name: str) -> Deployment:
-        if not Path(artifact.uri).exists():
+        if artifact.kind != "checkpoint" and not Path(artifact.uri).exists():
             raise ProviderError(f"[fake] there is no model at {artifact.uri!r}")
         url = "http://127.0.0.1:9/v1"  # nothing listens there
         return Deployment(id=f"fake-{name}", provider=self.name, model=name, base_url=url, status="ready")

@@ -71,6 +71,12 @@ def test_sku_capacity_and_version_are_sent_as_chosen(provider: Provider, arm: Ar
     assert (sent["sku"], sent["properties"]["model"]["version"]) == ({"name": "DeveloperTier", "capacity": 5}, "2")
 
 
+def test_the_price_by_the_hour_is_said_before_anything_is_deployed(provider: Provider, arm: Arm, arm_url: str) -> None:
+    terms = provider.deploy_terms(artifact(provider, arm_url, sku="GlobalStandard"))
+    assert ("GlobalStandard" in terms, "USD per hour" in terms, "15 days" in terms) == (True, True, True)
+    assert arm.requests == []
+
+
 def test_deploying_twice_under_one_name_changes_nothing(provider: Provider, arm: Arm, arm_url: str) -> None:
     first = provider.deploy(artifact(provider, arm_url), name="x")
     assert provider.deploy(artifact(provider, arm_url), name="x") == first

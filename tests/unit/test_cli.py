@@ -18,7 +18,9 @@ from finetune_sdk.cli._app import COMMANDS, cli
 from finetune_sdk.cli._main import answer
 from finetune_sdk.job import FineTuneJob
 from finetune_sdk.registry import standing_in
+from finetune_sdk.store import JobStore
 from finetune_sdk.testing._vendor import FakeVendor
+from finetune_sdk.types import Artifact
 
 RUNNING = ["running"]  # a script without an end
 FAILING = ["running", "failed"]
@@ -315,6 +317,50 @@ def test_checkpoints_are_listed(finetune: Finetune, spec: Spec) -> None:
     finetune("run", spec())
     assert [one["step"] for one in finetune("jobs", "checkpoints", "ft-", "--format", "json").json] == [2, 3, 4]
     assert finetune("jobs", "checkpoints", "ft-").out.splitlines()[0].split() == ["STEP", "METRICS", "REF"]
+
+
+def test_a_model_is_deployed_under_a_name(finetune: Finetune, spec: Spec) -> None:
+    finetune("run", spec())
+    assert finetune("deploy", "ft-", "--name", "mine", "--format", "json").json["model"] == "mine"
+
+
+def test_a_checkpoint_is_deployed_by_its_step(finetune: Finetune, spec: Spec) -> None:
+    finetune("run", spec())
+    assert finetune("deploy", "ft-", "--checkpoint", "3").code == 0
+    assert "its steps are: 2, 3, 4" in finetune("deploy", "ft-", "--checkpoint", "9").err
+
+
+def test_what_costs_by_the_hour_is_not_deployed_unasked(finetune: Finetune, spec: Spec, home: Path) -> None:
+    finetune("run", spec())
+    with standing_in("fake", lambda folder: Priced(home=folder)):
+        refused = finetune("deploy", "ft-")
+        assert (refused.code, "3 USD by the hour" in refused.err) == (2, True)
+        assert JobStore(home).deployments() == []
+        assert finetune("deploy", "ft-", "--yes").code == 0
+
+
+class Priced(fake_cli.EvaluatingFake):
+    """Its deployments cost."""
+
+    def deploy_terms(self, artifact: Artifact) -> str:
+        return "It costs 3 USD by the hour."
+
+
+def test_an_artifact_of_an_unknown_kind_is_wrong_usage(finetune: Finetune, spec: Spec) -> None:
+    finetune("run", spec())
+    assert finetune("deploy", "ft-", "--kind", "gold").code == 2
+
+
+def test_many_jobs_are_watched_by_one_command(finetune: Finetune, spec: Spec) -> None:
+    ids = [finetune("run", spec(), "--detach").out.strip() for _ in range(2)]
+    told = [json.loads(line) for line in finetune("jobs", "watch", "--format", "json").out.splitlines()]
+    assert {one["id"] for one in told if one["status"] == "succeeded"} == set(ids)
+
+
+def test_watching_a_job_that_fails_is_exit_code_1(finetune: Finetune, spec: Spec) -> None:
+    ids = finetune("run", spec(script=FAILING), "--detach").out.strip()
+    watched = finetune("jobs", "watch", ids)
+    assert (watched.code, "failed" in watched.out.splitlines()[-1]) == (1, True)
 
 
 def test_a_finished_job_can_be_removed(finetune: Finetune, spec: Spec, home: Path) -> None:

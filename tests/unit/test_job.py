@@ -32,6 +32,7 @@ from finetune_sdk.provider import Plan
 from finetune_sdk.registry import standing_in
 from finetune_sdk.store import JobStore
 from finetune_sdk.testing.fake import FakeProvider
+from finetune_sdk.types import Artifact, Deployment
 
 HELD = ["queued", "running"]
 """Runs until somebody stops it."""
@@ -255,6 +256,40 @@ def test_a_succeeded_job_can_be_deployed(home: Path) -> None:
 def test_a_running_job_cannot_be_deployed(home: Path) -> None:
     with pytest.raises(WrongStatus, match="only a succeeded job"):
         submit(home, script=HELD).deploy()
+
+
+@pytest.mark.parametrize("wanted", [3, "3", "vendor-0001/3"])
+def test_a_checkpoint_can_be_chosen_for_deployment(home: Path, wanted: int | str) -> None:
+    with standing_in("fake", lambda home: Choosing(home=home)):
+        job = submit(home)
+        job.wait(poll_s=FAST_S)
+        assert job.deploy(checkpoint=wanted).base_url == "http://127.0.0.1/vendor-0001/3"
+
+
+class Choosing(FakeProvider):
+    """Says in its deployments what was deployed."""
+
+    def deploy(self, artifact: Artifact, *, name: str) -> Deployment:
+        return replace(super().deploy(artifact, name=name), base_url=f"http://127.0.0.1/{artifact.uri}")
+
+
+def test_a_checkpoint_of_a_job_that_was_stopped_can_be_deployed(home: Path) -> None:
+    job = submit(home, script=["running", "running", "cancelled"])
+    with pytest.raises(JobFailed):
+        job.wait(poll_s=FAST_S)
+    assert job.deploy(checkpoint=job.checkpoints()[0].ref).status == "ready"
+
+
+def test_a_checkpoint_that_is_not_there_names_those_that_are(home: Path) -> None:
+    job = submit(home)
+    job.wait(poll_s=FAST_S)
+    with pytest.raises(WrongStatus, match="2, 3, 4"):
+        job.deploy(checkpoint=7)
+
+
+def test_an_artifact_and_a_checkpoint_cannot_both_be_meant(home: Path) -> None:
+    with pytest.raises(SpecError, match="give one"):
+        submit(home).deploy(kind="adapter", checkpoint=1)
 
 
 def test_an_artifact_that_is_not_there_cannot_be_deployed(home: Path) -> None:

@@ -199,6 +199,11 @@ class AzureProvider(OpenAIProvider):
             )
         return self._deployment(existing, connection, name)
 
+    def deploy_terms(self, artifact: Artifact) -> str:
+        """The price by the hour, before anything is deployed."""
+        connection, _ = dereference(artifact.uri, default=self.home_connection)
+        return f"sku {connection.setting('sku') or _DEPLOYMENT_DEFAULTS.sku}. {TERMS}"
+
     def undeploy(self, deployment: Deployment) -> None:
         """Delete the deployment: the hourly cost ends, the model stays. Idempotent."""
         connection, name = dereference(deployment.id, default=self.home_connection)
