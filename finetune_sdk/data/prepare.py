@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 from finetune_sdk.data.canonical import content_digest, render
 from finetune_sdk.data.checks import check
@@ -20,6 +22,9 @@ from finetune_sdk.data.writing import AtomicFile
 from finetune_sdk.errors import DataError
 from finetune_sdk.spec import DataSpec
 from finetune_sdk.types import DataFile, Finding
+
+Judge: TypeAlias = Callable[[Example], Iterable[Finding]]
+"""What a provider has to say about a row; the findings get the row's place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +74,16 @@ class Prepared:
         return {file.role: folder / f"{file.role}.jsonl" for file in self.files}
 
 
-def prepare(data: DataSpec, *, method: str) -> Prepared:
+def prepare(data: DataSpec, *, method: str, judge: Judge | None = None) -> Prepared:
     """Read everything once, check it, decide the split. Writes nothing.
 
+    `judge` sees every row that fits the method and adds findings of its own, without a second reading.
     Raises `DataError` when a file is missing or the format's name is unknown; everything else is a finding.
     """
     kinds_for(method)
     tally = Tally(data)
     datasets = _datasets(data, method)
-    for role, example, digest in _rows(datasets, data, method, tally.report, None):
+    for role, example, digest in _rows(datasets, data, method, tally.report, None, judge=judge):
         tally.add(role, example, digest)
     split = tally.finish()
     detection = tuple(found for dataset in datasets.values() for found in dataset.known_detection)
@@ -109,12 +115,18 @@ def _files(data: DataSpec, detection: tuple[Detection, ...], tally: Tally) -> It
 
 
 def _rows(
-    datasets: Mapping[DataRole, Dataset], data: DataSpec, method: str, report: Report, split: Split | None
+    datasets: Mapping[DataRole, Dataset],
+    data: DataSpec,
+    method: str,
+    report: Report,
+    split: Split | None,
+    *,
+    judge: Judge | None = None,
 ) -> Iterator[tuple[DataRole, Example, bytes]]:
     """All rows with their roles: held-out files first, so that training rows can be compared with them."""
     for role, dataset in datasets.items():
         limit = data.max_rows if role == "train" else None
-        for example, digest in _learnable(dataset, method, report, limit):
+        for example, digest in _learnable(dataset, method, report, limit, judge):
             side = role if role != "train" or split is None else split.role(example, digest)
             yield role_named(side), example, digest
 
@@ -128,7 +140,9 @@ def _datasets(data: DataSpec, method: str) -> dict[DataRole, Dataset]:
     return found
 
 
-def _learnable(dataset: Dataset, method: str, report: Report, limit: int | None) -> Iterator[tuple[Example, bytes]]:
+def _learnable(
+    dataset: Dataset, method: str, report: Report, limit: int | None, judge: Judge | None
+) -> Iterator[tuple[Example, bytes]]:
     rows = 0
     for example in dataset.scan(report):
         if limit is not None and rows >= limit:
@@ -139,7 +153,7 @@ def _learnable(dataset: Dataset, method: str, report: Report, limit: int | None)
         if not accepted(example, method):
             report.add(misfit(kind_of(example), method, file, line))
             continue
-        for finding in check(example):
+        for finding in chain(check(example), judge(example) if judge is not None else ()):
             report.add(replace(finding, file=file, line=line))
         rows_of = adapted(plain(example), method)
         if len(rows_of) > 1:

@@ -18,7 +18,11 @@ _TEMPLATE_DECIDES: tuple[Rule, ...] = (
     Refuses(doc=TRL, of="name", severity="warning", why="most chat templates leave it out"),
     Refuses(doc=TRL, of="refusal", severity="warning", why="chat templates leave it out"),
 )
-_TEXT_ONLY = refuses(TRL, "other-parts")
+_TEXT_ONLY = tuple(
+    Refuses(doc=TRL, of=of, why="the worker trains on text only", fix="Remove these parts, or the row.")
+    for of in ("images", "other-parts")
+)
+_WHOLE_TURNS = Refuses(doc=TRL, of="spans", why="the loss is weighted per message, not inside one")
 _NO_WEIGHTS = "every token of an answer counts alike"
 
 PEFT = (
@@ -29,7 +33,7 @@ PEFT = (
         format="chat",
         hosted=False,
         doc=TRL,
-        rules=(*_TEXT_ONLY, *_TEMPLATE_DECIDES),
+        rules=(*_TEXT_ONLY, _WHOLE_TURNS, *_TEMPLATE_DECIDES),
         notes=("Weights are honoured per message by the SDK's own loss.",),
     ),
     Profile(

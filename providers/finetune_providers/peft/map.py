@@ -180,6 +180,9 @@ class _Training(msgspec.Struct):
     epochs: float
     max_steps: int | None
     batch_size: int
+    gradient_accumulation: int
+    max_seq_length: int
+    packing: bool
 
 
 class Sent(msgspec.Struct):

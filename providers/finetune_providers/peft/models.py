@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 from typing import cast
 
+from finetune_sdk.data.tools.tokens import ROUGH, Counter, counter
 from finetune_sdk.errors import SpecError
 
 TINY = "builtin/tiny"
+TINY_CONTEXT = 2048
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
@@ -48,6 +50,36 @@ def _check(folder: Path) -> None:
         )
 
 
+def context(model: str) -> int | None:
+    """Tokens the model can read at once, None where that is not known here."""
+    if model == TINY:
+        return TINY_CONTEXT
+    config = _object(Path(model) / "config.json")
+    text = config.get("text_config")
+    found = (cast("dict[str, object]", text) if isinstance(text, dict) else config).get("max_position_embeddings")
+    return found if isinstance(found, int) and found > 0 else None
+
+
+def vocabulary(model: str) -> tuple[Counter, tuple[str, ...]]:
+    """The most exact counter of tokens at hand without torch, and a note where it is only an estimate."""
+    file = Path(model) / "tokenizer.json"
+    if model == TINY or not file.is_file():
+        return ROUGH, ()
+    try:
+        return counter(str(file)), ()
+    except Exception as exc:  # noqa: BLE001 - the library raises nothing more particular; the worker's may be newer
+        return ROUGH, (f"lengths are estimated at {ROUGH.name}: {file} cannot be used here ({exc})",)
+
+
+def _object(file: Path) -> dict[str, object]:
+    """The JSON object in a file, empty where there is none."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return cast("dict[str, object]", found) if isinstance(found, dict) else {}
+
+
 def lacks_chat_template(model: str) -> bool:
     """True for a local folder whose tokenizer has no chat template; a hub model is looked at by the worker."""
     folder = Path(model)
@@ -55,8 +87,4 @@ def lacks_chat_template(model: str) -> bool:
         return False
     if any((folder / name).is_file() for name in _TEMPLATES) or (folder / "additional_chat_templates").is_dir():
         return False
-    try:
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return True
-    return not (isinstance(config, dict) and cast("dict[str, object]", config).get("chat_template"))
+    return not _object(folder / "tokenizer_config.json").get("chat_template")

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import msgspec
-from pydantic import JsonValue
 
 from finetune_providers.peft import map as mapping
-from finetune_providers.peft import models
+from finetune_providers.peft import methods, models
 from finetune_providers.peft.claims import CAPABILITIES
+from finetune_providers.peft.estimating import estimate
+from finetune_providers.peft.judging import Judge
 from finetune_providers.peft.options import PeftOptions, parse
-from finetune_sdk.data import Prepared, prepare
-from finetune_sdk.data.example import Example, Message
+from finetune_sdk.data import prepare
 from finetune_sdk.errors import DataError, JobNotFound, ProviderError, SpecError, Unsupported
 from finetune_sdk.provider import Capabilities, Environment, Plan, Provider
-from finetune_sdk.spec import DataSpec, JobSpec
-from finetune_sdk.types import Artifact, Checkpoint, Estimate, Event, JobState
+from finetune_sdk.spec import RFT, SFT, DataSpec, JobSpec
+from finetune_sdk.types import Artifact, Checkpoint, Event, JobState
 from finetune_sdk.worker import process
 from finetune_sdk.worker.envs import EnvStore
 
@@ -29,10 +27,6 @@ HERE = Path(__file__).parent
 WORKER = HERE / "worker"
 LOCK = HERE / "worker.lock"
 SMOKE = ("torch", "transformers", "peft", "trl")
-_SAMPLED = 500
-_CHARACTERS_PER_TOKEN = 4
-_RAW = "prompt_completion"
-"""The shape of rows made of plain strings: a model without a chat template can be trained on them as they are."""
 
 
 class PeftProvider(Provider):
@@ -60,20 +54,22 @@ class PeftProvider(Provider):
         self.check(spec)
         options = parse(spec.options.get(self.name, {}))
         model = models.resolve(spec.model_id)
-        prepared = prepare(spec.data, method=spec.method.kind)
-        _check_template(spec, model, options, prepared)
+        judge, doubts = _judge(spec, model, options)
+        prepared = prepare(spec.data, method=spec.method.kind, judge=judge)
+        if judge.conversations and not judge.template:
+            _refuse_conversations(spec, model)
         request, notes = mapping.request(spec, model, options, prepared.files)
         return Plan(
             provider=self.name,
             request=request,
             data=prepared.files,
             findings=prepared.findings,
-            cost=_estimate(prepared, request),
-            notes=notes,
+            cost=estimate(judge, prepared.rows, request),
+            notes=(*notes, *doubts),
         )
 
     def submit(self, plan: Plan, *, key: str) -> str:
-        """Writes the data, finds or builds the interpreter, starts the worker. Idempotent by key, whatever a submitter that died left."""
+        """Writes the data, finds or builds the interpreter, starts the worker. Idempotent by key, after crashes too."""
         folder = self._folder(key)
         if process.started(folder):
             return key
@@ -161,31 +157,34 @@ class _Started(msgspec.Struct):
     request: mapping.Sent
 
 
-def _check_template(spec: JobSpec, model: str, options: PeftOptions, prepared: Prepared) -> None:
-    if spec.method.kind in ("pretraining", "classification") or options.chat_template is not None:
+def _judge(spec: JobSpec, model: str, options: PeftOptions) -> tuple[Judge, tuple[str, ...]]:
+    """Who looks at the rows, and what is to be known about how."""
+    knobs, method = spec.hyperparameters, spec.method
+    limit = mapping.MAX_SEQ_LENGTH if knobs.max_seq_length == "auto" else knobs.max_seq_length
+    name = f"max_seq_length {limit:,}"
+    context = models.context(model)
+    if context is not None and context < limit:
+        limit, name = context, f"the model's context of {context:,}"
+    if isinstance(method, RFT):
+        given = method.max_completion_tokens
+        answer = methods.MAX_COMPLETION_TOKENS if given == "auto" else given
+        limit, name = limit - answer, f"{name} less max_completion_tokens {answer:,}"
+    counter, doubts = models.vocabulary(model)
+    judge = Judge(
+        method=method.kind,
+        train_on=method.train_on if isinstance(method, SFT) else "assistant",
+        limit=limit,
+        limit_name=name,
+        counter=counter,
+        template=options.chat_template is not None or not models.lacks_chat_template(model),
+    )
+    return judge, doubts
+
+
+def _refuse_conversations(spec: JobSpec, model: str) -> None:
+    if spec.method.kind in ("pretraining", "classification"):
         return
-    sampled = islice(prepared.examples(), _SAMPLED)
-    if models.lacks_chat_template(model) and any(row.shape != _RAW for _, row in sampled):
-        raise SpecError(
-            f"model: the tokenizer in {model} has no chat template, and the data are conversations; set "
-            "options.peft.chat_template to a Jinja template or its path, or train on prompt/completion texts"
-        )
-
-
-def _estimate(prepared: Prepared, request: Mapping[str, JsonValue]) -> Estimate:
-    training, rows = mapping.sent(request).training, prepared.rows.get("train", 0)
-    sampled = [_characters(row) for role, row in islice(prepared.examples(), _SAMPLED) if role == "train"]
-    seen = training.max_steps * training.batch_size if training.max_steps else training.epochs * rows
-    tokens = int(sum(sampled) / max(1, len(sampled)) * seen / _CHARACTERS_PER_TOKEN)
-    basis = "runs on this machine; tokens within a factor of two, from the length of the texts"
-    return Estimate(usd=0.0, basis=basis, tokens=tokens)
-
-
-def _characters(example: Example) -> int:
-    """Length of the texts of a row, whatever its kind."""
-    messages = [
-        message
-        for name in ("messages", "prompt", "completion", "chosen", "rejected")
-        for message in cast("Sequence[Message]", getattr(example, name, ()))
-    ]
-    return sum(len(message.text) for message in messages) + len(getattr(example, "text", ""))
+    raise SpecError(
+        f"model: the tokenizer in {model} has no chat template, and the data are conversations; set "
+        "options.peft.chat_template to a Jinja template or its path, or train on prompt/completion texts"
+    )
