@@ -18,6 +18,7 @@
     │   ├── Unreachable                  no usable answer to a request that may be repeated
     │   ├── QuotaExceeded
     │   └── Ambiguous                    a request was sent and its answer is unknown; reconcile, never resend
+    ├── BadDelivery(ValueError)          a webhook that is unsigned, forged, too old, or no event; nothing was done
     ├── BudgetExceeded                   the estimate is above the budget; nothing was sent
     ├── WrongStatus                      the verb does not fit where the job stands; nothing was done
     ├── JobFailed                        the job ended as FAILED or CANCELLED
@@ -157,6 +158,10 @@ class Ambiguous(ProviderError):
         super().__init__(text, sent=True, charged=None)
 
 
+class BadDelivery(FineTuneError, ValueError):
+    """Not a webhook of the vendor's: unsigned, forged, too old, or no event. Answer 400 and do nothing."""
+
+
 class BudgetExceeded(FineTuneError):
     """The estimate is above `budget.max_cost_usd`, or is unknown where a budget demands one. Nothing was sent."""
 
@@ -185,7 +190,7 @@ class WaitTimeout(FineTuneError, TimeoutError):
 
     def __init__(self, job_id: str, timeout_s: float) -> None:
         super().__init__(
-            f"job {job_id} is still running after {timeout_s:g} s; it goes on: `finetune jobs follow {job_id}`"
+            f"job {job_id} is still running after {timeout_s:g} s; it goes on; attach to it again at any time"
         )
         self.job_id = job_id
         self.timeout_s = timeout_s

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from finetune_sdk.errors import Unsupported
 from finetune_sdk.spec import JobSpec, Model
-from finetune_sdk.types import Artifact, Checkpoint, DataFile, Deployment, Estimate, Event, Finding, JobState
+from finetune_sdk.types import Artifact, Checkpoint, DataFile, Delivery, Deployment, Estimate, Event, Finding, JobState
 
 
 class Support(StrEnum):
@@ -250,3 +250,7 @@ class Provider(ABC):
     def deploy_terms(self, artifact: Artifact) -> str:  # noqa: ARG002 - the contract's signature
         """What deploying it costs from then on, to be shown before anybody says yes; empty = nothing. Sends nothing."""
         return ""
+
+    def webhook(self, body: bytes, headers: Mapping[str, str], *, refs: Sequence[str]) -> Delivery | None:  # noqa: ARG002
+        """Verify a delivery and say which of `refs` it is about; None = about no job. Raises `BadDelivery`."""
+        raise Unsupported(self.name, "receiving webhooks", "Poll: `wait`, `follow` and `watch_all` do.")

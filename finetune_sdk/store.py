@@ -79,11 +79,6 @@ class JobStore:
         )
         return [from_row(row) for row in self._db.read(lambda db: db.execute(query).fetchall())]
 
-    def named(self, provider: str, ref: str) -> list[JobRecord]:
-        """The jobs that a provider knows by this reference: one, or none."""
-        query = "SELECT * FROM job WHERE provider = ? AND ref = ?"
-        return [from_row(row) for row in self._db.read(lambda db: db.execute(query, (provider, ref)).fetchall())]
-
     def events(self, job_id: str, *, after: str | None = None) -> list[Event]:
         """The stored events in order, those after cursor `after` only. Raises `SpecError` for a cursor never given."""
         return self._db.read(partial(_event_log.read, job_id=job_id, after=after))
@@ -131,13 +126,15 @@ class JobStore:
 
     def take_over(self, job_id: str, *, of: str | None) -> bool:
         """Become the submitter of a job without a reference, in place of `of`; False = somebody else was quicker."""
-        me = this_process()
+        taken = False
 
         def move(job: JobRecord) -> Moved:
-            free = job.ref is None and not job.status.terminal and job.submitter == of
-            return Moved(replace(job, submitter=me) if free else job)
+            nonlocal taken
+            taken = job.ref is None and not job.status.terminal and job.submitter == of
+            return Moved(replace(job, submitter=this_process()) if taken else job)
 
-        return of != me and self._move(job_id, move).submitter == me
+        self._move(job_id, move)
+        return taken
 
     def doubt(self, job_id: str, text: str) -> JobRecord:
         """Nobody knows whether the provider has the job: say so, as a warning and in the record."""

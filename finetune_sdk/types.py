@@ -194,6 +194,16 @@ class Deployment:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A vendor's verified webhook about jobs."""
+
+    id: str
+    """The delivery's own id: the same for every attempt to deliver it."""
+    refs: tuple[str, ...]
+    """The references of the jobs it is about, of those that were asked for."""
+
+
 def event_json(event: Event) -> dict[str, JsonValue]:
     """An event as the JSON object that `--format json` prints."""
     return {

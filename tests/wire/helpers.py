@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +96,22 @@ def store_of(folder: Path, url: str, number: int) -> JobStore:
     for name in (f"ftjob-{index:06d}" for index in range(number)):
         store.bind(store.create(spec, planned).id, f"{url}?wire=compatible#{name}")
     return store
+
+
+SECRET = "whsec_" + base64.b64encode(b"a webhook secret of ours").decode()
+
+
+def delivery(job: str, kind: str = "succeeded") -> bytes:
+    """The body of a webhook about a job."""
+    return json.dumps({"id": "evt_1", "type": f"fine_tuning.job.{kind}", "data": {"id": job}}).encode()
+
+
+def signed(
+    body: bytes, *, name: str = "wh_1", age_s: float = 0.0, secret: str = SECRET, extra: str = ""
+) -> dict[str, str]:
+    """The headers that make a body a delivery."""
+    stamp = str(int(time.time() - age_s))
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    mac = hmac.new(key, f"{name}.{stamp}.".encode() + body, hashlib.sha256).digest()
+    signature = f"{extra}v1,{base64.b64encode(mac).decode()}"
+    return {"Webhook-Id": name, "Webhook-Timestamp": stamp, "Webhook-Signature": signature}

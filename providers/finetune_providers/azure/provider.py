@@ -60,6 +60,7 @@ class AzureProvider(OpenAIProvider):
     rules: ClassVar[Rules] = AZURE_RULES
     wires: ClassVar[Mapping[str, Wire]] = WIRES
     options_type: ClassVar[type[JobOptions]] = AzureOptions
+    webhook_secret_env: ClassVar[str] = "AZURE_OPENAI_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
     models_file: ClassVar[Path] = Path(__file__).with_name("models.toml")
     ways_out: ClassVar[str] = (
         "Check that the model can be tuned in your region and with your `training_type`, and that you have the role "

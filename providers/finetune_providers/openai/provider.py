@@ -20,6 +20,7 @@ from finetune_sdk.data import canonical
 from finetune_sdk.data.example import Example
 from finetune_sdk.data.prepare import Prepared, prepare
 from finetune_sdk.errors import (
+    BadDelivery,
     DataError,
     JobNotFound,
     MissingExtra,
@@ -33,7 +34,7 @@ from finetune_sdk.errors import (
 from finetune_sdk.graders import Grader
 from finetune_sdk.provider import Capabilities, Plan, Provider
 from finetune_sdk.spec import SFT, DataSpec, JobSpec
-from finetune_sdk.types import Artifact, Checkpoint, Deployment, Event, Finding, JobState, JobStatus, Severity
+from finetune_sdk.types import Artifact, Checkpoint, Delivery, Deployment, Event, Finding, JobState, JobStatus, Severity
 
 from . import journal as journals
 from .connection import Connection, dereference
@@ -55,6 +56,7 @@ from .options import JobOptions, OpenAIOptions, read_options
 from .planning import Survey, encode, estimate
 from .rows import render
 from .rules import OPENAI_RULES, Rules
+from .webhooks import read
 from .wire import WIRES, Wire
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ class OpenAIProvider(Provider):
     rules: ClassVar[Rules] = OPENAI_RULES
     wires: ClassVar[Mapping[str, Wire]] = WIRES
     options_type: ClassVar[type[JobOptions]] = OpenAIOptions
+    webhook_secret_env: ClassVar[str] = "OPENAI_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
     models_file: ClassVar[Path] = Path(__file__).with_name("models.toml")
     ways_out: ClassVar[str] = (
         "OpenAI has closed self-serve fine-tuning to new organisations and ends it on 2027-01-06. Ways out: the same "
@@ -396,6 +399,17 @@ class OpenAIProvider(Provider):
             with contextlib.suppress(ProviderError):  # they are a convenience: the job succeeded without them
                 return result_metrics(server.content(file_id))
         return {}
+
+    def webhook(self, body: bytes, headers: Mapping[str, str], *, refs: Sequence[str]) -> Delivery | None:
+        """As the contract says; the endpoint's secret is in the variable `webhook_secret_env`."""
+        secret = os.environ.get(self.webhook_secret_env, "")
+        if not secret:
+            raise BadDelivery(f"[{self.name}] deliveries cannot be told from forgeries: set {self.webhook_secret_env}")
+        notice = read(body, headers, secret=secret)
+        if notice is None:
+            return None
+        named = (ref for ref in refs if dereference(ref, default=self.home_connection)[1] == notice.job)
+        return Delivery(id=notice.id, refs=tuple(named))
 
     def events(self, ref: str, after: str | None = None) -> list[Event]:
         server, job_id = self.at(ref)
