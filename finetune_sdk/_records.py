@@ -49,6 +49,11 @@ class JobRecord:
     created_at: datetime
     updated_at: datetime
 
+    def __repr__(self) -> str:
+        """Short: every verb answers with a record, and the whole of spec and plan would flood a screen."""
+        facts = (self.id, self.provider, str(self.status), self.error, self.doubt, self.model)
+        return f"JobRecord({', '.join(str(fact) for fact in facts if fact is not None)})"
+
     @property
     def job_spec(self) -> JobSpec:
         """The job description, typed."""

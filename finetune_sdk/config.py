@@ -163,7 +163,10 @@ def _override(document: Document, tree: dict[str, Any], text: str) -> None:
             inner = {"kind": inner}  # `adapter: lora` in the file, `adapter.r=8` on top
         here[part] = inner = dict(inner) if is_mapping(inner) else {}
         here = inner
-    here[path[-1]] = parsed.value
+    if parsed.value is None:  # `--set budget=null` goes back to the default
+        here.pop(path[-1], None)
+    else:
+        here[path[-1]] = parsed.value
     document.marks = {known: mark for known, mark in document.marks.items() if known[: len(path)] != path}
     document.raw = {known: raw for known, raw in document.raw.items() if known[: len(path)] != path}
     document.marks[path] = label

@@ -11,8 +11,18 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from finetune_sdk.errors import SpecError
 from finetune_sdk.graders import Grader
 
 Auto = Literal["auto"]
@@ -315,6 +325,11 @@ class Evaluation(Model):
     """Prompts answered by the base and the tuned model, shown in the report."""
 
 
+def _no_model(provider: str, names: Mapping[str, str]) -> str:
+    known = ", ".join(sorted(names)) or "nothing"
+    return f"names no model for provider {provider!r}; add `{provider}: <model id>` to it (it has: {known})"
+
+
 class JobSpec(Model):
     """A fine-tuning job. The YAML file is this, key by key."""
 
@@ -341,22 +356,26 @@ class JobSpec(Model):
     options: Mapping[str, Mapping[str, JsonValue]] = Field(default_factory=dict)
     """Provider-only settings by provider name; each provider validates its own and refuses unknown keys."""
 
+    @field_validator("model")
+    @classmethod
+    def _named_for_provider(cls, value: str | Mapping[str, str], info: ValidationInfo) -> str | Mapping[str, str]:
+        provider = info.data.get("provider")
+        if isinstance(value, Mapping) and provider is not None and provider not in value:
+            raise ValueError(_no_model(provider, value))
+        return value
+
     def for_provider(self, provider: str) -> JobSpec:
         """The same job at another provider: the one-word swap."""
         return self.model_copy(update={"provider": provider})
 
     @property
     def model_id(self) -> str:
-        """The base model's id at `provider`. KeyError never: a missing entry is a `ValueError` that says so."""
+        """The base model's id at `provider`. Raises `SpecError` when `model` is a map without it."""
         if isinstance(self.model, str):
             return self.model
-        try:
-            return self.model[self.provider]
-        except KeyError:
-            raise ValueError(
-                f"`model` names no id for provider {self.provider!r}; add `model: {{{self.provider}: ...}}` "
-                f"(it has: {', '.join(sorted(self.model))})"
-            ) from None
+        if self.provider not in self.model:
+            raise SpecError("`model` " + _no_model(self.provider, self.model))
+        return self.model[self.provider]
 
     @property
     def sha256(self) -> str:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def _sqlite() -> Check:
 
 def _home(home: Path) -> Iterator[Check]:
     there = next(folder for folder in (home, *home.parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    if not _writable(there):
         text = f"{home} cannot be written"
         yield Check(name="home", state="broken", text=text, fix=f"export {VARIABLE}=/a/folder/of/yours")
         return
@@ -73,6 +74,15 @@ def _home(home: Path) -> Iterator[Check]:
     state: State = "ok" if free > _LOW_DISK else "note"
     fix = "" if state == "ok" else "finetune envs ls; finetune jobs ls   # then rm what is not needed"
     yield Check(name="disk", state=state, text=f"{free / 2**30:.0f} GiB free at {there}", fix=fix)
+
+
+def _writable(folder: Path) -> bool:
+    """By trying, with a file that has no name: root passes every permission check, /proc takes no file all the same."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _installer() -> Check:

@@ -85,9 +85,15 @@ def _tell(error: Exception, text: str, code: int, args: Sequence[str]) -> int:
             facts |= {"sent": error.sent, "charged": error.charged}
         text = json.dumps({"error": facts}, ensure_ascii=False)
     else:
-        text = click.style("error: ", fg="red", bold=True) + text
+        text = click.style("error: ", fg="red", bold=True) + text + _nothing_sent(error, text)
     click.echo(text, err=True)
     return code
+
+
+def _nothing_sent(error: Exception, text: str) -> str:
+    """Said wherever it is certain and the text does not say it yet."""
+    certain = isinstance(error, FineTuneError) and error.sent is False and error.charged is False
+    return "\n(nothing was sent, nothing was charged)" if certain and "nothing was sent" not in text else ""
 
 
 def _speaks_json(args: Sequence[str]) -> bool:

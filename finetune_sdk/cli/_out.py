@@ -39,6 +39,11 @@ def hint(*args: str) -> str:
     return shlex.join(["finetune", *args, *(["--home", home] if home is not None else [])])
 
 
+def speaks_json() -> bool:
+    """True when the reader of stdout is a program."""
+    return current().json
+
+
 def interactive() -> bool:
     """True when a person sits in front: both what we say and what they type go through a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty() and not current().json

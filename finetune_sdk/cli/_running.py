@@ -136,16 +136,24 @@ def ended(job: FineTuneJob) -> None:
         _out.data(record_json(record, job.home), lambda: job.id)
         return
     if record.status is not JobStatus.SUCCEEDED:
+        if _out.speaks_json():  # a program reads what became of it; the reason follows as an error
+            _out.data(_answer(job, record, evaluation=None, report=None), str)
         raise _failure(job, record)
     evaluation, artifacts = _evaluation(job, record), job.artifacts()
     report = _report(job, evaluation)
-    answer: dict[str, Any] = {
+    answer = _answer(job, record, evaluation=evaluation, report=report)
+    _out.data(answer, lambda: _success_text(record, evaluation, artifacts_text(artifacts), report))
+
+
+def _answer(
+    job: FineTuneJob, record: JobRecord, *, evaluation: Evaluated | None, report: Path | None
+) -> dict[str, Any]:
+    return {
         "job": record_json(record, job.home),
         "evaluation": None if evaluation is None else evaluation.json(),
-        "artifacts": artifacts,
+        "artifacts": job.artifacts() if record.ref is not None else [],
         "report": None if report is None else str(report),
     }
-    _out.data(answer, lambda: _success_text(record, evaluation, artifacts_text(artifacts), report))
 
 
 def _failure(job: FineTuneJob, record: JobRecord) -> JobFailed:
@@ -182,7 +190,7 @@ def _report(job: FineTuneJob, evaluation: Evaluated | None) -> Path | None:
 
 
 def _success_text(record: JobRecord, evaluation: Evaluated | None, artifacts: str, report: Path | None) -> str:
-    took = f" in {duration(record.usage.train_s)}" if record.usage and record.usage.train_s is not None else ""
+    took = f", trained in {duration(record.usage.train_s)}" if record.usage and record.usage.train_s is not None else ""
     parts = [click.style(f"{record.id} succeeded{took}", fg="green", bold=True) + f"  {record.model}"]
     if evaluation is not None:
         parts += ["", evaluation_text(evaluation)]

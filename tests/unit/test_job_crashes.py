@@ -8,12 +8,16 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from fakes import fake_spec, write_rows
 
 from finetune_sdk import FineTuneJob, JobSpec, JobStatus, _procedures
+from finetune_sdk.provider import YES, Capabilities
 from finetune_sdk.registry import standing_in
 from finetune_sdk.store import JobStore
 from finetune_sdk.testing._vendor import KILL_AT
@@ -110,3 +114,44 @@ def test_killed_shortly_after_a_milestone_every_paid_job_is_known_and_adopted(
     known = {record.ref for record in JobStore(home).jobs()} - {None}
     paid = [job["id"] for job in fake.vendor.jobs()]
     assert (known, len(paid) <= 1) == (set(paid), True)
+
+
+class _Local(FakeProvider):
+    """As sure of itself as a provider on this machine: not found means never started."""
+
+    capabilities: ClassVar[Capabilities] = replace(
+        FakeProvider.capabilities,
+        claims={**FakeProvider.capabilities.claims, "feature.exact_find": YES, "feature.resubmit": YES},
+    )
+
+
+@pytest.fixture
+def broken_off(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FineTuneJob]:
+    """A job whose submitter died between its intent and its deed."""
+    spec = fake_spec(write_rows(tmp_path / "data"))
+    with standing_in("fake", lambda home: _Local(home=home)):
+        planned = FineTuneJob.plan(spec, home=home)
+        with monkeypatch.context() as patch:
+            patch.setattr("finetune_sdk.store.this_process", lambda: "another-boot:1:1")
+            job = JobStore(home).create(spec, planned)
+        yield FineTuneJob.attach(job.id, home=home)
+
+
+def test_a_submission_that_certainly_never_happened_is_finished_by_who_looks_next(broken_off: FineTuneJob) -> None:
+    events = list(broken_off.follow(poll_s=0.001))
+
+    assert (broken_off.status, bool(events)) == (JobStatus.SUCCEEDED, True)
+
+
+def test_of_many_who_look_one_finishes_the_submission(broken_off: FineTuneJob) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: broken_off.refresh(), range(8)))
+
+    assert len(FakeProvider(home=broken_off.home).vendor.jobs()) == 1
+
+
+def test_a_submission_that_never_happened_can_be_given_up(broken_off: FineTuneJob) -> None:
+    JobStore(broken_off.home).intend(broken_off.id, "cancel")
+
+    assert broken_off.refresh().status is JobStatus.CANCELLED
+    assert FakeProvider(home=broken_off.home).vendor.jobs() == []
