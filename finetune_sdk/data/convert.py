@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
+import msgspec
+
+from finetune_sdk.data import ranges
 from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.checks import check
 from finetune_sdk.data.dataset import Dataset
@@ -16,8 +21,10 @@ from finetune_sdk.data.example import Example
 from finetune_sdk.data.formats import Format, format_named
 from finetune_sdk.data.losses import as_kind, losses, wrong_kind
 from finetune_sdk.data.outputs import RowFile
+from finetune_sdk.data.ranges import convert_ranges
+from finetune_sdk.data.readers import MAX_LINE_BYTES
 from finetune_sdk.data.report import Report
-from finetune_sdk.data.straight import Block
+from finetune_sdk.data.straight import TO_CHAT, Block
 from finetune_sdk.errors import DataError
 from finetune_sdk.types import Finding
 
@@ -43,12 +50,15 @@ class Outcome:
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
 
-def convert(dataset: Dataset, out: Path, *, to: str, allow: Collection[str] = ()) -> Outcome:
+def convert(
+    dataset: Dataset, out: Path, *, to: str, allow: Collection[str] = (), workers: int | None = None
+) -> Outcome:
     """Write all rows in another format. Nothing is written when a row cannot be read or would lose what matters.
 
-    What is wrong with the content itself (an empty answer, say) is told, and written as it is.
+    What is wrong with the content itself (an empty answer, say) is told, and written as it is. `workers` processes
+    share a large plain file (None: one per core); the result is the same.
     """
-    return write(dataset, [out], to=to, allow=allow)
+    return write(dataset, [out], to=to, allow=allow, workers=workers)
 
 
 def merge(dataset: Dataset, out: Path, *, to: str | None = None, allow: Collection[str] = ()) -> Outcome:
@@ -74,6 +84,7 @@ def write(
     change: Change | None = None,
     judge: Judge | None = None,
     skip_unreadable: bool = False,
+    workers: int | None = 1,
 ) -> Outcome:
     """Every row, changed, judged and rendered, into one of the files; in order, in constant memory.
 
@@ -92,8 +103,14 @@ def write(
     with ExitStack() as stack:
         files = [stack.enter_context(RowFile(out)) for out in outs]
         reading = Report() if skip_unreadable else report
-        straight = entry.name == "chat" and files[0].takes_blocks and choose is None and change is None and judge is None
-        for given in dataset.scan_to_chat(reading) if straight else dataset.scan(reading):
+        straight = (
+            entry.name == "chat" and files[0].takes_blocks and choose is None and change is None and judge is None
+        )
+        job = _job(dataset, files[0], entry, allow, workers) if straight else None
+        if job is not None:
+            totals = convert_ranges(job, convert_range, report, _processes(workers), MAX_LINE_BYTES)
+            rows, counts[0] = totals.rows, totals.written
+        for given in () if job else dataset.scan_to_chat(reading) if straight else dataset.scan(reading):
             if isinstance(given, Block):
                 rows += given.rows
                 files[0].write_block(given)
@@ -120,6 +137,45 @@ def write(
             report.add(replace(finding, severity="info"))
     written = {str(out): count for out, count in zip(outs, counts, strict=True)} if done else {}
     return Outcome(rows_read=rows, written=written, dropped=dropped, findings=report.findings())
+
+
+def _processes(workers: int | None) -> int:
+    return max(1, workers if workers is not None else len(os.sched_getaffinity(0)))
+
+
+def _job(
+    dataset: Dataset, out: RowFile, entry: Format, allow: Collection[str], workers: int | None
+) -> ranges.Job | None:
+    """The work to share; None where one process does it: small files, other containers, a format without a lane."""
+    if _processes(workers) == 1 or out.part is None or not sys.executable or not dataset.plain_file():
+        return None
+    path = dataset.files[0]
+    if path.stat().st_size <= ranges.LARGE_BYTES or dataset.detection[0].format not in TO_CHAT:
+        return None
+    found = dataset.detection[0].format
+    return ranges.Job(str(path), str(out.part), found, dataset.named, entry.name, tuple(allow))
+
+
+def convert_range(job: ranges.Job, stream: BinaryIO, report: Report) -> tuple[bytes, int, int]:
+    """Lines to lines of the `chat` format: the output, the rows read and the rows written."""
+    dataset = Dataset([Path(job.source)], job.read_as if job.named else None, {})
+    entry = format_named(job.write_as)
+    encoder = msgspec.json.Encoder()
+    out: list[bytes] = []
+    rows = written = 0
+    for given in dataset.scan_part(format_named(job.read_as), stream, report):
+        if isinstance(given, Block):
+            out.append(given.lines)
+            rows += given.rows
+            written += given.rows
+            continue
+        rows += 1
+        for finding in content(given):
+            report.add(_placed(finding, given))
+        for row in _writable(given, entry, job.allow, report):
+            out.append(encoder.encode(_render(entry, row)) + b"\n")
+            written += 1
+    return b"".join(out), rows, written
 
 
 def content(example: Example) -> Iterator[Finding]:

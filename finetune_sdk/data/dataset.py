@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from finetune_sdk.data import interop
 from finetune_sdk.data.canonical import content_digest, with_source
@@ -194,17 +194,42 @@ class Dataset:
                 layout = self._declaration(path)
                 plain = opened.container == "jsonl" and not self._columns and layout is None
                 lane = lanes.get(entry.name) if entry and plain else None
-                rows = _rows(opened, lane, seen)
-                for line, done, row in rows if entry else ():
-                    given = row if row is None or layout is None else layout.row(row)
-                    example = done if given is None else self._parse(entry, line, given, seen) if entry else None
-                    if example is not None:
-                        seen.rows += 1
-                        yield example if row is None else with_source(example, Source(file=name, line=line))
+                if entry:
+                    yield from self._read(entry, _rows(opened, lane, seen), layout, seen)
         except Fault as fault:
             seen.fault(None, fault)
         if not seen.rows and not seen.faults:
             report.add(_empty(path))
+
+    def scan_part(self, entry: Format, stream: BinaryIO, report: Report) -> Iterator[Example | Block]:
+        """Like `scan_to_chat`, of some lines of the only file, whose format is known. Lines count from 1."""
+        seen = _Seen(report, str(self.files[0]))
+        rows = _rows(Opened(stream=stream, container="jsonl"), TO_CHAT.get(entry.name), seen)
+        yield from self._read(entry, rows, None, seen)
+
+    def plain_file(self) -> bool:
+        """Whether the only file is uncompressed JSONL in UTF-8, whose rows are read as they are."""
+        if len(self.files) != 1 or not self.files[0].is_file() or self._columns:
+            return False
+        path = self.files[0]
+        with open_file(path) as opened:
+            as_it_is = opened.compression is None and not opened.repairs
+            return as_it_is and opened.container == "jsonl" and self._declaration(path) is None
+
+    @property
+    def named(self) -> bool:
+        """Whether the user named the format."""
+        return self._format is not None
+
+    def _read(
+        self, entry: Format, rows: Iterator[tuple[int, Any, Object | None]], layout: Declared | None, seen: _Seen
+    ) -> Iterator[Any]:
+        for line, done, row in rows:
+            given = row if row is None or layout is None else layout.row(row)
+            example = done if given is None else self._parse(entry, line, given, seen)
+            if example is not None:
+                seen.rows += 1
+                yield example if row is None else with_source(example, Source(file=seen.file, line=line))
 
     def _entry(self, path: Path, opened: Opened, seen: _Seen) -> Format | None:
         try:

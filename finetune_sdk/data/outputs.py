@@ -75,6 +75,11 @@ class RowFile:
         """Whether finished lines may be written as they are."""
         return self._kind == "jsonl"
 
+    @property
+    def part(self) -> Path | None:
+        """The file that several processes may write lines into before `commit`; None where bytes must pass by us."""
+        return self._file.part if self._kind == "jsonl" and not self._gzip else None
+
     def write_block(self, block: Block) -> None:
         """Append finished lines."""
         self._write_pending()

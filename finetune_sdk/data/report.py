@@ -67,6 +67,20 @@ class Report:
         order: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
         return tuple(sorted(merged, key=lambda finding: order[finding.severity]))
 
+    def groups(self) -> list[tuple[int, list[Finding]]]:
+        """Everything in plain values, for `merge` in another process."""
+        return [(group.count, group.places) for group in self._groups.values()]
+
+    def merge(self, groups: list[tuple[int, list[Finding]]], lines_before: int) -> None:
+        """Take over another report, about what follows `lines_before` lines of the same file."""
+        for count, places in groups:
+            first = places[0]
+            group = self._groups.setdefault((first.rule, first.severity, first.file), _Group())
+            group.count += count
+            for place in places[: PLACES - len(group.places)]:
+                line = None if place.line is None else place.line + lines_before
+                group.places.append(replace(place, line=line))
+
     def places(self, finding: Finding) -> tuple[Finding, ...]:
         """The first places of the rule a merged finding stands for."""
         group = self._groups.get((finding.rule, finding.severity, finding.file))

@@ -8,10 +8,9 @@ not the assistant's, anything malformed. Values are not even unescaped where tha
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from struct import Struct as Layout
-from struct import error as LayoutError
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
@@ -233,7 +232,7 @@ class Straight:
         """The finished lines, None where some row is not plain."""
         try:
             return self._lines(chunk)
-        except (NotPlain, LayoutError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except (NotPlain, struct.error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
     def _lines(self, chunk: bytes) -> Block:
@@ -328,7 +327,7 @@ def is_verbatim(chunk: bytes) -> bool:
     return is_utf8(chunk)
 
 
-_start = Layout("<H").unpack_from
+_start = struct.Struct("<H").unpack_from
 _SAFE = bytearray(1 << 16)
 """By its first two bytes: whether a raw value is surely a text that is not blank."""
 for _byte in range(0x21, 0x100):
@@ -356,4 +355,10 @@ def _good_text(text: str) -> bool:
 
 
 _RAW = _Test(_start, bytes(_SAFE), _good_raw)
-_TEXT = _Test(lambda _: (0,), b"\0", _good_text)
+
+
+def _unsure(_text: str) -> tuple[int]:
+    return (0,)
+
+
+_TEXT = _Test(_unsure, b"\0", _good_text)

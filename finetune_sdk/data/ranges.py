@@ -1,0 +1,321 @@
+"""A large plain JSONL file converted by several processes: each takes ranges of whole lines, the output is in order.
+
+Ranges are handed out one by one. A process keeps a finished range until all before it have a place in the output, then
+writes its bytes there itself; only counts and findings travel. The calling process works as well, so the others may
+take their time to start. They are fresh interpreters, which end with their standard input: none survives the caller.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from select import select
+from typing import BinaryIO, TypeAlias, cast
+
+import msgspec
+from msgspec import Struct
+
+from finetune_sdk.data.report import Report
+from finetune_sdk.errors import DataError
+from finetune_sdk.types import Finding
+
+RANGE_BYTES = 4 << 20
+LARGE_BYTES = 64 << 20
+"""Smaller files are done by one process before a second one has started."""
+_QUEUED = 2
+"""Ranges that a process knows of: the one it works on, and the next."""
+_AHEAD = 3
+"""Finished ranges of our own that wait for earlier ones of others, at most: they are held in memory."""
+_START = "from finetune_sdk.data.rangeworker import main; main()"
+
+
+class Job(Struct, frozen=True):
+    """What each process does with its ranges."""
+
+    source: str
+    part: str
+    read_as: str
+    named: bool
+    """The user named the format: rows of another one are no mixture of formats."""
+    write_as: str
+    allow: tuple[str, ...]
+
+
+class Order(Struct, frozen=True):
+    """Convert this range; or, once `at` is known, write what came of it there."""
+
+    index: int
+    start: int
+    end: int
+    at: int | None = None
+
+
+class Done(Struct, frozen=True):
+    """What came of one range. Lines in findings are counted from 1 within it."""
+
+    index: int
+    rows: int = 0
+    written: int = 0
+    size: int = 0
+    groups: list[tuple[int, list[Finding]]] = []
+    placed: bool = False
+    """The bytes are in the output."""
+    failed: str = ""
+    errno: int | None = None
+
+
+Convert: TypeAlias = Callable[[Job, BinaryIO, Report], tuple[bytes, int, int]]
+"""Lines to lines: the output, the rows read and the rows written."""
+
+
+class Totals(Struct):
+    """What came of a whole file."""
+
+    rows: int = 0
+    written: int = 0
+
+
+class Stretch(io.RawIOBase):
+    """The bytes of one range."""
+
+    def __init__(self, stream: BinaryIO, order: Order) -> None:
+        stream.seek(order.start)
+        self._stream = stream
+        self._left = order.end - order.start
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+class Worker:
+    """Converts ranges and writes them to their place: in this process, or in another behind its pipes."""
+
+    def __init__(self, job: Job, convert: Convert) -> None:
+        self._job = job
+        self._convert = convert
+        self._source = Path(job.source).open("rb")  # noqa: SIM115 - closed in `close`
+        self._part = os.open(job.part, os.O_WRONLY)
+        self._finished: dict[int, bytes] = {}
+
+    def close(self) -> None:
+        self._source.close()
+        os.close(self._part)
+
+    def obey(self, order: Order) -> Done:
+        """Do what is asked."""
+        if order.at is not None:
+            self._write(self._finished.pop(order.index), order.at)
+            return Done(order.index, placed=True)
+        report = Report()
+        output, rows, written = self._convert(self._job, cast(BinaryIO, Stretch(self._source, order)), report)
+        self._finished[order.index] = output
+        return Done(order.index, rows, written, len(output), report.groups())
+
+    def _write(self, data: bytes, at: int) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._part, view, at)
+            view, at = view[written:], at + written
+
+
+class _Other:
+    """A worker in a process of its own."""
+
+    def __init__(self, job: Job) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,  # what `select` sees is all there is
+            start_new_session=True,  # Ctrl-C is the caller's to handle
+        )
+        assert self._process.stdin is not None, "asked for above"  # noqa: S101
+        assert self._process.stdout is not None, "asked for above"  # noqa: S101
+        self._to, self.replies = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
+        self.busy = 0
+        send(self._to, job)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self.replies.close()
+        with suppress(BrokenPipeError):  # it ended before it read everything
+            self._to.close()
+
+    def order(self, order: Order) -> None:
+        self.busy += order.at is None
+        try:
+            send(self._to, order)
+        except BrokenPipeError:
+            raise self._lost() from None
+
+    def reply(self) -> Done:
+        data = receive(self.replies)
+        if data is None:
+            raise self._lost()
+        done = msgspec.msgpack.decode(data, type=Done)
+        self.busy -= not done.placed
+        return done
+
+    def _lost(self) -> DataError:
+        return DataError(
+            f"a process that helped to convert ended early (exit status {self._process.wait()}); nothing was written."
+            " Is memory short? Try again with `workers=1`."
+        )
+
+
+def send(stream: BinaryIO, message: Struct) -> None:
+    """Write one message."""
+    data = msgspec.msgpack.encode(message)
+    view = memoryview(len(data).to_bytes(4, "big") + data)
+    while view:
+        view = view[stream.write(view) :]
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> bytes | None:
+    """The next message, None at the end."""
+    head = _exactly(stream, 4)
+    return None if head is None else _exactly(stream, int.from_bytes(head, "big"))
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes | None:
+    data = b""
+    while len(data) < size:
+        more = stream.read(size - len(data))
+        if not more:
+            return None
+        data += more
+    return data
+
+
+def convert_ranges(job: Job, convert: Convert, report: Report, workers: int, longest: int) -> Totals:
+    """Convert the file into `job.part`. Findings, counts and bytes are those of one process."""
+    with ExitStack() as stack:
+        own = Worker(job, convert)
+        stack.callback(own.close)
+        others = [_Other(job) for _ in range(workers - 1)]
+        for other in others:
+            stack.callback(other.close)
+        source = stack.enter_context(Path(job.source).open("rb"))
+        return _Run(own, others, source, report).run(ranges(source, longest))
+
+
+def ranges(stream: BinaryIO, longest: int) -> Iterator[Order]:
+    """Ranges that end with a line; a line longer than `longest` takes all that follows."""
+    size = stream.seek(0, os.SEEK_END)
+    start = index = 0
+    while start < size:
+        end = min(size, start + RANGE_BYTES)
+        if end < size:
+            stream.seek(end)
+            line = stream.readline(longest + 1)
+            end = end + len(line) if len(line) <= longest else size
+        yield Order(index, start, end)
+        start, index = end, index + 1
+
+
+class _Run:
+    """One file on its way: who has which range, what is finished, and where the next output goes."""
+
+    def __init__(self, own: Worker, others: list[_Other], source: BinaryIO, report: Report) -> None:
+        self._own = own
+        self._others = others
+        self._source = source
+        self._report = report
+        self._totals = Totals()
+        self._orders: dict[int, tuple[Order, _Other | None]] = {}
+        self._done: dict[int, Done] = {}
+        self._next = 0
+        self._at = 0
+        self._unwritten = 0
+        self._counted = (0, 0)
+        self._stopped = False
+
+    def run(self, orders: Iterator[Order]) -> Totals:
+        more = True
+        while more or self._orders or self._unwritten:
+            for other in self._others:
+                while more and other.busy < _QUEUED:
+                    more = self._hand_out(next(orders, None), other)
+            if more and sum(who is None for _, who in self._orders.values()) < _AHEAD:
+                more = self._hand_out(next(orders, None), None)
+                self._hear(0)
+            elif self._orders or self._unwritten:
+                self._hear(None)
+            self._place()
+            more = more and not self._stopped
+        return self._totals
+
+    def _hand_out(self, order: Order | None, other: _Other | None) -> bool:
+        if order is None:
+            return False
+        self._orders[order.index] = (order, other)
+        if other is not None:
+            other.order(order)
+        else:
+            self._done[order.index] = self._own.obey(order)
+        return True
+
+    def _hear(self, seconds: float | None) -> None:
+        """Take what the others have to say; wait for it where nothing else is left to do."""
+        if not self._others or self._next in self._done:
+            return
+        ready, _, _ = select([other.replies.fileno() for other in self._others], [], [], seconds)
+        for other in self._others:
+            if other.replies.fileno() in ready:
+                self._note(other.reply())
+
+    def _note(self, done: Done) -> None:
+        if done.failed:
+            raise OSError(done.errno, done.failed) if done.errno is not None else DataError(done.failed)
+        if done.placed:
+            self._unwritten -= 1
+        else:
+            self._done[done.index] = done
+
+    def _place(self) -> None:
+        while self._next in self._done:
+            done = self._done.pop(self._next)
+            order, other = self._orders.pop(self._next)
+            self._next += 1
+            self._count(order, done)
+            place = Order(order.index, order.start, order.end, self._at)
+            if other is None:
+                self._own.obey(place)
+            else:
+                other.order(place)
+                self._unwritten += 1
+            self._at += done.size
+
+    def _count(self, order: Order, done: Done) -> None:
+        if self._stopped:
+            return
+        self._totals.rows += done.rows
+        self._totals.written += done.written
+        if done.groups:
+            self._report.merge(done.groups, self._lines_before(order.start))
+            self._stopped = any(place.rule == "line-too-long" for _, places in done.groups for place in places)
+
+    def _lines_before(self, offset: int) -> int:
+        at, lines = self._counted
+        position = self._source.tell()
+        self._source.seek(at)
+        while at < offset:
+            data = self._source.read(min(1 << 20, offset - at))
+            lines += data.count(b"\n")
+            at += len(data)
+        self._source.seek(position)
+        self._counted = (at, lines)
+        return lines
