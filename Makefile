@@ -2,12 +2,13 @@
 # make test    set everything up and run the whole suite
 # make check   what CI runs: lint, types, tests, wheel
 # make bench   the benchmarks
+# make fuzz    two minutes of coverage-guided fuzzing of the data readers (SECONDS=n for longer)
 # make lock    resolve every providers/*/worker.in into its worker.lock (needs a package index)
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test emulators check lint types wheel bench lock setup clean
+.PHONY: demo test emulators check lint types wheel bench fuzz lock setup clean
 
 setup: $(STAMP)
 
@@ -44,6 +45,14 @@ check: lint types test wheel
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/train_throughput.py
+
+SECONDS ?= 120
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group fuzz
+	mkdir -p .cache/fuzz
+	$(BIN)/python tests/fuzz/readers.py .cache/fuzz tests/fuzz/corpus \
+	  -artifact_prefix=.cache/fuzz/found- -max_total_time=$(SECONDS) -max_len=8192 -timeout=20 -rss_limit_mb=2048
 
 lock: $(STAMP)
 	for source in providers/finetune_providers/*/worker.in; do \

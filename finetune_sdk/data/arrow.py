@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object
@@ -17,32 +17,40 @@ _BATCH_ROWS = 512
 def read_parquet(stream: BinaryIO, fail: Fail) -> Rows:
     """Parquet, batch by batch; `line` is the row's number. Nulls that Arrow filled into objects are taken out."""
     library = needed("pyarrow.parquet", "pyarrow", "Reading Parquet")
-    try:
+
+    def rows() -> Rows:
         file = library.ParquetFile(stream)
-    except (OSError, ValueError) as error:
-        fail(None, _damaged("Parquet", error))
-        return
-    yield from _rows(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow)
+        return _rows(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow)
+
+    return _survived("Parquet", rows, fail)
 
 
 def read_arrow(stream: BinaryIO, fail: Fail) -> Rows:
     """An Arrow IPC stream or file, such as `Dataset.save_to_disk` writes."""
     ipc = needed("pyarrow.ipc", "pyarrow", "Reading Arrow files")
+    return _survived("Arrow", lambda: _rows(_batches(ipc, stream), None), fail)
+
+
+def _survived(what: str, rows: Callable[[], Rows], fail: Fail) -> Rows:
+    """The rows; whatever a library raises over damaged bytes (it may be anything) is a fault of the file."""
     try:
-        batches = _batches(ipc, stream)
-        yield from _rows(batches, None)
-    except (OSError, ValueError) as error:
-        fail(None, _damaged("Arrow", error))
+        yield from rows()
+    except (DataError, Fault):
+        raise
+    except Exception as error:  # noqa: BLE001 - reported, not swallowed
+        fail(None, _damaged(what, error))
 
 
 def _batches(ipc: Any, stream: BinaryIO) -> Iterator[Any]:
     try:
-        yield from ipc.open_stream(stream)
+        found = ipc.open_stream(stream)
     except ValueError:
         stream.seek(0)
         file = ipc.open_file(stream)
-        for index in range(file.num_record_batches):
-            yield file.get_batch(index)
+        found = (file.get_batch(index) for index in range(file.num_record_batches))
+    for batch in found:
+        batch.validate(full=True)  # damaged offsets would read memory that is not ours
+        yield batch
 
 
 def _rows(batches: Iterator[Any], schema: Any) -> Rows:
@@ -84,11 +92,10 @@ def class_names(metadata: Any) -> dict[str, list[str]]:
 def read_excel(stream: BinaryIO, fail: Fail) -> Rows:
     """The first sheet of a workbook, its first row the header."""
     library = needed("openpyxl", "openpyxl", "Reading Excel")
-    try:
-        book = library.load_workbook(stream, read_only=True, data_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        fail(None, _damaged("Excel", error))
-        return
+    return _survived("Excel", lambda: _sheet(library.load_workbook(stream, read_only=True, data_only=True)), fail)
+
+
+def _sheet(book: Any) -> Rows:
     cells: Iterator[tuple[Any, ...]] = book.worksheets[0].iter_rows(values_only=True)
     header = [str(name).strip() if name is not None else "" for name in next(cells, ())]
     for line, values in enumerate(cells, 2):
@@ -118,7 +125,11 @@ def needed(module: str, package: str, what: str) -> Any:
 
 def _damaged(what: str, error: Exception) -> Fault:
     return Fault(
-        "container-damaged", None, f"not a readable {what} file: {error}", "Write the file again, whole.", fatal=True
+        "container-damaged",
+        None,
+        f"not a readable {what} file: {' '.join(str(error).split())[:200] or type(error).__name__}",
+        "Write the file again, whole.",
+        fatal=True,
     )
 
 

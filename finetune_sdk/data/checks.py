@@ -28,6 +28,13 @@ SPECIAL_TOKEN = re.compile(
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
+_MOJIBAKE = re.compile(
+    "\u00c3[\u00a1-\u00bf]|\u00e2\u20ac[\u2122\u0153\u02dc\u00a6\u009d]|\u00c2[\u00a3\u00a9\u00ab\u00ae\u00b0-\u00bb]"
+)
+"""UTF-8 that was read as cp1252: an accented letter, a curly quote, a sign became two or three others."""
+_HIDDEN = re.compile("[\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
+"""Zero-width signs and marks that turn the direction of text; joiners are not among them, scripts need those."""
+
 
 def check(example: Example) -> Iterator[Finding]:
     """Everything worth knowing about one example."""
@@ -164,7 +171,7 @@ def _turns(messages: list[Message], path: str) -> Iterator[Finding]:
                     f"an empty turn of the {message.role}",
                     "Fill it.",
                 )
-            if "<" in content or "[" in content or not content.isprintable():
+            if "<" in content or "[" in content or not (content.isascii() and content.isprintable()):
                 yield from _text(content, f"{path}[{index}].content")
         elif isinstance(content, list):
             for at, part in enumerate(content):
@@ -192,6 +199,29 @@ def _text(text: str, path: str, *, empty: Severity | None = None) -> Iterator[Fi
             path,
             f"the text contains the control character U+{ord(control.group()):04X}",
             "Remove it; some trainers stop reading there.",
+        )
+    if not text.isascii():
+        yield from _odd_letters(text, path)
+
+
+def _odd_letters(text: str, path: str) -> Iterator[Finding]:
+    garbled = _MOJIBAKE.search(text)
+    if garbled:
+        yield _found(
+            "mojibake",
+            "warning",
+            path,
+            f"the text holds {garbled.group()!r}: UTF-8 that was once read as another encoding",
+            "Convert the source again, as UTF-8; the model would learn to write this.",
+        )
+    hidden = _HIDDEN.search(text)
+    if hidden:
+        yield _found(
+            "hidden-character",
+            "warning",
+            path,
+            f"the text contains U+{ord(hidden.group()):04X}, which nobody sees",
+            "Remove it: hidden marks split words for the model and can hide instructions.",
         )
 
 

@@ -7,6 +7,7 @@ import gzip
 import importlib
 import io
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -55,10 +56,8 @@ def _unzstd(raw: BinaryIO) -> BinaryIO:
 def _unzip(raw: BinaryIO) -> BinaryIO:
     try:
         archive = zipfile.ZipFile(raw)
-    except zipfile.BadZipFile as error:
-        raise Fault(
-            "container-damaged", None, f"not a readable zip: {error}", "Fetch or write the file again.", fatal=True
-        ) from None
+    except _BROKEN as error:
+        raise _no_zip(error) from None
     members = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX")]
     names = ", ".join(info.filename for info in members[:5]) or "none"
     if len(members) != 1:
@@ -71,7 +70,23 @@ def _unzip(raw: BinaryIO) -> BinaryIO:
         )
     if members[0].flag_bits & 1:
         raise Fault("container-encrypted", None, "the zip is encrypted", "Unpack it first.", fatal=True)
-    return cast(BinaryIO, archive.open(members[0]))
+    try:
+        return cast(BinaryIO, archive.open(members[0]))
+    except _BROKEN as error:
+        raise _no_zip(error) from None
+
+
+_BROKEN = (
+    *(OSError, EOFError, ValueError, NotImplementedError, RuntimeError, struct.error, OverflowError, LookupError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+"""What the standard library's decompressors raise over damaged bytes."""
+
+
+def _no_zip(error: Exception) -> Fault:
+    return Fault(
+        "container-damaged", None, f"not a readable zip: {error}", "Fetch or write the file again.", fatal=True
+    )
 
 
 class _Zstd:
@@ -137,7 +152,7 @@ class Decompressed(io.RawIOBase):
             data = self._inner.read(len(view))
         except EOFError:
             raise self._fault("container-truncated", "ends early, after") from None
-        except (OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+        except _BROKEN as error:
             raise self._fault("container-damaged", f"is damaged ({error}) after") from None
         view[: len(data)] = data
         self._read += len(data)

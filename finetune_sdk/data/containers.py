@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -60,7 +60,7 @@ def _find(source: str) -> list[Path]:
 
 
 def _is_data(path: Path) -> bool:
-    if path.name.startswith(".") or path.name in _NOT_DATA:
+    if path.name.startswith(".") or path.name in _NOT_DATA or path.stem.lower() in _ABOUT:
         return False
     return path.suffix in DATA_SUFFIXES or (
         path.suffix in {".gz", ".bz2", ".xz", ".zst", ".zip"} and Path(path.stem).suffix in DATA_SUFFIXES
@@ -69,6 +69,8 @@ def _is_data(path: Path) -> bool:
 
 _NOT_DATA = ("dataset_info.json", "dataset_dict.json", "state.json")
 """What `datasets` and LLaMA-Factory put beside the data."""
+_ABOUT = ("readme", "license", "licence", "changelog", "notice", "citation", "requirements")
+"""Texts about the data, which are none of it."""
 
 
 def _nearest(path: Path) -> str:
@@ -99,12 +101,8 @@ class Opened:
 @contextmanager
 def open_file(path: Path) -> Generator[Opened]:
     """Open a data file for one pass. Raises `Fault` where its bytes are no data at all."""
-    if str(path) == "-":
-        with _stdin_copy().open("rb") as raw:
-            yield _unwrap(raw, path)
-        return
     try:
-        raw = path.open("rb")
+        raw = (_copy(path) if str(path) == "-" or path.is_fifo() else path).open("rb")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
     with raw:
@@ -112,12 +110,13 @@ def open_file(path: Path) -> Generator[Opened]:
 
 
 @functools.cache
-def _stdin_copy() -> Path:
-    """Standard input in a temporary file: a dataset is read more than once."""
+def _copy(path: Path) -> Path:
+    """Standard input or a pipe in a temporary file: a dataset is read more than once."""
     descriptor, name = tempfile.mkstemp(prefix="finetune-stdin-")
-    with os.fdopen(descriptor, "wb") as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
     atexit.register(Path(name).unlink, missing_ok=True)
+    with os.fdopen(descriptor, "wb") as copy, ExitStack() as stack:
+        source = sys.stdin.buffer if str(path) == "-" else stack.enter_context(path.open("rb"))
+        shutil.copyfileobj(source, copy)
     return Path(name)
 
 
@@ -169,8 +168,12 @@ def _peek(stream: BinaryIO, size: int) -> bytes:
 
 def _refuse_non_data(head: bytes) -> None:
     start = head[:300].lstrip().lower()
-    if start.startswith((b"<!doctype", b"<html")):
-        raise Fault("container-html", None, "this is an HTML page, not data", "Download the file itself.", fatal=True)
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        what = "an XML document, perhaps a server's error," if start.startswith(b"<?xml") else "an HTML page,"
+        raise Fault("container-html", None, f"this is {what} not data", "Download the file itself.", fatal=True)
+    other = next((what for at, magic, what in _OTHERS if head[at : at + len(magic)] == magic), None)
+    if other is not None:
+        raise Fault("container-other", None, f"this is {other}, not rows of data", "Give the data file.", fatal=True)
     if start.startswith(b"version https://git-lfs"):
         raise Fault(
             "container-lfs-pointer", None, "this is a Git LFS pointer, not the file", "Run `git lfs pull`.", fatal=True
@@ -184,6 +187,20 @@ def _refuse_non_data(head: bytes) -> None:
             "Convert it: `iconv -f utf-16le -t utf-8 IN > OUT`.",
             fatal=True,
         )
+
+
+_OTHERS = (
+    (0, b"\x89PNG", "a PNG image"),
+    (0, b"\xff\xd8\xff", "a JPEG image"),
+    (0, b"%PDF-", "a PDF document"),
+    (0, b"SQLite format 3", "an SQLite database"),
+    (0, b"\x7fELF", "a program"),
+    (0, b"\x80\x04\x95", "a Python pickle"),
+    (0, b"\xd0\xcf\x11\xe0", "an old Excel or Word file"),
+    (257, b"ustar", "a tar archive"),
+    (2, b"\x00\x00\x00\x00\x00\x00{", "a file of model weights (safetensors)"),
+)
+"""(offset, first bytes, what it is): files given by mistake."""
 
 
 def name_container(head: bytes, path: Path) -> tuple[Container, str]:

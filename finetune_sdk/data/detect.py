@@ -15,12 +15,13 @@ from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, open_file
 from finetune_sdk.data.example import KIND_NAMES, Kind
 from finetune_sdk.data.formats import FORMATS, Format, format_named
-from finetune_sdk.data.jsonvalue import Object
+from finetune_sdk.data.jsonvalue import Object, type_name
 from finetune_sdk.data.readers import read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault
 
 SAMPLE_ROWS = 200
 _TAIL_BYTES = 1 << 20
+_LONG_KEY = 40  # longer names are texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +150,14 @@ def _answer(
 
 
 def _refuse_two_conversations(row: Object) -> None:
+    for pair in (("prompt", "completion"), ("instruction", "output")):
+        if row.get("messages") and all(isinstance(row.get(key), str) and row[key] for key in pair):
+            raise Fault(
+                "format-ambiguous",
+                None,
+                f"the rows hold two conversations: `messages`, and `{pair[0]}` with `{pair[1]}`",
+                f"Say which one: `format: chat` or `format: {_NAMES[pair[0]]}`, or drop one.",
+            )
     if row.get("messages") and row.get("conversations"):
         raise Fault(
             "format-ambiguous",
@@ -158,6 +167,16 @@ def _refuse_two_conversations(row: Object) -> None:
         )
 
 
+_NAMES = {"prompt": "prompt-completion", "instruction": "alpaca"}
+
+_STRANGERS = (
+    ({"input_ids"}, "the rows are tokenised already", "Give the texts: token ids fit one tokenizer only."),
+    ({"tokens", "ner_tags"}, "the rows label single tokens", "Token classification is not offered; label whole texts."),
+    ({"tokens", "tags"}, "the rows label single tokens", "Token classification is not offered; label whole texts."),
+    ({"error"}, "this is a server's error answer, not data", "Download the file again."),
+)
+"""Rows of known kinds that nothing here learns from: keys, what they are, what to do."""
+
 _KNOWN_KEYS = (
     *("messages", "conversations", "prompt", "completion", "chosen", "rejected", "label", "text", "instruction"),
     *("input", "output", "question", "answer", "contents", "preferred_output", "non_preferred_output"),
@@ -166,6 +185,25 @@ _KNOWN_KEYS = (
 
 def _unknown(row: Object) -> Fault:
     keys = [str(key) for key in row]
+    stranger = next(((what, fix) for marks, what, fix in _STRANGERS if marks <= set(keys)), None)
+    if stranger is not None and (len(keys) == 1 or "error" not in keys):
+        return Fault("format-unknown", None, f"{stranger[0]}: {', '.join(map(repr, keys[:12]))}", stranger[1])
+    listed = {key: type_name(row[key]) for key in keys if key.lower() in _KNOWN_KEYS}
+    if listed:
+        shown = ", ".join(f"{key!r} is {kind}" for key, kind in listed.items())
+        return Fault(
+            "format-unknown",
+            None,
+            f"the rows have known keys, but not with values a format knows: {shown}",
+            "Write texts as text and conversations as lists of messages.",
+        )
+    if any(len(key) > _LONG_KEY or key.endswith(("?", ".", "!")) or key.isdigit() for key in keys):
+        return Fault(
+            "format-unknown",
+            None,
+            f"the first row looks like data, not like a header: {', '.join(map(repr, keys[:6]))}",
+            "Write the columns' names into the first row, such as prompt,completion.",
+        )
     near = [
         f"{key!r} ~ {close[0]!r}"
         for key in keys

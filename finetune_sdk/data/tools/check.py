@@ -344,9 +344,12 @@ class Checker:
         held = ", ".join(KIND_NAMES[kind] for kind in self._kinds) or "no rows"
         takes = dict.fromkeys(KIND_NAMES[kind] for bench in benches for kind in bench.profile.kinds)
         what = f"takes {', '.join(takes)}" if takes else "has no entry for this method or model"
-        reason = _group(
-            "kind-not-taken", f"{target} {what}; the dataset holds {held}", "Convert it, or choose another."
-        )
+        if self._kinds or not takes:
+            reason = _group(
+                "kind-not-taken", f"{target} {what}; the dataset holds {held}", "Convert it, or choose another."
+            )
+        else:
+            reason = _group("no-rows", "no row can be read", "See the findings.")
         methods = (self._method,) if self._method else ()
         return Verdict(target=target, methods=methods, family="", accepted=False, reasons=(reason,))
 
