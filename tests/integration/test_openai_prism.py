@@ -4,44 +4,21 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from finetune_providers.azure.provider import AzureProvider
 from finetune_providers.openai.provider import OpenAIProvider
-from wire import contract, stub
+from wire import stub
 from wire.helpers import job_spec
+from wire.prism import NEEDED, prism
 
 from finetune_sdk.provider import Provider
 from finetune_sdk.spec import JobSpec
 
-PRISM = Path(__file__).parents[1] / "emulators" / "node_modules" / "@stoplight" / "prism-cli" / "dist" / "index.js"
 METHODS = {"openai": ("sft", "dpo", "rft"), "azure-v1": ("sft", "dpo", "rft"), "azure-2024-10-21": ("sft",)}
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
-    pytest.mark.skipif(not PRISM.exists(), reason="Prism is not installed: run `make emulators`"),
-    pytest.mark.skipif(not contract.available(), reason=contract.WHY_SKIPPED),
-]
-
-
-def prism(dialect: str) -> Iterator[int]:
-    """The port of Prism, serving a contract."""
-    document = contract.SPECS / contract.FILES[dialect]
-    command = ["node", str(PRISM), "mock", "--port", "0", "--host", "127.0.0.1", str(document)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        found = None
-        for line in process.stdout:
-            if found := re.search(r"listening on http://127\.0\.0\.1:(\d+)", line):
-                break
-        assert found, "Prism said no address"
-        yield int(found[1])
-        process.kill()
+pytestmark = NEEDED
 
 
 def recorded(dialect: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[stub.Request]:
@@ -99,9 +76,7 @@ def test_prism_takes_every_request(dialect: str, tmp_path: Path, monkeypatch: py
         for one in recorded(dialect, tmp_path, monkeypatch)
         if one.form is None and not one.path.endswith("/content")
     ]
-    running = prism(dialect)
-    port = next(running)
-    refused = [fault for one in sent if (fault := refusal(port, one)) is not None]
-    next(running, None)
+    with prism(dialect) as port:
+        refused = [fault for one in sent if (fault := refusal(port, one)) is not None]
     assert refused == []
     assert {"POST", "GET"} <= {one.method for one in sent}
