@@ -124,9 +124,12 @@ def status_of(app: App, body: bytes, *, headers: dict[str, str] | None = None, *
         sent.append(message)
 
     raw = [(name.lower().encode(), value.encode()) for name, value in (headers or signed(body)).items()]
-    asyncio.run(
-        app({"type": "http", "method": "POST", "path": "/webhooks/openai", "headers": raw, **scope}, receive, send)
-    )
+    full = {"type": "http", "method": "POST", "path": "/webhooks/openai", "headers": raw, **scope}
+
+    async def serve() -> None:
+        await app(full, receive, send)
+
+    asyncio.run(serve())
     return int(sent[0]["status"])
 
 

@@ -22,7 +22,7 @@ NEEDED = [
 
 @contextmanager
 def prism(dialect: str, *, before: str | None = None) -> Generator[int]:
-    """The port of Prism, answering by a contract; or watching over a server, answering 4xx or 5xx for each violation."""
+    """The port of Prism, answering by a contract; or watching over a server, each violation an error."""
     document = str(contract.SPECS / contract.FILES[dialect])
     what = ["mock", document] if before is None else ["proxy", document, before, "--errors"]
     command = ["node", str(PROGRAM), *what, "--port", "0", "--host", "127.0.0.1"]
