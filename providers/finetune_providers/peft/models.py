@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import cast
 
+from finetune_providers.peft.worker import wholeness
 from finetune_sdk.data.tools.tokens import ROUGH, Counter, counter
 from finetune_sdk.errors import SpecError
 
@@ -48,6 +49,8 @@ def _check(folder: Path) -> None:
         raise SpecError(
             f"model: {folder} has no weights in safetensors format; other formats can hold code and are refused"
         )
+    if (damaged := wholeness.fault(folder)) is not None:
+        raise SpecError(f"model: {damaged}")
 
 
 def context(model: str) -> int | None:

@@ -31,6 +31,8 @@ def _folder(path: Path, *names: str, template: str | None = None) -> Path:
     path.mkdir()
     for name in names:
         (path / name).write_text(json.dumps({"chat_template": template}) if name == "tokenizer_config.json" else "{}")
+        if name.endswith(".safetensors"):
+            (path / name).write_bytes((2).to_bytes(8, "little") + b"{}")
     return path
 
 

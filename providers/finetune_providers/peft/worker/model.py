@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from . import builtin
+from . import builtin, wholeness
 from .choices import Choices
 from .context import Context
 
@@ -73,13 +75,33 @@ def _translated(ctx: Context, source: str, what: str) -> Iterator[None]:
     """transformers answers a missing file, a missing network and a wrong name with pages; ours is one sentence."""
     try:
         yield
-    except (OSError, ValueError, ImportError, KeyError) as exc:
+    except Exception as exc:
+        if not isinstance(exc, _LOADING) and type(exc) is not Exception:  # tokenizers raises nothing more particular
+            raise
         reason = " ".join(str(exc).split())[:400]
-        if isinstance(exc, ValueError) and "trust_remote_code" in reason:
+        if (damaged := _damaged(ctx, source)) is not None:
+            reason = damaged
+        elif isinstance(exc, ValueError) and "trust_remote_code" in reason:
             reason = "it contains its own Python code; read that code, then set options.peft.trust_remote_code: true"
         elif not Path(source).is_dir():
             reason = f"it is neither a folder here nor reachable on the Hugging Face hub ({reason})"
         raise ctx.Failed(f"cannot load the {what} of {source!r}: {reason}") from exc
+
+
+_LOADING = (OSError, ValueError, ImportError, KeyError, SafetensorError)
+
+
+def _damaged(ctx: Context, source: str) -> str | None:
+    """The damaged file of a local model, or of a hub model's copy in the cache."""
+    folder = Path(source)
+    if not folder.is_dir():
+        cached = None
+        with suppress(ValueError):  # no name the hub could have
+            cached = try_to_load_from_cache(source, "config.json", revision=common(ctx)["revision"])
+        if not isinstance(cached, str):
+            return None
+        folder = Path(cached).parent
+    return wholeness.fault(folder)
 
 
 def _template_text(template: str) -> str:
