@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -54,7 +55,6 @@ class AtomicFile:
     ) -> None:
         if self._stream is None:
             return
-        try:
+        with suppress(OSError):  # a full disk fails here again; the first error is the one to tell
             self._stream.close()
-        finally:
-            self._part.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
