@@ -93,10 +93,12 @@ class VerbPromises:
     ) -> None:
         needs(provider, "resume")
         self._stopped_and_resumed(provider, running)
-        assert provider.poll(_ref(running)).status is not JobStatus.CANCELLED
+        assert provider.poll(_ref(running)).status not in (JobStatus.CANCELLED, JobStatus.PAUSED)
 
     def _stopped_and_resumed(self, provider: Provider, job: FineTuneJob) -> list[str]:
-        provider.cancel(_ref(job))
+        """The cursors at rest: paused where it can be (some vendors resume nothing else), else cancelled."""
+        pauses = provider.capabilities.claim("feature.pause").support
+        (provider.pause if pauses else provider.cancel)(_ref(job))
         self._end(provider, job)
         cursors = [event.cursor for event in provider.events(_ref(job))]
         provider.resume(_ref(job))

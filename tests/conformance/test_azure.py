@@ -12,7 +12,6 @@ from finetune_sdk.job import FineTuneJob
 from finetune_sdk.provider import Provider
 from finetune_sdk.testing.conformance import ProviderConformance
 
-CANCELLED_IS_FINAL = pytest.mark.xfail(reason="the vendor resumes paused jobs only: a cancelled one is submitted anew")
 NO_PAUSE = pytest.mark.xfail(reason="the dated generation can neither pause nor resume; v1 can")
 
 
@@ -26,16 +25,6 @@ class _Azure(HostedFixtures, ProviderConformance):
     @classmethod
     def options(cls, port: int) -> dict[str, Any]:
         return {"endpoint": f"http://127.0.0.1:{port}", "api": cls.api}
-
-    @CANCELLED_IS_FINAL
-    def test_a_resumed_job_repeats_no_cursor(self, provider: Provider, running: FineTuneJob) -> None:
-        super().test_a_resumed_job_repeats_no_cursor(provider, running)
-
-    @CANCELLED_IS_FINAL
-    def test_a_resumed_job_is_running_from_the_moment_resume_returns(
-        self, provider: Provider, running: FineTuneJob
-    ) -> None:
-        super().test_a_resumed_job_is_running_from_the_moment_resume_returns(provider, running)
 
 
 class TestAzureV1(_Azure):
@@ -54,3 +43,13 @@ class TestAzureDated(_Azure):
     @NO_PAUSE
     def test_a_paused_job_rests_and_goes_on_when_resumed(self, provider: Provider, running: FineTuneJob) -> None:
         super().test_a_paused_job_rests_and_goes_on_when_resumed(provider, running)
+
+    @NO_PAUSE
+    def test_a_resumed_job_repeats_no_cursor(self, provider: Provider, running: FineTuneJob) -> None:
+        super().test_a_resumed_job_repeats_no_cursor(provider, running)
+
+    @NO_PAUSE
+    def test_a_resumed_job_is_running_from_the_moment_resume_returns(
+        self, provider: Provider, running: FineTuneJob
+    ) -> None:
+        super().test_a_resumed_job_is_running_from_the_moment_resume_returns(provider, running)
