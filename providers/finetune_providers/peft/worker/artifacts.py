@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from . import card, merging
+from . import card, checkpoints, disk, merging
 from .context import Context
 
 
@@ -17,12 +17,13 @@ def save(job: Any, model: Any, *, metrics: dict[str, float]) -> list[dict[str, A
     ctx, tokenizer, source = job.ctx, job.tokenizer, job.source
     root, part = ctx.dir / "artifacts", ctx.dir / "artifacts.part"
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
     text = card.text(ctx, metrics=metrics)
-    kinds = merging.write(job, model, part)
-    for folder in [*(part / kind for kind in kinds), part / "tokenizer"]:
-        tokenizer.save_pretrained(folder)
-        (folder / "README.md").write_text(text, encoding="utf-8")
+    with disk.writing(ctx, "the trained model", ctx.dir, part=part, kept=checkpoints.kept(ctx.dir / "checkpoints")):
+        part.mkdir()
+        kinds = merging.write(job, model, part)
+        for folder in [*(part / kind for kind in kinds), part / "tokenizer"]:
+            tokenizer.save_pretrained(folder)
+            (folder / "README.md").write_text(text, encoding="utf-8")
     root.mkdir(exist_ok=True)
     for kind in (*kinds, "tokenizer"):
         shutil.rmtree(root / kind, ignore_errors=True)

@@ -53,6 +53,12 @@ def listed(root: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[len(_PREFIX) :]))
 
 
+def kept(root: Path) -> str:
+    """The checkpoints there are, for a message."""
+    names = [folder.name for folder in listed(root)]
+    return f"kept: {', '.join(names)}" if names else "there is no checkpoint"
+
+
 def newest_whole(ctx: Context, root: Path) -> Path | None:
     """The checkpoint to go on from, None to start over; broken ones are named in a warning and passed over."""
     for folder in reversed(listed(root)):

@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback
 
-from . import adapters, checkpoints
+from . import adapters, checkpoints, disk
 from .collate import GroupedSampler
 from .context import Context
 from .loss import CompactHead, weighted_loss
-
-_NEARLY_FULL = 1 << 20  # what a write that failed half-way leaves over
 
 
 class Careful:
@@ -69,7 +66,7 @@ class Careful:
             self.accelerator.wait_for_everyone()  # type: ignore[attr-defined]
             if self.is_world_process_zero():  # type: ignore[attr-defined]
                 self._seal(aside / f"checkpoint-{step}", root / f"checkpoint-{step}", step)
-        except (OSError, RuntimeError, SafetensorError) as exc:
+        except disk.ERRORS as exc:
             raise self._unwritten(root, step, exc) from exc
         self.accelerator.wait_for_everyone()  # type: ignore[attr-defined]
 
@@ -90,15 +87,11 @@ class Careful:
         self.ctx.event(f"checkpoint-{step} saved", step=step)
 
     def _unwritten(self, root: Path, step: int, exc: Exception) -> Exception:
-        free = shutil.disk_usage(root).free
-        shutil.rmtree(root / checkpoints.PART, ignore_errors=True)
         kept = checkpoints.listed(root)
         last = f"{kept[-1].name} is kept" if kept else "there is no earlier one"
-        why = "the disk is full" if free < _NEARLY_FULL else str(exc)
-        return self.ctx.Failed(
-            f"checkpoint-{step} could not be written to {root}: {why} ({free:,} bytes were free); {last}. "
-            "Free some space, then resume the job."
-        )
+        failed = disk.unwritten(self.ctx, f"checkpoint-{step}", root, exc, kept=last)
+        shutil.rmtree(root / checkpoints.PART, ignore_errors=True)
+        return failed
 
 
 class CompactTrainer(Careful, Trainer):
