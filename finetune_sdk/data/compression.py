@@ -56,9 +56,10 @@ def _unzstd(raw: BinaryIO) -> BinaryIO:
 def _unzip(raw: BinaryIO) -> BinaryIO:
     try:
         archive = zipfile.ZipFile(raw)
+        listed = [info for info in archive.infolist() if not info.is_dir()]
     except _BROKEN as error:
         raise _no_zip(error) from None
-    members = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX")]
+    members = [info for info in listed if not info.filename.startswith("__MACOSX")]
     names = ", ".join(info.filename for info in members[:5]) or "none"
     if len(members) != 1:
         raise Fault(

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 from finetune_sdk.data.compression import COMPRESSIONS, Compression, Decompressed, Recoded
+from finetune_sdk.data.remote import fetched, is_remote
 from finetune_sdk.data.report import Fault
 from finetune_sdk.errors import DataError
 
@@ -42,6 +43,8 @@ def find_files(sources: str | Path | Sequence[str | Path]) -> list[Path]:
 def _find(source: str) -> list[Path]:
     if source == "-":
         return [Path(source)]
+    if is_remote(source):
+        return [fetched(source)]
     path = Path(source).expanduser()
     if path.is_dir():
         inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_data(file))
