@@ -45,6 +45,7 @@ check: lint types test wheel
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/train_throughput.py
+	$(BIN)/python benchmarks/data_throughput.py --size 100
 
 SECONDS ?= 120
 

@@ -203,6 +203,8 @@ def _from_alpaca(row: _Alpaca[Any], test: _Test) -> tuple[_Out, int]:
     if given is not UNSET:
         keys = 3
         if isinstance(given, str):
+            if given and not good(given):
+                raise NotPlain
             asked = f"{asked}\n{given}" if given else asked
         elif len(given) > 2:
             if not good(given):

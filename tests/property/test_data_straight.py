@@ -1,0 +1,171 @@
+"""Rows that go straight to chat come out as the general way writes them, whatever stands between them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from finetune_sdk.data import Dataset, ranges, straight
+from finetune_sdk.data.checks import SPECIAL_TOKEN
+from finetune_sdk.data.convert import Outcome, convert
+from finetune_sdk.errors import DataError
+
+ODD_TEXTS = st.sampled_from(
+    (
+        *("", " ", "\n\t", "\u2003", "\u3000x", "\x85", "\x1c", "\x7f", "\b", "é\u0301"),
+        *( "\\u0041", "\\", "a/b", "</s>", "<|im_end|>"),
+        *("[INST]", "[/INST]", "<\uff5cx\uff5c>", '":', '{"from": "x"}', "a:b", "😀"),
+    )
+)  # fmt: skip
+TEXT = st.one_of(st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=6), ODD_TEXTS)
+CALLS = st.sampled_from(
+    (
+        *('{"name": "f", "arguments": {"q": "a:b"}}', '{"name": "f", "arguments": "{}"}', '{"name": "f"}', "oops"),
+        *('{"name": "f", "arguments": {"a": 1, "a": 2}}', '[{"name": "f", "arguments": {}}]'),
+        *('{"arguments":{"x":1.50},"name":"é"}', '{"name": "f", "arguments": {}, "more": 1}'),
+    )
+)
+SHAREGPT = st.one_of(
+    *[st.tuples(st.sampled_from(("human", "gpt", "gpt", "system", "observation", "alien")), TEXT)] * 4,
+    CALLS.map(lambda text: ("function_call", text)),
+)
+
+
+def sharegpt(turns: list[tuple[str, str]]) -> dict[str, Any]:
+    return {"conversations": [{"from": role, "value": text} for role, text in [("human", "hi"), *turns, ("gpt", "yo")]]}
+
+
+def chat(turns: list[tuple[str, str]]) -> dict[str, Any]:
+    words = {"human": "user", "gpt": "assistant", "observation": "tool", "function_call": "developer"}
+    said = [{"role": words.get(role, role), "content": text} for role, text in turns]
+    return {"messages": [*said, {"role": "assistant", "content": "yo"}]}
+
+
+def alpaca(turns: list[tuple[str, str]]) -> dict[str, Any]:
+    texts = [text for _, text in turns] + ["a", "b"]
+    return {"instruction": texts[0], **({"input": texts[2]} if len(texts) > 2 else {}), "output": texts[1]}
+
+
+def pair(turns: list[tuple[str, str]]) -> dict[str, Any]:
+    texts = [text for _, text in turns] + ["a", "b"]
+    return {"prompt": texts[0], "completion": texts[1]}
+
+
+SHAPES = {"sharegpt": sharegpt, "chat": chat, "alpaca": alpaca, "prompt-completion": pair}
+STYLES: list[dict[str, Any]] = [
+    {"ensure_ascii": False},
+    {"ensure_ascii": False, "separators": (",", ":")},
+    {"ensure_ascii": True},
+    {"ensure_ascii": False, "separators": (" , ", " : ")},
+]
+
+
+@st.composite
+def lines(draw: st.DrawFn, name: str) -> bytes:
+    row = SHAPES[name](draw(st.lists(SHAREGPT, max_size=3)))
+    if draw(st.booleans()):
+        row["id"] = draw(st.sampled_from(("x1", "é:", 3, None)))
+    line = json.dumps(row, **draw(st.sampled_from(STYLES)))
+    change = draw(st.sampled_from(("", "", "", "", "", "repeat", "cut", "glue", "bytes", "slash", "blank", "type")))
+    text = line.encode()
+    if change == "repeat":  # a key twice, its first value lost
+        text = text.replace(b'"value"', b'"value":"lost","value"', 1).replace(b'"output"', b'"output":"lost","output"')
+    elif change == "cut":
+        text = text[: draw(st.integers(0, len(text)))].replace(b"\n", b"")
+    elif change == "glue":
+        text += text
+    elif change == "bytes":
+        text = text.replace(b"yo", b"\xff\xed\xa0\x80")
+    elif change == "slash":
+        text = text.replace(b"/", b"\\/").replace(b"hi", b"h\\u0069")
+    elif change == "blank":
+        text += b"\n \n"
+    elif change == "type":
+        text = text.replace(b'"hi"', b"7").replace(b'"yo"', b"null")
+    return text
+
+
+LAX = settings(max_examples=80, deadline=None, suppress_health_check=(HealthCheck.too_slow,))
+
+
+@contextmanager
+def without_lanes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("finetune_sdk.data.dataset.TO_CHAT", {})
+        yield
+
+
+def converted(path: Path, out: Path, name: str, workers: int = 1) -> tuple[bytes, int, list[str]]:
+    done: Outcome = convert(Dataset.open(path, format=name), out, to="chat", workers=workers)
+    return out.read_bytes() if out.exists() else b"", done.rows_read, sorted(map(str, done.findings))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@given(data=st.data())
+@LAX
+def test_the_straight_way_writes_and_tells_what_the_general_way_does(name: str, data: st.DataObject) -> None:
+    rows = data.draw(st.lists(lines(name), min_size=1, max_size=12))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "train.jsonl"
+        path.write_bytes(b"\n".join(rows) + b"\n")
+        fast = converted(path, Path(folder) / "fast.jsonl", name)
+        with without_lanes():
+            slow = converted(path, Path(folder) / "slow.jsonl", name)
+        assert fast == slow
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_plain_row_of_the_format_takes_the_straight_way(name: str) -> None:
+    row = SHAPES[name]([("human", "Grüße 😀"), ("gpt", "a \\ b\n")])
+    line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    assert straight.TO_CHAT[name].lines(line * 3) is not None
+
+
+def test_one_odd_row_does_not_send_its_neighbours_the_general_way() -> None:
+    good = json.dumps(sharegpt([])).encode() + b"\n"
+    journey = straight.Journey(straight.TO_CHAT["sharegpt"])
+    pieces = list(journey.pieces(1, good * 50 + b"oops\n" + good * 49))
+    assert [line for line, _, block in pieces if block is None] == [51]
+    assert sum(block.rows for _, _, block in pieces if block) == 99
+
+
+@given(text=st.from_regex(SPECIAL_TOKEN, fullmatch=True))
+def test_every_mark_of_a_template_is_noticed_in_the_bytes(text: str) -> None:
+    assert straight.suspicious(f"a{text}b".encode())
+
+
+MANY = [
+    json.dumps(sharegpt([("human", f"row {n} é"), ("gpt", "x" * (n % 50))]), ensure_ascii=False) for n in range(600)
+]
+
+
+@pytest.mark.parametrize("odd", [(), (300,), (0, 150, 599)])
+def test_two_processes_write_and_tell_what_one_does(
+    tmp_path: Path, odd: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "LARGE_BYTES", 0)
+    monkeypatch.setattr(ranges, "RANGE_BYTES", 5000)
+    path = tmp_path / "train.jsonl"
+    path.write_text("\n".join("oops" if n in odd else line for n, line in enumerate(MANY)))
+    one = converted(path, tmp_path / "one.jsonl", "sharegpt", 1)
+    assert converted(path, tmp_path / "two.jsonl", "sharegpt", 2) == one
+    assert bool(one[0]) == (not odd)
+
+
+def test_a_process_that_dies_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "LARGE_BYTES", 0)
+    monkeypatch.setattr(ranges, "RANGE_BYTES", 5000)
+    monkeypatch.setattr(ranges, "_START", "raise SystemExit(9)")
+    path, out = tmp_path / "train.jsonl", tmp_path / "out.jsonl"
+    path.write_text("\n".join(MANY))
+    with pytest.raises(DataError, match="exit status 9"):
+        convert(Dataset.open(path), out, to="chat", workers=2)
+    assert list(tmp_path.iterdir()) == [path]
