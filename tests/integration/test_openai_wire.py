@@ -229,6 +229,25 @@ def test_every_grader_is_taken_by_the_contract(service: stub.Running, provider: 
     assert service.service.requests[-1].path.endswith("/graders/validate")
 
 
+def test_a_multi_grader_goes_out_as_a_map_of_graders_the_contract_takes(
+    service: stub.Running, provider: OpenAIProvider
+) -> None:
+    """The published schema says one grader where every guide shows a map by name; we follow the guides."""
+    parts = {name: {**one, "name": name} for name, one in GRADERS.items()}
+    multi: dict[str, Any] = {
+        "type": "multi", "name": "all", "graders": GRADERS, "calculate_output": "0.5 * string_check + 0.5 * python",
+    }  # fmt: skip
+    options: dict[str, Any] = {"base_url": service.url}
+    provider.validate_grader(TypeAdapter[Grader](Grader).validate_python(multi), options=options)
+    sent = service.service.requests[-1].body["grader"]
+    against = [*service.service.violations]
+    service.service.violations.clear()
+    for part in sent["graders"].values():
+        provider.validate_grader(TypeAdapter[Grader](Grader).validate_python(part), options=options)
+    assert (sent["graders"].keys(), sent["calculate_output"]) == (parts.keys(), multi["calculate_output"])
+    assert all("grader" in fault for fault in against)
+
+
 def test_a_grader_is_run_on_a_sample(service: stub.Running, provider: OpenAIProvider) -> None:
     options: dict[str, Any] = {"base_url": service.url}
     rewards = [

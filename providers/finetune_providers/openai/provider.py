@@ -262,7 +262,9 @@ class OpenAIProvider(Provider):
         try:
             return ends_of(self.server(connection).model(model)), []
         except PermissionRefused as exc:
-            return Ends(), [_about_model("error", f"this account does not see {model!r}: {exc}", self.ways_out)]
+            return Ends(), [
+                _about_model("error", f"this account does not see {model!r}: {str(exc).rstrip('.')}", self.ways_out)
+            ]
         except ProviderError as exc:
             return Ends(), [
                 _about_model("warning", f"the vendor could not be asked about {model!r}: {exc}", "Try again.")

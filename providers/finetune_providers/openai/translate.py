@@ -85,6 +85,7 @@ def _from_status(exc: openai.APIStatusError, head: str, tail: str) -> ProviderEr
 
 _HINTS: Mapping[type[ProviderError], str] = {
     AuthFailed: " Check the key or token in the environment, and that it belongs to this endpoint.",
+    JobNotFound: " Either it is not there, or this is not its server: check the endpoint and its version.",
     QuotaExceeded: " Waiting does not help: raise the limit or add credit.",
 }
 
