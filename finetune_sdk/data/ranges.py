@@ -2,26 +2,28 @@
 
 Ranges are handed out one by one. A process keeps a finished range until all before it have a place in the output, then
 writes its bytes there itself; only counts and findings travel. The calling process works as well, so the others may
-take their time to start. They are fresh interpreters, which end with their standard input: none survives the caller.
+take their time to start. They end with their input: none survives the caller.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from select import select
-from typing import BinaryIO, TypeAlias, cast
+from typing import BinaryIO, Protocol, TypeAlias, cast
 
 import msgspec
 from msgspec import Struct
 
 from finetune_sdk.data.report import Report
-from finetune_sdk.errors import DataError
+from finetune_sdk.errors import DataError, FineTuneError
 from finetune_sdk.types import Finding
 
 RANGE_BYTES = 4 << 20
@@ -129,26 +131,16 @@ class Worker:
 
 
 class _Other:
-    """A worker in a process of its own."""
+    """A worker in a process of its own: a fork where that is safe, else a fresh interpreter, which takes longer."""
 
-    def __init__(self, job: Job) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,  # what `select` sees is all there is
-            start_new_session=True,  # Ctrl-C is the caller's to handle
-        )
-        assert self._process.stdin is not None, "asked for above"  # noqa: S101
-        assert self._process.stdout is not None, "asked for above"  # noqa: S101
-        self._to, self.replies = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
+    def __init__(self, job: Job, convert: Convert) -> None:
+        safe = sys.platform == "linux" and threading.active_count() == 1
+        self._to, self.replies, self._end = _forked(convert) if safe else _spawned()
         self.busy = 0
         send(self._to, job)
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._end(kill=True)
         self.replies.close()
         with suppress(BrokenPipeError):  # it ended before it read everything
             self._to.close()
@@ -170,9 +162,78 @@ class _Other:
 
     def _lost(self) -> DataError:
         return DataError(
-            f"a process that helped to convert ended early (exit status {self._process.wait()}); nothing was written."
+            f"a process that helped to convert ended early (exit status {self._end(kill=False)}); nothing was written."
             " Is memory short? Try again with `workers=1`."
         )
+
+
+class _End(Protocol):
+    """Wait for a process to end, killing it first if wanted; answers its exit status."""
+
+    def __call__(self, *, kill: bool) -> int: ...
+
+
+def _spawned() -> tuple[BinaryIO, BinaryIO, _End]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _START],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,  # what `select` sees is all there is
+        start_new_session=True,  # Ctrl-C is the caller's to handle
+    )
+
+    def end(*, kill: bool) -> int:
+        if kill:
+            process.kill()
+        return process.wait()
+
+    return cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout), end
+
+
+def _forked(convert: Convert) -> tuple[BinaryIO, BinaryIO, _End]:
+    given, to = os.pipe()
+    replies, answers = os.pipe()
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            os.setsid()  # Ctrl-C is the caller's to handle
+            os.close(to)
+            os.close(replies)
+            serve(open(given, "rb", buffering=0), open(answers, "wb", buffering=0), convert)  # noqa: SIM115, PTH123
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(given)
+    os.close(answers)
+    ended: list[int] = []
+
+    def end(*, kill: bool) -> int:
+        if not ended:
+            if kill:
+                os.kill(pid, signal.SIGKILL)
+            ended.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        return ended[0]
+
+    return open(to, "wb", buffering=0), open(replies, "rb", buffering=0), end  # noqa: PTH123
+
+
+def serve(given: BinaryIO, answers: BinaryIO, convert: Convert) -> None:
+    """Be the worker at the other end, until there are no more orders."""
+    first = receive(given)
+    if first is None:
+        return
+    worker = Worker(msgspec.msgpack.decode(first, type=Job), convert)
+    while (data := receive(given)) is not None:
+        order = msgspec.msgpack.decode(data, type=Order)
+        try:
+            done = worker.obey(order)
+        except OSError as error:
+            done = Done(order.index, failed=error.strerror or str(error), errno=error.errno)
+        except FineTuneError as error:
+            done = Done(order.index, failed=str(error))
+        send(answers, done)
 
 
 def send(stream: BinaryIO, message: Struct) -> None:
@@ -205,9 +266,10 @@ def convert_ranges(job: Job, convert: Convert, report: Report, workers: int, lon
     with ExitStack() as stack:
         own = Worker(job, convert)
         stack.callback(own.close)
-        others = [_Other(job) for _ in range(workers - 1)]
-        for other in others:
-            stack.callback(other.close)
+        others: list[_Other] = []
+        for _ in range(workers - 1):
+            others.append(_Other(job, convert))
+            stack.callback(others[-1].close)
         source = stack.enter_context(Path(job.source).open("rb"))
         return _Run(own, others, source, report).run(ranges(source, longest))
 

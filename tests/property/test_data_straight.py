@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ LAX = settings(max_examples=80, deadline=None, suppress_health_check=(HealthChec
 
 
 @contextmanager
-def without_lanes() -> Iterator[None]:
+def without_lanes() -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("finetune_sdk.data.dataset.TO_CHAT", {})
         yield
@@ -147,10 +148,12 @@ MANY = [
 ]
 
 
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("odd", [(), (300,), (0, 150, 599)])
 def test_two_processes_write_and_tell_what_one_does(
-    tmp_path: Path, odd: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, odd: tuple[int, ...], count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(threading, "active_count", lambda: count)
     monkeypatch.setattr(ranges, "LARGE_BYTES", 0)
     monkeypatch.setattr(ranges, "RANGE_BYTES", 5000)
     path = tmp_path / "train.jsonl"
@@ -163,6 +166,7 @@ def test_two_processes_write_and_tell_what_one_does(
 def test_a_process_that_dies_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges, "LARGE_BYTES", 0)
     monkeypatch.setattr(ranges, "RANGE_BYTES", 5000)
+    monkeypatch.setattr(threading, "active_count", lambda: 2)  # no fork then, but a fresh interpreter
     monkeypatch.setattr(ranges, "_START", "raise SystemExit(9)")
     path, out = tmp_path / "train.jsonl", tmp_path / "out.jsonl"
     path.write_text("\n".join(MANY))
