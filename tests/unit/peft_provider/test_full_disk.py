@@ -35,7 +35,7 @@ def _save(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> No
     for name in CHECKPOINTS:
         (folder / "checkpoints" / name).mkdir(parents=True)
     ctx = peft_inside.Context(dir=folder, request={})
-    artifacts.save(SimpleNamespace(ctx=ctx, tokenizer=None, source=""), None, metrics={})
+    artifacts.save(SimpleNamespace(ctx=ctx, tokenizer=None, source=""), None, metrics={}, settled={})
 
 
 def _errors() -> list[Exception]:

@@ -12,12 +12,12 @@ from . import card, checkpoints, disk, merging
 from .context import Context
 
 
-def save(job: Any, model: Any, *, metrics: dict[str, float]) -> list[dict[str, Any]]:
+def save(job: Any, model: Any, *, metrics: dict[str, float], settled: dict[str, Any]) -> list[dict[str, Any]]:
     """Write the artifacts aside and swap them in; returns them as result.json lists them."""
     ctx, tokenizer, source = job.ctx, job.tokenizer, job.source
     root, part = ctx.dir / "artifacts", ctx.dir / "artifacts.part"
     shutil.rmtree(part, ignore_errors=True)
-    text = card.text(ctx, metrics=metrics)
+    text = card.text(ctx, metrics=metrics, settled=settled)
     with disk.writing(ctx, "the trained model", ctx.dir, part=part, kept=checkpoints.kept(ctx.dir / "checkpoints")):
         part.mkdir()
         kinds = merging.write(job, model, part)

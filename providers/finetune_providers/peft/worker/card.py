@@ -9,7 +9,7 @@ import yaml
 from .context import Context
 
 
-def text(ctx: Context, *, metrics: dict[str, float]) -> str:
+def text(ctx: Context, *, metrics: dict[str, float], settled: dict[str, Any]) -> str:
     """README.md with the front matter that the hub reads."""
     request = ctx.request
     method, adapter = request["method"]["kind"], request["adapter"]["kind"]
@@ -21,7 +21,7 @@ def text(ctx: Context, *, metrics: dict[str, float]) -> str:
         "tags": ["finetune-sdk", method, adapter],
     }
     rows = [f"| {key} | {value:.6g} |" for key, value in sorted(metrics.items())]
-    settings = [f"| {key} | {value} |" for key, value in sorted(request["training"].items()) if value is not None]
+    settings = [f"| {key} | {value} |" for key, value in sorted(settled.items()) if value is not None]
     data = [
         f"- {file['role']}: {file['rows']} rows from {file['source']} ({file['format']})"
         for file in request["data_files"]

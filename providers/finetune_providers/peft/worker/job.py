@@ -14,7 +14,20 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from . import adapters, arguments, artifacts, callbacks, checkpoints, choices, early, merging, model, predict, receipt
+from . import (
+    adapters,
+    arguments,
+    artifacts,
+    callbacks,
+    checkpoints,
+    choices,
+    early,
+    merging,
+    model,
+    predict,
+    receipt,
+    resolved,
+)
 from .context import Context
 from .methods import METHODS
 
@@ -40,6 +53,7 @@ class Job:
         self.packing: bool = ctx.request["training"]["packing"]
         self.train: Any = None
         self.validation: Any = None
+        self.gradient_checkpointing = False
         self.began = time.monotonic()
 
     def load(self) -> None:
@@ -136,7 +150,10 @@ def _ask_base(job: Job, base: Any) -> list[predict.Question]:
 def _checkpointing(job: Job, tuned: Any) -> None:
     lengths = job.train.lengths
     trained = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
-    if choices.gradient_checkpointing(job.ctx, job.choices, job.config, longest=int(lengths.max()), parameters=trained):
+    job.gradient_checkpointing = choices.gradient_checkpointing(
+        job.ctx, job.choices, job.config, longest=int(lengths.max()), parameters=trained
+    )
+    if job.gradient_checkpointing:
         tuned.gradient_checkpointing_enable()
         tuned.enable_input_require_grads()
 
@@ -205,11 +222,13 @@ def _finish(
     if asked:
         ctx.event(f"evaluating the tuned model on {len(asked)} held-out rows and prompts")
         job.method.answer(job, tuned, asked, "tuned")
-    listed = artifacts.save(job, tuned, metrics=metrics)
+    settled = resolved.settings(job, trainer)
+    listed = artifacts.save(job, tuned, metrics=metrics, settled=settled)
     if asked:
         predict.save(ctx.dir / "artifacts", asked)
         listed.append(artifacts.describe(ctx, "predictions", source=job.source, path=f"artifacts/{predict.FILE}"))
-    receipt.write(ctx, source=job.source, metrics=metrics, usage=usage, choices=job.choices)
+    evaluation = resolved.evaluation(asked)
+    receipt.write(ctx, source=job.source, metrics=metrics, usage=usage, settings=settled, evaluation=evaluation)
     listed.append(artifacts.describe(ctx, "receipt", source=job.source, path="artifacts/receipt.json"))
     main = next(item for kind in ("merged", "model", "adapter") for item in listed if item["kind"] == kind)
     return {"model": str(ctx.dir / main["path"]), "metrics": metrics, "usage": usage, "artifacts": listed}

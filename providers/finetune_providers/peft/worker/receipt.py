@@ -17,8 +17,16 @@ from .context import Context
 _PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "numpy")
 
 
-def write(ctx: Context, *, source: str, metrics: dict[str, float], usage: dict[str, Any], choices: Any) -> Path:
-    """Write the receipt into artifacts/, whole or not at all."""
+def write(
+    ctx: Context,
+    *,
+    source: str,
+    metrics: dict[str, float],
+    usage: dict[str, Any],
+    settings: dict[str, Any],
+    evaluation: dict[str, Any] | None,
+) -> Path:
+    """Write the receipt into artifacts/, whole or not at all. `settings` and `evaluation` are those of `resolved`."""
     request = ctx.request
     body = {
         "job_id": ctx.job_id,
@@ -33,13 +41,13 @@ def write(ctx: Context, *, source: str, metrics: dict[str, float], usage: dict[s
         "machine": {
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "device": choices.device,
-            "precision": choices.precision,
-            "threads": choices.threads,
-            "processes": ctx.world_size,
+            **{name: settings[name] for name in ("device", "precision", "threads", "processes")},
         },
+        "settings": settings,
+        "sdk_version": request.get("sdk_version"),
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
         "metrics": metrics,
+        "evaluation": evaluation,
         "usage": usage,
     }
     final = ctx.dir / "artifacts" / "receipt.json"
