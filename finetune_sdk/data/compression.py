@@ -32,7 +32,27 @@ class Compression:
 
 
 def _gunzip(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
+    """isal's reader where it is installed, about three times as fast; the standard library's otherwise."""
+    try:
+        library: Any = importlib.import_module("isal.igzip")
+    except ImportError:
+        return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
+    return cast(BinaryIO, _Isal(library.GzipFile(fileobj=raw, mode="rb")))
+
+
+class _Isal:
+    """isal's gzip reader; its error for damaged data is none of the standard library's."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._error: type[Exception] = importlib.import_module("isal.isal_zlib").error
+
+    def read(self, size: int) -> bytes:
+        try:
+            data: bytes = self._inner.read(size)
+        except self._error as error:
+            raise OSError(str(error)) from None
+        return data
 
 
 def _bunzip2(raw: BinaryIO) -> BinaryIO:
