@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from finetune_providers.openai import client, server
 from finetune_providers.openai.connection import Connection
@@ -167,6 +168,23 @@ def test_a_job_deleted_at_the_vendor_ends_its_watch_with_one_clear_error(service
         job["status"] = "cancelled"
     with pytest.raises(JobNotFound, match=deleted):
         list(FineTuneJob.watch_all(home=store.home, poll_s=0.001))
+
+
+def test_the_vendors_client_finds_nothing_against_the_stand_ins_answers_when_it_is_strict(
+    service: stub.Running, provider: OpenAIProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What our tests answer is what the vendor's own types say: else they would prove little."""
+    strict = openai.OpenAI(
+        base_url=service.url, api_key=stub.KEY, max_retries=0, _strict_response_validation=True
+    )  # fmt: skip
+
+    def strictly(_connection: Connection, _key: str, *, timeout_s: float) -> openai.OpenAI:
+        return strict.with_options(timeout=timeout_s)
+
+    monkeypatch.setattr(client, "client", strictly)
+    ref = submitted(provider, tmp_path, service.url)
+    states = [provider.poll(ref).status for _ in range(4)]
+    assert (states[-1], len(provider.checkpoints(ref)), provider.events(ref) != []) == (JobStatus.SUCCEEDED, 2, True)
 
 
 # --- uploads
