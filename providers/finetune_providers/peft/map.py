@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -16,7 +17,6 @@ from pydantic import JsonValue
 from finetune_providers.peft import methods
 from finetune_providers.peft.models import TINY
 from finetune_providers.peft.options import PeftOptions
-from finetune_sdk import __version__
 from finetune_sdk.errors import SpecError
 from finetune_sdk.spec import IA3, Adapter, Full, JobSpec, LoRA, PromptTuning
 from finetune_sdk.types import DataFile
@@ -75,7 +75,7 @@ def request(
         "data": spec.data.model_dump(mode="json"),
         "data_files": [_file(file) for file in files],
         "spec_sha256": spec.sha256,
-        "sdk_version": __version__,
+        "sdk_version": version("finetune-sdk"),
     }
     return made, tuple(notes.lines)
 

@@ -136,7 +136,8 @@ def tiny(tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     rows = [{"kind": "chat", **row} for row in peft_jobs.rows(8)]
     data = peft_jobs.write(tmp_path / "data" / "train.jsonl", rows)
-    return peft_worker.module("builtin").make(tmp_path / "base", data=data, seed=0)
+    made: Path = peft_worker.module("builtin").make(tmp_path / "base", data=data, seed=0)
+    return made
 
 
 @pytest.mark.parametrize(
