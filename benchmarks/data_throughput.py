@@ -9,6 +9,7 @@ not counted. Files live in memory (`/dev/shm`) where there is room, so that the 
 whose library or compiler is missing are left out, and said so.
 """
 
+# pyright: basic
 # ruff: noqa: PLC0415 - each case imports what it measures, in its own process
 
 from __future__ import annotations

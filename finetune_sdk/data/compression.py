@@ -37,22 +37,31 @@ def _gunzip(raw: BinaryIO) -> BinaryIO:
         library: Any = importlib.import_module("isal.igzip")
     except ImportError:
         return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
-    return cast(BinaryIO, _Isal(library.GzipFile(fileobj=raw, mode="rb")))
+    return cast(BinaryIO, _Isal(library.GzipFile(fileobj=raw, mode="rb"), raw))
 
 
 class _Isal:
-    """isal's gzip reader; its error for damaged data is none of the standard library's."""
+    """isal's gzip reader. What is wrong with a file it cannot read, the standard library says more exactly."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, raw: BinaryIO) -> None:
         self._inner = inner
+        self._raw = raw
         self._error: type[Exception] = importlib.import_module("isal.isal_zlib").error
 
     def read(self, size: int) -> bytes:
         try:
             data: bytes = self._inner.read(size)
-        except self._error as error:
+        except (EOFError, self._error) as error:
+            self._explain()
             raise OSError(str(error)) from None
         return data
+
+    def _explain(self) -> None:
+        if self._raw.seekable():
+            self._raw.seek(0)
+            again = gzip.GzipFile(fileobj=self._raw, mode="rb")
+            while again.read(1 << 19):
+                pass
 
 
 def _bunzip2(raw: BinaryIO) -> BinaryIO:
