@@ -20,7 +20,8 @@ LAYERS = (
     ("provider",),
     ("registry", "home", "store", "_records", "_transitions", "_event_log", "_database", "_migrations", "_submitter",
      "worker", "_steps", "data"),
-    ("job", "_procedures", "_results", "_view", "_watching", "webhooks", "deploy", "evaluate", "config", "_document", "_explain"),
+    ("job", "_procedures", "_results", "_view", "_watching", "webhooks", "deploy", "evaluate", "config", "_document",
+     "_explain"),
     ("cli", "gateway", "compare", "testing"),
 )  # fmt: skip
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
