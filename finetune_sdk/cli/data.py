@@ -10,6 +10,7 @@ import click
 
 from finetune_sdk.cli import _out
 from finetune_sdk.cli._app import settings
+from finetune_sdk.cli._data_progress import shown
 
 if TYPE_CHECKING:
     from finetune_sdk.data import Dataset
@@ -62,6 +63,7 @@ def opened(files: tuple[str, ...], named: str | None, columns: tuple[str, ...]) 
         if not sign or not ours or not yours:
             raise click.BadParameter(f"{pair!r} is not OURS=YOURS, such as prompt=question", param_hint="--column")
         mapping[ours] = yours
+    click.get_current_context().with_resource(shown())
     return Dataset.open(files, format=named, columns=mapping)
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 from finetune_sdk.data.compression import COMPRESSIONS, Compression, Decompressed, Recoded
+from finetune_sdk.data.progress import reading
 from finetune_sdk.data.remote import fetched, is_remote
 from finetune_sdk.data.report import Fault
 from finetune_sdk.errors import DataError
@@ -108,7 +109,7 @@ def open_file(path: Path) -> Generator[Opened]:
         raw = (_copy(path) if str(path) == "-" or path.is_fifo() else path).open("rb")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    with raw:
+    with raw, reading(raw, path):
         yield _unwrap(raw, path)
 
 
