@@ -145,7 +145,8 @@ def test_a_submission_that_certainly_never_happened_is_finished_by_who_looks_nex
 
 def test_of_many_who_look_one_finishes_the_submission(broken_off: FineTuneJob) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: broken_off.refresh(), range(8)))
+        looks = [pool.submit(broken_off.refresh) for _ in range(8)]
+        assert {look.result().id for look in looks} == {broken_off.id}
 
     assert len(FakeProvider(home=broken_off.home).vendor.jobs()) == 1
 
