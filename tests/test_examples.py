@@ -20,11 +20,12 @@ def _id(path: Path) -> str:
 
 @pytest.mark.parametrize("spec", SPECS, ids=_id)
 def test_the_example_job_succeeds(spec: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "finetune_sdk.cli", "run", str(spec), "--home", str(tmp_path), "--format", "json"]
+    finetune = Path(sys.executable).with_name("finetune")
+    command = [str(finetune), "run", str(spec), "--home", str(tmp_path), "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout)["status"] == "succeeded"
+    assert json.loads(done.stdout)["job"]["status"] == "succeeded"
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=_id)
