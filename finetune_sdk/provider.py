@@ -82,7 +82,10 @@ class Capabilities:
         return found if found is not None else self.claims.get(demand.partition("=")[0], NO)
 
 
-FEATURES = ("find", "events", "checkpoints", "cancel", "pause", "resume", "artifacts", "deploy", "evaluate")
+FEATURES = (
+    *("find", "events", "checkpoints", "cancel", "pause", "resume", "artifacts", "deploy", "deployments", "undeploy"),
+    "evaluate",
+)
 """The deeds a provider may claim as `feature.<name>`. Two more say how sure it can be after a crash:
 
 `feature.resubmit`: `submit` called twice with one key starts one job. `feature.exact_find`: `find` answering None is
@@ -249,6 +252,25 @@ class Provider(ABC):
 
     def deploy_terms(self, artifact: Artifact) -> str:  # noqa: ARG002 - the contract's signature
         """What deploying it costs from then on, to be shown before anybody says yes; empty = nothing. Sends nothing."""
+        return ""
+
+    def deployments(self) -> Sequence[Deployment]:
+        """What the account that the environment names serves of tuned models now, whoever deployed it. Only reads.
+
+        Each `id` leads back to its deployment with nothing else at hand.
+        """
+        raise Unsupported(self.name, "listing deployments", "Look them up at the provider.")
+
+    def deployment(self, name: str) -> Deployment:  # noqa: ARG002 - the contract's signature
+        """A deployment as it stands now, by its `id` or bare name; status `stopped` when it is gone."""
+        raise Unsupported(self.name, "looking up a deployment", "Look it up at the provider.")
+
+    def undeploy(self, name: str) -> None:  # noqa: ARG002 - the contract's signature
+        """End a deployment, by its `id` or bare name: it answers no more and costs no more. Idempotent."""
+        raise Unsupported(self.name, "ending a deployment", "End it at the provider.")
+
+    def undeploy_terms(self, name: str) -> str:  # noqa: ARG002 - the contract's signature
+        """What is lost by `undeploy`, to be shown before anybody says yes; empty = it can be deployed again."""
         return ""
 
     def webhook(self, body: bytes, headers: Mapping[str, str], *, refs: Sequence[str]) -> Delivery | None:  # noqa: ARG002

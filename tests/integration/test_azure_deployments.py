@@ -133,13 +133,45 @@ def test_one_that_takes_longer_than_the_patience_is_still_starting(provider: Pro
 def test_a_deployment_that_was_deleted_is_stopped(provider: Provider, arm: Arm, arm_url: str) -> None:
     deployment = provider.deploy(artifact(provider, arm_url), name="x")
     arm.deployments.clear()
-    assert provider.redeployed(deployment).status == "stopped"
+    assert provider.deployment(deployment.id).status == "stopped"
 
 
 def test_undeploying_deletes_and_may_be_repeated(provider: Provider, arm: Arm, arm_url: str) -> None:
     deployment = provider.deploy(artifact(provider, arm_url), name="x")
-    provider.undeploy(deployment)
-    provider.undeploy(deployment)
+    provider.undeploy(deployment.id)
+    provider.undeploy(deployment.id)
+    assert arm.deployments == {}
+
+
+@pytest.fixture
+def account(arm_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the environment says about the account, where nothing else does."""
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://acct.openai.azure.com")
+    monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", "sub")
+    monkeypatch.setenv("AZURE_RESOURCE_GROUP", "rg")
+    monkeypatch.setenv("AZURE_ARM_URL", arm_url)
+    return arm_url
+
+
+def test_the_deployments_of_tuned_models_are_listed_and_no_others(
+    provider: Provider, arm: Arm, arm_url: str, account: str
+) -> None:
+    assert account == arm_url
+    provider.deploy(artifact(provider, arm_url), name="ours")
+    provider.deploy(artifact(provider, arm_url, model="gpt-4o"), name="somebodys")
+    (found,) = provider.deployments()
+    assert (found.model, found.status) == ("ours", "ready")
+    provider.undeploy(found.id)
+    assert list(arm.deployments) == ["somebodys"]
+
+
+def test_a_bare_name_is_a_deployment_of_the_account_in_the_environment(
+    provider: Provider, arm: Arm, arm_url: str, account: str
+) -> None:
+    assert account == arm_url
+    provider.deploy(artifact(provider, arm_url), name="ours")
+    assert [provider.deployment(name).status for name in ("ours", "nobodys")] == ["ready", "stopped"]
+    provider.undeploy("ours")
     assert arm.deployments == {}
 
 

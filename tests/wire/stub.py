@@ -382,6 +382,20 @@ class Service:
 
     # --- the rest
 
+    def _tuned_models(self) -> list[str]:
+        return [job["fine_tuned_model"] for job in self.jobs.values() if job["fine_tuned_model"]]
+
+    def _list_models(self, _request: Request) -> tuple[int, Any]:
+        names = ["gpt-4o", *(name for name in self._tuned_models() if name not in self.hidden_models)]
+        shown = [{"id": name, "object": "model", "created": 1, "owned_by": "system"} for name in names]
+        return 200, {"object": "list", "data": shown}
+
+    def _delete_model(self, _request: Request, model: str) -> tuple[int, Any]:
+        if model in self.hidden_models or model not in self._tuned_models():
+            raise Refused(404, f"The model '{model}' does not exist", code="model_not_found", param="model")
+        self.hidden_models |= {model}
+        return 200, {"id": model, "object": "model", "deleted": True}
+
     def _get_model(self, _request: Request, model: str) -> tuple[int, Any]:
         if model in self.hidden_models:
             raise Refused(404, f"The model '{model}' does not exist", code="model_not_found", param="model")
@@ -445,7 +459,9 @@ _ROUTES = (
     (_J + r"/([^/]+)/checkpoints", "GET", "list_checkpoints"),
     (r"/fine_tuning/alpha/graders/validate", "POST", "validate_grader"),
     (r"/fine_tuning/alpha/graders/run", "POST", "run_grader"),
+    (r"/models", "GET", "list_models"),
     (r"/models/(.+)", "GET", "get_model"),
+    (r"/models/(.+)", "DELETE", "delete_model"),
     (r"/chat/completions", "POST", "chat"),
     (r"/deployments/([^/]+)/chat/completions", "POST", "chat"),
 )

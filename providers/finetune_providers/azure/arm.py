@@ -34,6 +34,7 @@ from finetune_sdk.errors import (
 )
 from finetune_sdk.redact import redact
 
+PUBLIC_URL = "https://management.azure.com"
 CONFLICT = "RequestConflict"
 _CONFLICT_TRIES = 30
 _CONFLICT_WAIT_S = 10.0
@@ -46,7 +47,7 @@ class Account:
     subscription: str
     resource_group: str
     name: str
-    arm_url: str = "https://management.azure.com"
+    arm_url: str = PUBLIC_URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class Deployments:
             self.credential,
             self.account.subscription,
             base_url=self.account.arm_url,
-            credential_scopes=["https://management.azure.com/.default"],
+            credential_scopes=[f"{PUBLIC_URL if self._local else self.account.arm_url}/.default"],
         ).deployments
 
     @property
@@ -131,8 +132,11 @@ class Deployments:
     @property
     def _transport(self) -> dict[str, Any]:
         # a bearer token must not travel unencrypted, except to this very machine
-        local = self.account.arm_url.startswith(("http://127.0.0.1:", "http://localhost:"))
-        return {"enforce_https": False} if local else {}
+        return {"enforce_https": False} if self._local else {}
+
+    @property
+    def _local(self) -> bool:
+        return self.account.arm_url.startswith(("http://127.0.0.1:", "http://localhost:"))
 
 
 def _code(exc: HttpResponseError) -> str:

@@ -93,6 +93,8 @@ CLAIMS: Mapping[str, Claim] = {
         "https://learn.microsoft.com/azure/ai-foundry/openai/how-to/fine-tuning-deploy",
         READ_ON,
     ),
+    "feature.deployments": Claim(Support.PARTIAL, "needs an Entra identity; lists deployments of tuned models only"),
+    "feature.undeploy": Claim(Support.PARTIAL, "needs an Entra identity; the model stays and can be deployed again"),
 }
 LIMITS: Mapping[str, Limit] = {
     "max_upload_bytes": Limit(9 * 2**30, _DATED, READ_ON),
@@ -128,6 +130,11 @@ PROVISIONING: Mapping[str, DeploymentStatus] = {
 def deployment_status(state: str | None) -> DeploymentStatus:
     """Ours for ARM's word; an unknown one is still on its way."""
     return PROVISIONING.get((state or "").lower(), "starting")
+
+
+def is_tuned(model: str) -> bool:
+    """Whether a deployment's model is tuned: `base.ft-<hex>`, a checkpoint `ftchkpt-<hex>`, or OpenAI's `ft:`."""
+    return ".ft-" in model or model.startswith(("ftchkpt-", "ft:"))
 
 
 def deployment_body(model: str, *, sku: str, capacity: int, version: str) -> dict[str, Any]:

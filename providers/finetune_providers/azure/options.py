@@ -25,7 +25,7 @@ class DeploymentOptions(Options):
     """Thousands of tokens per minute, or whatever the sku counts in."""
     version: str = "1"
     arm_url: str = "https://management.azure.com"
-    """Azure Resource Manager; another one in sovereign clouds."""
+    """Azure Resource Manager; sovereign clouds have their own, which AZURE_ARM_URL states for all jobs."""
     wait_s: Annotated[float, Field(ge=0)] = 1800.0
     """How long `deploy` waits for the deployment to be ready."""
 

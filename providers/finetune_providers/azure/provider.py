@@ -6,7 +6,7 @@ Importing this module imports no vendor SDK; the first request does.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import urlsplit
@@ -33,6 +33,7 @@ from .map import (
     WIRES,
     deployment_body,
     deployment_status,
+    is_tuned,
 )
 from .options import AzureOptions, DeploymentOptions
 
@@ -161,7 +162,7 @@ class AzureProvider(OpenAIProvider):
         server, job_id = self.at(ref)
         return server.copy_checkpoint(job_id, checkpoint, destination=destination, region=region)
 
-    def deployments(self, connection: Connection) -> Deployments:
+    def arm(self, connection: Connection) -> Deployments:
         """The deployments of the resource behind a connection. Raises `SpecError` when it is not known where it is."""
         with self.extra():
             from .arm import Account, Deployments
@@ -170,7 +171,7 @@ class AzureProvider(OpenAIProvider):
             subscription=_needed("subscription", connection, "AZURE_SUBSCRIPTION_ID"),
             resource_group=_needed("resource_group", connection, "AZURE_RESOURCE_GROUP"),
             name=connection.setting("account") or (urlsplit(url).hostname or "").partition(".")[0],
-            arm_url=connection.setting("arm_url") or _DEPLOYMENT_DEFAULTS.arm_url,
+            arm_url=connection.setting("arm_url") or os.environ.get("AZURE_ARM_URL") or _DEPLOYMENT_DEFAULTS.arm_url,
         )
         return Deployments(account, self.credential(), self.home)
 
@@ -183,7 +184,7 @@ class AzureProvider(OpenAIProvider):
     def deploy(self, artifact: Artifact, *, name: str) -> Deployment:
         """Create the deployment `name` and wait for it. Costs by the hour from then on: see `TERMS`."""
         connection, model = dereference(artifact.uri, default=self.home_connection)
-        deployments = self.deployments(connection)
+        deployments = self.arm(connection)
         existing = deployments.get(name)
         if existing is not None and existing.properties.model.name != model:
             raise ProviderError(
@@ -205,15 +206,27 @@ class AzureProvider(OpenAIProvider):
         connection, _ = dereference(artifact.uri, default=self.home_connection)
         return f"sku {connection.setting('sku') or _DEPLOYMENT_DEFAULTS.sku}. {TERMS}"
 
-    def undeploy(self, deployment: Deployment) -> None:
-        """Delete the deployment: the hourly cost ends, the model stays. Idempotent."""
-        connection, name = dereference(deployment.id, default=self.home_connection)
-        self.deployments(connection).delete(name)
+    def deployments(self) -> Sequence[Deployment]:
+        """The deployments of tuned models in the account of AZURE_OPENAI_ENDPOINT; base models are left out."""
+        connection = self.connection(AzureOptions())
+        found = self.arm(connection).list()
+        return [
+            self._deployment(one, connection, str(one.name))
+            for one in found
+            if is_tuned(str(one.properties.model.name))
+        ]
 
-    def redeployed(self, deployment: Deployment) -> Deployment:
-        """The deployment as it stands now; `stopped` when it is gone."""
-        connection, name = dereference(deployment.id, default=self.home_connection)
-        return self._deployment(self.deployments(connection).get(name), connection, name)
+    def deployment(self, name: str) -> Deployment:
+        connection, bare = dereference(name, default=self.home_connection)
+        return self._deployment(self.arm(connection).get(bare), connection, bare)
+
+    def undeploy(self, name: str) -> None:
+        """Delete the deployment: the hourly cost ends, the model stays. Idempotent."""
+        connection, bare = dereference(name, default=self.home_connection)
+        self.arm(connection).delete(bare)
+
+    def undeploy_terms(self, name: str) -> str:  # noqa: ARG002 - the contract's signature
+        return ""  # the model stays
 
     def _deployment(self, found: Any | None, connection: Connection, name: str) -> Deployment:
         state = None if found is None else str(found.properties.provisioning_state or "")

@@ -126,6 +126,10 @@ CLAIMS: Mapping[str, Claim] = {
     ),
     "feature.artifacts": YES,
     "feature.deploy": Claim(Support.FULL, "tuned models and checkpoints answer at once under the vendor's own name"),
+    "feature.deployments": Claim(Support.FULL, "the account's tuned models"),
+    "feature.undeploy": Claim(
+        Support.PARTIAL, "deletes the tuned model for good: nothing less is offered", _SPEC, _READ
+    ),
     "feature.evaluate": Claim(Support.NOT_IMPLEMENTED, "deploy the model and evaluate it through its deployment"),
 }
 LIMITS: Mapping[str, Limit] = {

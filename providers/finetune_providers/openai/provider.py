@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import JsonValue
 
@@ -481,12 +481,42 @@ class OpenAIProvider(Provider):
     def deploy(self, artifact: Artifact, *, name: str) -> Deployment:  # noqa: ARG002 - the vendor's name cannot be changed
         """Nothing to do: the vendor serves tuned models and checkpoints at once, under its own name, not `name`."""
         connection, model = dereference(artifact.uri, default=self.home_connection)
+        return self._serving(connection, model, "ready")
+
+    def deployments(self) -> Sequence[Deployment]:
+        """The tuned models of the account: each answers at once, there is nothing else to deploy."""
+        connection = self.connection(self.options_type())
+        server = self.server(connection)
+        if not server.wire.lists_models:
+            raise Unsupported(self.name, f"listing models through {server.wire.name!r}", "Ask the server behind it.")
+        names = [str(one["id"]) for one in server.patient().models()]
+        return [self._serving(connection, name, "ready") for name in names if name.startswith(server.wire.tuned_prefix)]
+
+    def deployment(self, name: str) -> Deployment:
+        connection, model = dereference(name, default=self.home_connection)
+        found = self.server(connection).patient().served(model)
+        return self._serving(connection, model, "ready" if found is not None else "stopped")
+
+    def undeploy(self, name: str) -> None:
+        """Delete the tuned model: there is no other way here. See `undeploy_terms`."""
+        server, model = self.at(name)
+        if not model.startswith(server.wire.tuned_prefix):
+            raise Unsupported(
+                self.name, f"deleting {model!r}", f"A tuned model begins with {server.wire.tuned_prefix!r}."
+            )
+        server.delete_model(model)
+
+    def undeploy_terms(self, name: str) -> str:
+        _, model = dereference(name, default=self.home_connection)
+        return f"This deletes the tuned model {model!r} at the vendor, for good: it can only be trained again."
+
+    def _serving(self, connection: Connection, model: str, status: Literal["ready", "stopped"]) -> Deployment:
         return Deployment(
-            id=model,
+            id=connection.reference(model, default=self.home_connection),
             provider=self.name,
             model=model,
             base_url=connection.url,
-            status="ready",
+            status=status,
             api_key_env=connection.api_key_env,
         )
 

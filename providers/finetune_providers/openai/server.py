@@ -15,8 +15,8 @@ from types import NoneType
 from typing import Any, Final, cast
 
 import openai
-from openai.pagination import SyncCursorPage
-from openai.types import FileObject, Model, Upload
+from openai.pagination import SyncCursorPage, SyncPage
+from openai.types import FileObject, Model, ModelDeleted, Upload
 from openai.types.fine_tuning import FineTuningJob
 from openai.types.fine_tuning.alpha import GraderRunResponse, GraderValidateResponse
 from openai.types.uploads import UploadPart
@@ -173,10 +173,34 @@ class Server:
     def model(self, model: str) -> Json:
         """The base model as the vendor describes it. Raises `PermissionRefused` when this account does not see it."""
         try:
-            with translated(self.provider, f"reading model {model}"):
-                return self._json(self.client.models.retrieve(model), Model, "reading a model")
+            return self._model(model)
         except JobNotFound as exc:
             raise PermissionRefused(str(exc)) from exc
+
+    def _model(self, model: str) -> Json:
+        with translated(self.provider, f"reading model {model}"):
+            return self._json(self.client.models.retrieve(model), Model, "reading a model")
+
+    def models(self) -> list[Json]:
+        """Every model this account can call."""
+        with translated(self.provider, "listing models"):
+            items: list[Any] = _listing(self.client.models.list, SyncPage).data or []
+            return [self._json(one, Model, "listing models") for one in items]
+
+    def served(self, model: str) -> Json | None:
+        """The model as the server describes it; None when it has no such model."""
+        try:
+            return self._model(model)
+        except JobNotFound:
+            return None
+
+    def delete_model(self, model: str) -> None:
+        """Delete a tuned model, for good. Nothing happens when it is not there."""
+        try:
+            with translated(self.provider, f"deleting model {model}"):
+                expect(self.client.models.delete(model), ModelDeleted, self.provider, "deleting a model")
+        except JobNotFound:
+            return
 
     # --- graders
 
@@ -222,15 +246,15 @@ _NO_LISTING = (
 )
 
 
-def _listing(ask: Callable[[], Any]) -> Any:
+def _listing(ask: Callable[[], Any], kind: type[Any] = SyncCursorPage) -> Any:
     """A page of a listing. Openai 3.52 fails over a web page in place of a listing with an AttributeError."""
     try:
         page = ask()
     except AttributeError as exc:
         raise ProviderError(_NO_LISTING) from exc
-    if not isinstance(page, SyncCursorPage):
+    if not isinstance(page, kind):
         raise ProviderError(_NO_LISTING)
-    return cast("Any", page)
+    return page
 
 
 def _pages(ask: Callable[[], Any]) -> Iterator[Any]:

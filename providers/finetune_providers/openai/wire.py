@@ -58,6 +58,10 @@ class Wire:
     """Whether the list of files takes an order and a limit; otherwise it comes whole."""
     lists_jobs: bool = True
     """Whether jobs can be listed. Without it a doubtful submission stays doubtful."""
+    lists_models: bool = True
+    """Whether `GET /models` lists what answers, tuned models included."""
+    tuned_prefix: str = "ft:"
+    """How ids of tuned models begin in that list; empty = they cannot be told from base models."""
     words: Mapping[str, JobStatus] = field(default_factory=lambda: WORDS)
     source: str = ""
     read_on: str = ""
@@ -72,7 +76,13 @@ WIRES: Mapping[str, Wire] = {
     wire.name: wire
     for wire in (
         OPENAI,
-        Wire(name="compatible", vendor_dates=False, ask_model=False, source="no promise beyond OpenAI's own format"),
+        Wire(
+            name="compatible",
+            vendor_dates=False,
+            ask_model=False,
+            tuned_prefix="",
+            source="no promise beyond OpenAI's own format",
+        ),
         # LiteLLM's pass-through route forwards `method` but strips `metadata`; its own /fine_tuning route needs a
         # licence and drops `method`, so it is not offered.
         Wire(name="litellm", metadata=False, vendor_dates=True, ask_model=False, source="measured, LiteLLM 1.106.2"),
@@ -81,6 +91,7 @@ WIRES: Mapping[str, Wire] = {
             metadata=False,
             pause=False,
             lists_jobs=False,
+            lists_models=False,
             vendor_dates=True,
             ask_model=False,
             source="measured, Portkey gateway 1.15.2: list, pause, resume, cancel and models answer 500",
