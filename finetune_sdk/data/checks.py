@@ -34,6 +34,8 @@ _MOJIBAKE = re.compile(
 """UTF-8 that was read as cp1252: an accented letter, a curly quote, a sign became two or three others."""
 _HIDDEN = re.compile("[\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
 """Zero-width signs and marks that turn the direction of text; joiners are not among them, scripts need those."""
+TEXT_MARKS = (SPECIAL_TOKEN, _CONTROL, _MOJIBAKE, _HIDDEN)
+"""Whatever gives a text a finding holds one of these, except that it is empty."""
 
 
 def check(example: Example) -> Iterator[Finding]:

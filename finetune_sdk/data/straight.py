@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from finetune_sdk.data.checks import SPECIAL_TOKEN
+from finetune_sdk.data.checks import TEXT_MARKS
 from finetune_sdk.data.readers import lines_of
 from finetune_sdk.data.utf8 import is_utf8
 
@@ -241,9 +241,8 @@ class Straight:
         if suspicious(chunk):
             raise NotPlain
         verbatim = is_verbatim(chunk)
-        rows: list[Any] = (self.raw if verbatim else self.text).decode_lines(chunk)
-        if len(rows) != len(lines_of(chunk)):
-            raise NotPlain
+        decode = (self.raw if verbatim else self.text).decode
+        rows: list[Any] = [decode(line) for line in lines_of(chunk)]  # not `decode_lines`: one row on each line
         test = _RAW if verbatim else _TEXT
         take = self.take
         out: list[_Out] = []
@@ -311,14 +310,20 @@ TO_CHAT: Mapping[str, Straight] = {
 
 _TOKENS = re.compile(rb"<(?:\||/?s>|</?SYS|bos>|eos>|start_of_turn>|end_of_turn>|\xef\xbd\x9c)")
 """Whatever `SPECIAL_TOKEN` finds contains one of these, or `INST]`."""
+_ODD_LETTERS = re.compile(
+    rb"\xc3(?:\x83\xc2|\xa2\xe2\x82\xac|\x82\xc2)"
+    rb"|\xe2(?:\x80[\x8b\xaa-\xae]|\x81[\xa0\xa6-\xa9])|\xef\xbb\xbf"
+)
+"""Whatever `MOJIBAKE` or `HIDDEN` finds contains one of these."""
 _RARE_ESCAPE = re.compile(rb"\\\\*[u/bf]")
 
 
 def suspicious(chunk: bytes) -> bool:
-    """Whether some text may hold a mark of a template or a control character. Sometimes wrong, never missing one."""
-    if b"INST]" in chunk or b"\x7f" in chunk:
+    """Whether some text as it stands may deserve a finding: a mark of a template, say. Sometimes wrong, never missing
+    one; what escapes stand for is not looked at."""
+    if b"INST]" in chunk or b"\x7f" in chunk or (b"<" in chunk and _TOKENS.search(chunk) is not None):
         return True
-    return b"<" in chunk and _TOKENS.search(chunk) is not None
+    return not chunk.isascii() and _ODD_LETTERS.search(chunk) is not None
 
 
 def is_verbatim(chunk: bytes) -> bool:
@@ -347,13 +352,9 @@ def _good_raw(value: Any) -> bool:
     return _start(value)[0] & 0xFF == 0x22 and not _BLANK.fullmatch(value)
 
 
-_ODD = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
 def _good_text(text: str) -> bool:
-    if not text or text.isspace():
-        return False
-    return text.isprintable() or (SPECIAL_TOKEN.search(text) is None and _ODD.search(text) is None)
+    """Whether a decoded text, whose escapes may have hidden anything from `suspicious`, needs no finding."""
+    return not (not text or text.isspace() or any(mark.search(text) for mark in TEXT_MARKS))
 
 
 _RAW = _Test(_start, bytes(_SAFE), _good_raw)

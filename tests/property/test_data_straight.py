@@ -11,19 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from drawing import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from finetune_sdk.data import Dataset, ranges, straight
-from finetune_sdk.data.checks import SPECIAL_TOKEN
+from finetune_sdk.data.checks import TEXT_MARKS
 from finetune_sdk.data.convert import Outcome, convert
 from finetune_sdk.errors import DataError
 
 ODD_TEXTS = st.sampled_from(
     (
-        *("", " ", "\n\t", "\u2003", "\u3000x", "\x85", "\x1c", "\x7f", "\b", "é\u0301"),
-        *( "\\u0041", "\\", "a/b", "</s>", "<|im_end|>"),
-        *("[INST]", "[/INST]", "<\uff5cx\uff5c>", '":', '{"from": "x"}', "a:b", "😀"),
+        *("", " ", "\n\t", "\u2003", "\u3000x", "\x85", "\x1c", "\x7f", "\b", "\0", "é\u0301", "\u2028", "\ufffe"),
+        *("\\u0041", "\\", "\\\\", '\\"', "a/b", "</s>", "<s>", "<bos>", "<end_of_turn>", "<|im_end|>"),
+        *("<<SYS>>", "<</SYS>>", "<|", "INST]", "<sys>", '":', '{"from": "x"}', "a:b", "😀"),
+        *("[INST]", "[/INST]", "<\uff5cx\uff5c>", "<\uff5c\uff5c>"),
+        *("Â®", "Ã©", "â€™", "â€\x9d", "Â", "Ã", "\u200b", "\u2060", "\ufeff", "\u202e", "\u2066", "\u200d", "”", "€"),
     )
 )  # fmt: skip
 TEXT = st.one_of(st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=6), ODD_TEXTS)
@@ -69,13 +72,16 @@ STYLES: list[dict[str, Any]] = [
 ]
 
 
+CHANGES = ("repeat", "cut", "glue", "bytes", "slash", "escape", "blank", "type", "nan", "surrogate", "ends")
+
+
 @st.composite
 def lines(draw: st.DrawFn, name: str) -> bytes:
     row = SHAPES[name](draw(st.lists(SHAREGPT, max_size=3)))
     if draw(st.booleans()):
         row["id"] = draw(st.sampled_from(("x1", "é:", 3, None)))
     line = json.dumps(row, **draw(st.sampled_from(STYLES)))
-    change = draw(st.sampled_from(("", "", "", "", "", "repeat", "cut", "glue", "bytes", "slash", "blank", "type")))
+    change = draw(st.sampled_from(("", "", "", "", "", *CHANGES)))
     text = line.encode()
     if change == "repeat":  # a key twice, its first value lost
         text = text.replace(b'"value"', b'"value":"lost","value"', 1).replace(b'"output"', b'"output":"lost","output"')
@@ -87,14 +93,19 @@ def lines(draw: st.DrawFn, name: str) -> bytes:
         text = text.replace(b"yo", b"\xff\xed\xa0\x80")
     elif change == "slash":
         text = text.replace(b"/", b"\\/").replace(b"hi", b"h\\u0069")
+    elif change == "escape":
+        text = text.replace(b"<", b"\\u003c").replace(b"[/", b"\\u005B/").replace(b"\x7f", b"\\u007f")
     elif change == "blank":
         text += b"\n \n"
     elif change == "type":
         text = text.replace(b'"hi"', b"7").replace(b'"yo"', b"null")
+    elif change == "nan":
+        text = text.replace(b'"yo"', b"NaN").replace(b'"b"', b"1e999")
+    elif change == "surrogate":
+        text = text.replace(b"yo", b"\\ud83d").replace(b"hi", b"\\ude00")
+    elif change == "ends":
+        text += b"\r"
     return text
-
-
-LAX = settings(max_examples=80, deadline=None, suppress_health_check=(HealthCheck.too_slow,))
 
 
 @contextmanager
@@ -109,11 +120,21 @@ def converted(path: Path, out: Path, name: str, workers: int = 1) -> tuple[bytes
     return out.read_bytes() if out.exists() else b"", done.rows_read, sorted(map(str, done.findings))
 
 
-@pytest.mark.parametrize("name", SHAPES)
-@given(data=st.data())
-@LAX
-def test_the_straight_way_writes_and_tells_what_the_general_way_does(name: str, data: st.DataObject) -> None:
-    rows = data.draw(st.lists(lines(name), min_size=1, max_size=12))
+def files(name: str) -> st.SearchStrategy[tuple[str, list[bytes]]]:
+    return st.lists(lines(name), min_size=1, max_size=12).map(lambda rows: (name, rows))
+
+
+@given(case=st.sampled_from(list(SHAPES)).flatmap(files))
+@example(case=("alpaca", [rb'{"instruction": "<\/s>", "input": "b", "output": "a"}']))
+@example(case=("prompt-completion", ['{"prompt": "a", "completion": "Â®"}'.encode()]))
+@example(case=("prompt-completion", [rb'{"prompt": "\u003cs>", "completion": "\u200b"}']))
+@example(case=("chat", [rb'{"messages": [{"role": "assistant", "content": "\u005bINST\u005d"}]}']))
+@example(
+    case=("prompt-completion", [b'{"prompt": "a", "completion": "b"}'] * 2 + [b"", b'{"prompt": "a"}{"prompt": "b"}'])
+)
+@examples(400)
+def test_the_straight_way_writes_and_tells_what_the_general_way_does(case: tuple[str, list[bytes]]) -> None:
+    name, rows = case
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.jsonl"
         path.write_bytes(b"\n".join(rows) + b"\n")
@@ -138,9 +159,12 @@ def test_one_odd_row_does_not_send_its_neighbours_the_general_way() -> None:
     assert sum(block.rows for _, _, block in pieces if block) == 99
 
 
-@given(text=st.from_regex(SPECIAL_TOKEN, fullmatch=True))
-def test_every_mark_of_a_template_is_noticed_in_the_bytes(text: str) -> None:
-    assert straight.suspicious(f"a{text}b".encode())
+@given(text=st.one_of([st.from_regex(mark, fullmatch=True) for mark in TEXT_MARKS]))
+@examples(400)
+def test_every_mark_that_gives_a_text_a_finding_keeps_it_from_the_straight_way(text: str) -> None:
+    for style in STYLES:
+        line = json.dumps({"prompt": f"a{text}b", "completion": "x"}, **style).encode() + b"\n"
+        assert straight.TO_CHAT["prompt-completion"].lines(line) is None
 
 
 MANY = [
