@@ -98,6 +98,14 @@ def _unzip(raw: BinaryIO) -> BinaryIO:
             "Unpack it, and give the folder.",
             fatal=True,
         )
+    if ".." in members[0].filename.split("/") or members[0].filename.startswith("/"):
+        raise Fault(
+            "container-zip-path",
+            None,
+            f"the file in the zip is named {members[0].filename!r}: it would be unpacked outside its folder",
+            "Write the zip again, with plain names.",
+            fatal=True,
+        )
     if members[0].flag_bits & 1:
         raise Fault("container-encrypted", None, "the zip is encrypted", "Unpack it first.", fatal=True)
     try:
@@ -161,6 +169,7 @@ COMPRESSIONS: tuple[Compression, ...] = (
     Compression("xz", b"\xfd7zXZ\x00", _unxz),
     Compression("zstd", b"\x28\xb5\x2f\xfd", _unzstd),
     Compression("zip", b"PK\x03\x04", _unzip),
+    Compression("zip", b"PK\x05\x06", _unzip),  # holds no file
 )
 
 

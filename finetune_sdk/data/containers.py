@@ -188,11 +188,12 @@ def _refuse_non_data(head: bytes) -> None:
             "container-encoding",
             None,
             "it looks like UTF-16 without a byte order mark: every second byte is 0",
-            "Convert it: `iconv -f utf-16le -t utf-8 IN > OUT`.",
+            f"Convert it: `iconv -f utf-16{'be' if head[:1] == _NULL else 'le'} -t utf-8 IN > OUT`.",
             fatal=True,
         )
 
 
+_NULL = b"\0"
 _OTHERS = (
     (0, b"\x89PNG", "a PNG image"),
     (0, b"\xff\xd8\xff", "a JPEG image"),

@@ -100,8 +100,14 @@ class Dataset:
             try:
                 found.append(self._detect(path))
             except Fault as fault:
-                raise DataError(str(fault.finding(str(path), None))) from None
+                raise DataError(str(self._first_fault(path) or fault.finding(str(path), None))) from None
         return tuple(found)
+
+    def _first_fault(self, path: Path) -> Finding | None:
+        """What reading the file says first, where it holds no row that can be read."""
+        report = Report()
+        next(self._scan_file(path, report, {}), None)
+        return next(iter(report.findings()), None)
 
     @property
     def known_detection(self) -> tuple[Detection, ...]:
@@ -257,7 +263,7 @@ class Dataset:
         if self._format is not None or entry.match(row):
             return None
         other = next((candidate.name for candidate in FORMATS if candidate.match(row)), None)
-        if other is None:
+        if other is None or other in _SAYS_LESS.get(entry.name, ()):
             return None
         return Fault(
             "format-mixed",
@@ -265,6 +271,10 @@ class Dataset:
             f"this row is {other}, the file is {entry.name}",
             "Put each format into a file of its own; a dataset may consist of several files.",
         )
+
+
+_SAYS_LESS = {"labelled": ("text",), "unpaired": ("prompt-completion",)}
+"""Formats that match a row of another one which lacks its label: no mixture, the label is what is wrong."""
 
 
 class _Seen:

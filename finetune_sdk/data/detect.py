@@ -107,6 +107,8 @@ def _vote(
     if not votes:
         raise _unknown(rows[0])
     most = max(votes.values())
+    if votes["text"] == most and "text" not in prefer:  # labels that a few rows lack make no plain text
+        most = max((count for name, count in votes.items() if name != "text" and 2 * count > len(rows)), default=most)
     best = [entry for entry in FORMATS if votes[entry.name] == most]
     chosen = next((entry for entry in best if entry.kind in prefer and entry.kind == "text"), best[0])
     chosen = next((entry for entry in FORMATS if entry.extends == chosen.name and votes[entry.name]), chosen)

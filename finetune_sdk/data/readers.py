@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import BytesIO
@@ -303,7 +304,8 @@ def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
 
 
 def _delimiter(header: str) -> str:
-    counts = {sign: header.count(sign) for sign in ",;\t|"}
+    bare = re.sub('"[^"]*"', "", header)
+    counts = {sign: bare.count(sign) for sign in ",;\t|"}
     return max(counts, key=lambda sign: counts[sign])
 
 
@@ -326,8 +328,10 @@ def _cells(header: list[str], cells: list[str]) -> Object:
         raise Fault(
             "csv-ragged-row",
             None,
-            f"{len(cells)} fields, the header has {len(header)}",
-            "Quote fields that contain the delimiter.",
+            f"{len(cells)} field{'s' if len(cells) != 1 else ''}, the header has {len(header)}",
+            "Quote fields that contain the delimiter."
+            if len(cells) > len(header)
+            else "Separate the fields like the header's, and write empty ones too.",
         )
     return {name: cell for name, cell in zip(header, cells, strict=True) if name}
 

@@ -196,7 +196,8 @@ def _inside_string(message: str, text: str, at: int) -> Fault | None:
     if message.startswith("Invalid control character"):
         return _control_character(text, at)
     if message.startswith("Invalid \\"):
-        shown = text[at : at + 2]
+        at = text.rindex("\\", 0, at + 1)
+        shown = text[at : at + (6 if text[at + 1 : at + 2] == "u" else 2)]
         return _fault("json-escape", f"bad escape {shown!r} at column {at + 1}", "Write a backslash as \\\\ in JSON.")
     return None
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from typing import Literal, Protocol
 
 from finetune_sdk.data.canonical import prompt_key
-from finetune_sdk.data.example import Example, LabelledExample, Source, UnpairedPreference
+from finetune_sdk.data.classes import Classes
+from finetune_sdk.data.example import Example, Source
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.split import Keys, Split
 from finetune_sdk.spec import DataSpec
@@ -17,7 +17,6 @@ DataRole = Literal["train", "validation", "test"]
 ROLES: tuple[DataRole, ...] = ("train", "validation", "test")
 FEW_ROWS = 10  # OpenAI's and Azure's minimum
 _TRACKED = 1_000_000  # rows compared for duplicates; later ones are not
-_MANY_LABELS = 1000
 
 
 class Hash(Protocol):
@@ -49,9 +48,7 @@ class Tally:
         }
         self._seed = data.split_seed
         self._keys = Keys(data.split_seed) if self.shares else None
-        self._labels: Counter[str] = Counter()
-        self._label_type: set[str] = set()
-        self._good: Counter[bool] = Counter()
+        self._classes = Classes()
         self._seen: set[bytes] = set()
         self._held_out: set[int] = set()
         self._file: str | None = None
@@ -70,10 +67,7 @@ class Tally:
         else:
             self.hashes[role].update(digest)
         self._compare(example, digest)
-        if isinstance(example, LabelledExample):
-            self._count_labels(example)
-        elif isinstance(example, UnpairedPreference):
-            self._good[example.label] += 1
+        self._classes.add(example)
 
     def _compare(self, example: Example, digest: bytes) -> None:
         if digest in self._seen:
@@ -95,21 +89,12 @@ class Tally:
                 example.source,
             )
 
-    def _count_labels(self, example: LabelledExample) -> None:
-        labels = example.label if isinstance(example.label, list) else [example.label]
-        self._label_type.add(type(example.label).__name__)
-        for label in labels:
-            if len(self._labels) < _MANY_LABELS or str(label) in self._labels:
-                self._labels[str(label)] += 1
-
     def finish(self) -> Split | None:
         """Decide the split, settle the hashes, and report what only the whole shows."""
         split = self._hold_out() if self._keys is not None else None
         self._check_size()
-        self._check_labels()
-        if len(self._good) == 1:
-            only = "good" if self._good[True] else "bad"
-            self._say("one-class", "warning", f"every answer is marked {only}", "KTO learns from both kinds.")
+        for remark in self._classes.remarks():
+            self._say(*remark)
         return split
 
     def _hold_out(self) -> Split | None:
@@ -150,34 +135,6 @@ class Tally:
             )
         if not rows and not self.report.errors:
             self._say("no-rows", "error", "no row is left to train on", "See the other findings.")
-
-    def _check_labels(self) -> None:
-        if not self._labels or "float" in self._label_type:
-            return
-        if len(self._labels) == 1:
-            self._say(
-                "one-class",
-                "error",
-                f"every row has the label {next(iter(self._labels))!r}",
-                "Add rows of another class.",
-            )
-        single = [label for label, count in self._labels.items() if count == 1]
-        if single:
-            self._say(
-                "singleton-class",
-                "warning",
-                f"classes with one row only: {len(single)}, such as {single[0]!r}",
-                "Add rows, or merge classes.",
-            )
-        folded = Counter(label.strip().lower() for label in self._labels)
-        alike = [label for label in self._labels if folded[label.strip().lower()] > 1]
-        if alike:
-            self._say(
-                "label-variants",
-                "warning",
-                f"labels that differ by case or spaces only: {', '.join(map(repr, sorted(alike)[:6]))}",
-                "Spell each class one way.",
-            )
 
     def _say(self, rule: str, severity: Severity, message: str, fix: str, source: Source | None = None) -> None:
         self.report.add(

@@ -98,6 +98,9 @@ def _tools(row: Object) -> list[Tool] | None:
 def _parse(row: Object, note: Note) -> ChatExample:
     if row.get("schemaVersion") == _TYPO:
         note("schema-version", "schemaVersion", f"{_TYPO!r} is read as {SCHEMA!r}", f"Write {SCHEMA!r}.")
+    elif row.get("schemaVersion") not in (SCHEMA, None):
+        what = f"{row['schemaVersion']!r} is not {SCHEMA!r}; it is kept"
+        note("schema-version", "schemaVersion", what, f"Write {SCHEMA!r} unless the service said otherwise.")
     blocks = as_list(row.get("system")) or []
     texts = [str((as_object(block) or {}).get("text", "")) for block in blocks]
     start = [Message(role="system", content="\n".join(texts))] if texts else []

@@ -309,9 +309,10 @@ def extras_of_chat(row: Object, note: Note, path: str = "") -> dict[str, Any]:
     fields: dict[str, Any] = {}
     prefix = f"{path}." if path else ""
     found = tools(row.get("tools"), f"{prefix}tools")
-    if found is None and row.get("functions") is not None:
+    old = tools(row.get("functions"), f"{prefix}functions")
+    if old is not None:
         note("deprecated-functions", f"{prefix}functions", "`functions` is read as `tools`", "")
-        found = tools(row["functions"], f"{prefix}functions")
+        found = [*(found or []), *(tool for tool in old if tool not in (found or []))]
     if found is not None:
         fields["tools"] = found
     if isinstance(row.get("parallel_tool_calls"), bool):

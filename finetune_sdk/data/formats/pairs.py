@@ -67,7 +67,7 @@ def _sided(value: object) -> bool:
 
 def _match_pair(row: Object) -> str | None:
     keys = _pair_keys(row)
-    if keys is None or isinstance(row.get("label"), bool):
+    if keys is None or (keys == PAIR_NAMES[0] and _marks(row.get("label"))):
         return None
     return f"`{keys[0]}` and `{keys[1]}`" if _sided(row[keys[0]]) else None
 
@@ -237,9 +237,16 @@ def _after(prompt: list[Message], answer: list[Message]) -> list[Message]:
 
 
 def _match_unpaired(row: Object) -> str | None:
-    if "prompt" in row and "completion" in row and "label" in row and _sided(row["prompt"]):
-        return "`prompt`, `completion` and a true/false `label`" if isinstance(row["label"], bool) else None
+    if "prompt" in row and "completion" in row and _sided(row["prompt"]) and _marks(row.get("label")):
+        return "`prompt`, `completion` and a true/false `label`"
     return None
+
+
+def _marks(label: object) -> bool:
+    """Whether a label says good or bad, be it in another way than it should."""
+    if isinstance(label, str):
+        return label.strip().lower() in ("true", "false", "0", "1")
+    return isinstance(label, bool | int | float) and label in (0, 1)
 
 
 def _parse_unpaired(row: Object, note: Note) -> UnpairedPreference:
@@ -247,7 +254,7 @@ def _parse_unpaired(row: Object, note: Note) -> UnpairedPreference:
     if isinstance(label, str) and label.lower() in ("true", "false"):  # tables hold text only
         label = label.lower() == "true"
     if not isinstance(label, bool):
-        raise Fault("label-type", "label", f"must be true or false, this is {type_name(label)}", "Write a boolean.")
+        raise Fault("label-type", "label", f"must be true or false, this is {_shown(label)}", "Write true or false.")
     prompt, plain = side(row, "prompt", "user", note)
     completion, also_plain = side(row, "completion", "assistant", note)
     return UnpairedPreference(
@@ -258,6 +265,10 @@ def _parse_unpaired(row: Object, note: Note) -> UnpairedPreference:
         shape=PLAIN if plain and also_plain else None,
         **{key: value for key, value in extras_of_chat(row, note).items() if key != "parallel_tool_calls"},
     )
+
+
+def _shown(label: object) -> str:
+    return f"the text {label!r:.40}" if isinstance(label, str) else type_name(label)
 
 
 def _match_stepwise(row: Object) -> str | None:

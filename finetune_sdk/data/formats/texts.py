@@ -39,7 +39,7 @@ def _match_labelled(row: Object) -> str | None:
     label, texts = _label_key(row), _text_keys(row)
     if label is None or texts is None:
         return None
-    if not isinstance(row[label], str | int | float | list):
+    if not isinstance(row[label], str | int | float | list | None):
         return None
     return " and ".join(f"`{key}`" for key in (*texts, label) if key)
 

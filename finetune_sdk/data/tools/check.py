@@ -10,6 +10,7 @@ from typing import NamedTuple
 from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.canonical import content_digest, render
 from finetune_sdk.data.checks import check as check_example
+from finetune_sdk.data.classes import Classes
 from finetune_sdk.data.dataset import Dataset
 from finetune_sdk.data.detect import Detection
 from finetune_sdk.data.example import (
@@ -17,8 +18,6 @@ from finetune_sdk.data.example import (
     ChatExample,
     Example,
     Kind,
-    LabelledExample,
-    UnpairedPreference,
     kind_of,
 )
 from finetune_sdk.data.formats import format_named
@@ -32,7 +31,6 @@ from finetune_sdk.data.tools.texts import texts
 from finetune_sdk.types import Finding, Severity
 
 _TRACKED = 500_000  # rows compared for duplicates, 8 bytes of each digest; later ones are not
-_MANY_LABELS = 1000
 _ORDER: tuple[Severity, ...] = ("error", "warning", "info")
 
 
@@ -188,7 +186,7 @@ class Checker:
         self._kinds: Counter[Kind] = Counter()
         self._roles: Counter[str] = Counter()
         self._features: Counter[str] = Counter()
-        self._labels: Counter[str] = Counter()
+        self._classes = Classes()
         self._turns, self._characters, self._tokens = Lengths(), Lengths(), Lengths()
         self._seen: set[int] = set()
 
@@ -215,10 +213,7 @@ class Checker:
             self._turns.add(len(row.turns))
         self._characters.add(sum(len(text) for _, text in texts(example)))
         self._tokens.add(round(row.tokens))
-        if isinstance(example, LabelledExample | UnpairedPreference):
-            for label in example.label if isinstance(example.label, list) else [example.label]:
-                if len(self._labels) < _MANY_LABELS or str(label) in self._labels:
-                    self._labels[str(label)] += 1
+        self._classes.add(example)
         self._totals.rows += 1
         self._totals.bytes += len(render(example))
         self._totals.image_rows += bool(row.images)
@@ -278,6 +273,8 @@ class Checker:
 
     def finish(self, files: tuple[Detection, ...]) -> CheckReport:
         """The report on all rows added."""
+        for remark in self._classes.remarks():
+            self.report.add(Finding(rule=remark.rule, severity=remark.severity, message=remark.message, fix=remark.fix))
         findings = (*groups(self.report), *groups(self._hits))
         return CheckReport(
             files=files,
@@ -289,7 +286,7 @@ class Checker:
             tokens=self._tokens.summary(),
             tokens_by=self._counter.name,
             tokens_exact=self._counter.exact,
-            labels=dict(self._labels.most_common()),
+            labels=self._classes.counts,
             features=dict(self._features.most_common()),
             findings=tuple(sorted(findings, key=lambda group: _ORDER.index(group.severity))),
             targets=tuple(verdict for target in self._targets for verdict in self._verdicts(target)),
