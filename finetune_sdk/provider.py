@@ -99,6 +99,7 @@ def demands(spec: JobSpec) -> list[str]:
     if spec.adapter is not None:
         keys += [f"adapter.{spec.adapter.kind}", *_changed(spec.adapter, f"adapter.{spec.adapter.kind}")]
     keys += _changed(spec.hyperparameters, "hyperparameters")
+    keys += [f"compute.kind={spec.compute.kind}"] if spec.compute.kind != "local" else []
     keys += _changed(spec.compute, "compute")
     keys += [f"data.{role}" for role in ("validation", "test") if getattr(spec.data, role) is not None]
     keys += [f"report_to={name}" for name in spec.report_to]

@@ -291,7 +291,10 @@ class DataSpec(Model):
 class Compute(Model):
     """Where and with what a local provider runs. Hosted providers refuse what they cannot honour."""
 
-    kind: Literal["local"] = "local"
+    kind: Literal["local", "hf-space", "hf-jobs"] = "local"
+    """"local" = this machine; "hf-space" and "hf-jobs" = rented from Hugging Face, by the hour."""
+    flavor: str | None = None
+    """The rented machine, as its owner names it, such as `a10g-small`."""
     environment: str = "auto"
     """"auto", "current" (this interpreter), "managed" (built from the provider's lock), or a path to a python."""
     processes: Count = 1
@@ -299,6 +302,12 @@ class Compute(Model):
     threads: Count | Auto = "auto"
     """CPU threads per process."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @model_validator(mode="after")
+    def _flavor_of_what(self) -> Compute:
+        if (self.flavor is None) != (self.kind == "local"):
+            raise ValueError("flavor names a rented machine: set it with kind hf-space or hf-jobs, and only then")
+        return self
 
 
 class Budget(Model):

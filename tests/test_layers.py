@@ -21,7 +21,7 @@ LAYERS = (
     ("registry", "home", "store", "_records", "_transitions", "_event_log", "_database", "_migrations", "_submitter",
      "worker", "_steps", "data"),
     ("job", "_procedures", "_results", "_view", "_watching", "webhooks", "deploy", "evaluate", "config", "_document",
-     "_explain"),
+     "_explain", "imports"),
     ("cli", "gateway", "compare", "testing"),
 )  # fmt: skip
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}

@@ -115,6 +115,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "data": (f"{_HOME}.data:group", "Check datasets and list their formats."),
     "providers": (f"{_HOME}.providers:group", "What each provider can do."),
     "envs": (f"{_HOME}.envs:group", "List, build and remove the environments that workers run in."),
+    "import": (f"{_HOME}.import_:command", "Turn another tool's job description, such as AutoTrain's YAML, into a spec."),
     "schema": (f"{_HOME}.schema:command", "Print the JSON Schema of a job description."),
     "doctor": (f"{_HOME}.doctor:command", "What works on this machine, what is missing, and what fixes it."),
     "completion": (f"{_HOME}.completion:command", "Print the completion script of a shell."),
