@@ -80,14 +80,16 @@ _BOUNDS = {
 }
 
 
-def explain(error: ValidationError, tree: Any, raw: Mapping[KeyPath, str]) -> list[Problem]:
-    """Every problem in the order of the spec's fields, alternatives of one field in one sentence."""
+def explain(
+    error: ValidationError, tree: Any, raw: Mapping[KeyPath, str], root: type[BaseModel] = JobSpec
+) -> list[Problem]:
+    """Every problem in the order of the fields of `root`, alternatives of one field in one sentence."""
     grouped: dict[KeyPath, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         grouped.setdefault(_real_path(details, tree), []).append(details)
     deeper = {path[:end] for path in grouped for end in range(len(path))}
     return [
-        Problem(path, _sentence(path, group, raw.get(path)))
+        Problem(path, _sentence(path, group, raw.get(path), root))
         for path, group in grouped.items()
         # `train: [1]` fails as text and, deeper, as a list of texts: the deeper place says more
         if not (path in deeper and all(details["type"] in _KINDS for details in group))
@@ -120,17 +122,17 @@ def _inside(here: Any, part: str | int) -> tuple[Any] | None:
     return None
 
 
-def _sentence(path: KeyPath, group: list[ErrorDetails], raw: str | None) -> str:
+def _sentence(path: KeyPath, group: list[ErrorDetails], raw: str | None, root: type[BaseModel]) -> str:
     details = group[0]
     match details["type"]:
         case "extra_forbidden":
-            return _unknown_key(str(path[-1]), details)
+            return _unknown_key(str(path[-1]), details, root)
         case "missing":
-            return f"missing{_about(details)}"
+            return f"missing{_about(details, root)}"
         case "union_tag_invalid":
             return _unknown_kind(details)
         case "union_tag_not_found":
-            return _no_kind(details)
+            return _no_kind(details, root)
         case "value_error":
             return str(details.get("ctx", {}).get("error", details["msg"]))
         case _:
@@ -188,37 +190,37 @@ def _unknown_kind(details: ErrorDetails) -> str:
     return f"unknown {_discriminator(details)} {tag!r}{meant + f' ({known})' if meant else f'; {known}'}"
 
 
-def _no_kind(details: ErrorDetails) -> str:
-    kinds = [str(tag) for model in _models_at(details["loc"]) for tag in _tags(model)]
+def _no_kind(details: ErrorDetails, root: type[BaseModel]) -> str:
+    kinds = [str(tag) for model in _models_at(root, details["loc"]) for tag in _tags(model)]
     return f"needs `{_discriminator(details)}`, one of: {', '.join(kinds)}"
 
 
-def _unknown_key(key: str, details: ErrorDetails) -> str:
-    names = [name for model in _models_at(details["loc"][:-1]) for name in model.model_fields]
+def _unknown_key(key: str, details: ErrorDetails, root: type[BaseModel]) -> str:
+    names = [name for model in _models_at(root, details["loc"][:-1]) for name in model.model_fields]
     meant = _ELSEWHERE.get(key.lower())
     if meant in names:
         return f"unknown key; here it is called `{meant}`"
     if (close := nearest(key, names)) is not None:
         return f"unknown key; did you mean `{close}`?"
     if owners := [
-        kind for model in _models_at(details["loc"][:-2]) if key in model.model_fields for kind in _tags(model)
+        kind for model in _models_at(root, details["loc"][:-2]) if key in model.model_fields for kind in _tags(model)
     ]:
         return f"unknown key for {details['loc'][-2]}; {', '.join(owners)} {'has' if len(owners) == 1 else 'have'} it"
-    if homes := [show_path(path) for path in _places(JobSpec) if path[-1] in (key, meant)]:
+    if homes := [show_path(path) for path in _places(root) if path[-1] in (key, meant)]:
         return f"unknown key here; it belongs to {' or '.join(f'`{home}`' for home in homes[:3])}"
     return f"unknown key; the keys here are: {', '.join(names)}"
 
 
-def _about(details: ErrorDetails) -> str:
+def _about(details: ErrorDetails, root: type[BaseModel]) -> str:
     name = str(details["loc"][-1])
-    fields = [model.model_fields[name] for model in _models_at(details["loc"][:-1]) if name in model.model_fields]
+    fields = [model.model_fields[name] for model in _models_at(root, details["loc"][:-1]) if name in model.model_fields]
     described = fields[0].description if fields else None
     return f": {' '.join(described.split())}" if described else ""
 
 
-def _models_at(loc: tuple[int | str, ...]) -> list[type[BaseModel]]:
+def _models_at(root: type[BaseModel], loc: tuple[int | str, ...]) -> list[type[BaseModel]]:
     """The models that may stand at pydantic's place `loc`; the union tags in it narrow the choice."""
-    here: list[type[BaseModel]] = [JobSpec]
+    here: list[type[BaseModel]] = [root]
     for part in loc:
         fields = [model.model_fields[part] for model in here if isinstance(part, str) and part in model.model_fields]
         if fields:

@@ -55,7 +55,7 @@ def load(
     absolute. `${NAME}` and `${NAME:-default}` are replaced from the environment. Raises one `SpecError` that holds
     every problem found (`.problems`).
     """
-    document = _read(source)
+    document = read(source)
     folder = Path.cwd() if isinstance(source, Mapping) else Path(source).absolute().parent
     tree = _top(document)
     _resolve_paths(tree, folder)
@@ -64,7 +64,7 @@ def load(
     if provider is not None:
         tree["provider"] = provider
         document.marks["provider",] = Mark(f"--provider {provider}")
-    _refuse_secrets(document, tree, ())
+    refuse_secrets(document, tree, ())
     _check_providers(document, tree, providers)
     return _validated(document, tree)
 
@@ -90,7 +90,8 @@ def schema() -> dict[str, JsonValue]:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def _read(source: str | os.PathLike[str] | Mapping[str, Any]) -> Document:
+def read(source: str | os.PathLike[str] | Mapping[str, Any]) -> Document:
+    """A file or a mapping as plain values with their places. Raises `SpecError` when it cannot be read."""
     if isinstance(source, Mapping):
         return from_mapping(source, name="job description", environ=os.environ)
     path = Path(source)
@@ -136,7 +137,7 @@ def _top(document: Document) -> dict[str, Any]:
     if is_mapping(value):
         return value
     if document.problems:
-        raise _refusal(document, document.problems)
+        raise refusal(document, document.problems)
     if value is None:
         raise SpecError(f"{document.name}: empty; a job description starts with `provider:`, `model:` and `data:`")
     raise SpecError(f"{document.mark(())}: a job description is a mapping of keys (`provider: ...`), not this")
@@ -179,9 +180,9 @@ def _resolve_paths(tree: dict[str, Any], folder: Path) -> None:
     for holder, key, explicit in _path_places(tree):
         value = holder[key]
         if isinstance(value, str):
-            holder[key] = _absolute(value, folder, explicit=explicit)
+            holder[key] = absolute(value, folder, explicit=explicit)
         elif is_list(value):
-            holder[key] = [_absolute(v, folder, explicit=explicit) if isinstance(v, str) else v for v in value]
+            holder[key] = [absolute(v, folder, explicit=explicit) if isinstance(v, str) else v for v in value]
 
 
 def _path_places(tree: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, bool]]:
@@ -203,7 +204,8 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value if is_mapping(value) else {}
 
 
-def _absolute(text: str, folder: Path, *, explicit: bool) -> str:
+def absolute(text: str, folder: Path, *, explicit: bool = False) -> str:
+    """A path made absolute from `folder`; with `explicit` only what starts like a path is one."""
     if not text or "://" in text or (explicit and not text.startswith(("./", "../", "~/"))):
         return text
     path = Path(text).expanduser()
@@ -217,16 +219,17 @@ def _absolute(text: str, folder: Path, *, explicit: bool) -> str:
 # --- checking -------------------------------------------------------------------------------------------------------
 
 
-def _refuse_secrets(document: Document, value: Any, path: KeyPath) -> None:
+def refuse_secrets(document: Document, value: Any, path: KeyPath) -> None:
+    """Add a problem for each value that is, or is named like, a secret."""
     if is_mapping(value):
         for key, item in value.items():
             if isinstance(item, str) and item and _SECRET_KEY.fullmatch(str(key)):
                 _secret(document, (*path, key))
             else:
-                _refuse_secrets(document, item, (*path, key))
+                refuse_secrets(document, item, (*path, key))
     elif is_list(value):
         for index, item in enumerate(value):
-            _refuse_secrets(document, item, (*path, index))
+            refuse_secrets(document, item, (*path, index))
     elif isinstance(value, str) and secret_shape(value):
         _secret(document, path)
 
@@ -259,11 +262,12 @@ def _validated(document: Document, tree: dict[str, Any]) -> JobSpec:
         told = {problem.path for problem in problems if problem.path}
         problems += [problem for problem in explain(error, tree, document.raw) if problem.path not in told]
     if problems or spec is None:
-        raise _refusal(document, problems)
+        raise refusal(document, problems)
     return spec
 
 
-def _refusal(document: Document, problems: list[Problem]) -> SpecError:
+def refusal(document: Document, problems: list[Problem]) -> SpecError:
+    """One error that tells every problem with its place, in the order of the text."""
     placed = [(problem.mark or document.mark(problem.path), problem) for problem in problems]
     placed.sort(key=lambda pair: (pair[0].line == 0, pair[0].line, pair[0].column))
     lines = [redact(_line(mark, problem)) for mark, problem in placed]

@@ -57,13 +57,14 @@ def _labels(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for row in read(path):
         if row.expected is not None:
-            found.setdefault(_normal(row.expected), row.expected.strip())
+            found.setdefault(normal_label(row.expected), row.expected.strip())
             if len(found) > _MAX_LABELS:
                 return {}
     return dict(sorted(found.items()))
 
 
-def _normal(text: str) -> str:
+def normal_label(text: str) -> str:
+    """A label as it is compared: without white space, quotes and a full stop around it, case aside."""
     return text.strip().strip("\"'`").removesuffix(".").strip().casefold()
 
 
@@ -110,11 +111,11 @@ class _Tally:
         self.answers += 1
         self.answered["base"] += row.base is not None
         self.answered["tuned"] += row.tuned is not None
-        wanted = _normal(expected)
+        wanted = normal_label(expected)
         exact = tuple(text is not None and text.strip() == expected.strip() for text in (row.base, row.tuned))
         self.exact[exact[0], exact[1]] += 1
         given = {"base": row.base, "tuned": row.tuned}
-        normal = [None if text is None else _normal(text) for text in given.values()]
+        normal = [None if text is None else normal_label(text) for text in given.values()]
         self.alike[normal[0] == wanted, normal[1] == wanted] += 1
         if self.labels:
             self.expected[wanted] += 1
