@@ -26,7 +26,7 @@ _TEXT_SHOWN = 2000
 def check_text(found: CheckReport, *, all_targets: bool) -> str:
     """Counts, findings, and who takes the data."""
     blocks = [stats_text(found), groups_text(found.findings)]
-    if found.targets:
+    if found.targets and found.rows:
         blocks.append(matrix_text(found.targets, all_targets=all_targets))
     return "\n\n".join(blocks)
 

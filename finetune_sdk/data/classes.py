@@ -90,5 +90,5 @@ _NUMBERS = {"a whole number", "a fraction"}
 
 
 def _type(label: object) -> str:
-    names = {bool: "true/false", str: "text", int: "a whole number", float: "a fraction"}
+    names: dict[type[object], str] = {bool: "true/false", str: "text", int: "a whole number", float: "a fraction"}
     return names.get(type(label), "a list")

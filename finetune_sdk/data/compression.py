@@ -127,6 +127,10 @@ def _no_zip(error: Exception) -> Fault:
     )
 
 
+_ZSTD_INPUT = 2048
+"""Bytes fed at once: what comes out of them is not bounded by the library, but 4 bytes make 128 KiB at most."""
+
+
 class _Zstd:
     """Zstandard frames, one after another; the library's own reader does not notice a frame cut short."""
 
@@ -140,7 +144,7 @@ class _Zstd:
     def read(self, size: int) -> bytes:
         while not self._ready:
             if not self._input:
-                self._input = self._raw.read(1 << 17)
+                self._input = self._raw.read(_ZSTD_INPUT)
             if not self._input:
                 if self._inner is not None:
                     raise EOFError
@@ -190,18 +194,23 @@ class Decompressed(io.RawIOBase):
         try:
             data = self._inner.read(len(view))
         except EOFError:
-            raise self._fault("container-truncated", "ends early, after") from None
+            raise self._fault("container-truncated", "ends early") from None
+        except gzip.BadGzipFile as error:
+            trailing = str(error).startswith("Not a gzipped file")
+            what = "is followed by other data" if trailing else f"is damaged ({error})"
+            raise self._fault("container-damaged", what) from None
         except _BROKEN as error:
-            raise self._fault("container-damaged", f"is damaged ({error}) after") from None
+            raise self._fault("container-damaged", f"is damaged ({error})") from None
         view[: len(data)] = data
         self._read += len(data)
         if self._limit is not None and self._read > self._limit:
-            raise self._fault("container-bomb", f"expands to more than {MAX_RATIO} times its size; stopped after")
+            raise self._fault("container-bomb", f"expands to more than {MAX_RATIO} times its size; stopped")
         return len(data)
 
     def _fault(self, rule: str, what: str) -> Fault:
         fix = "Unpack it yourself if you trust it." if rule == "container-bomb" else "Fetch or write the file again."
-        return Fault(rule, None, f"the {self._name} stream {what} {self._read:,} bytes of data", fix, fatal=True)
+        after = f" after {self._read:,} bytes of data" if self._read else ""
+        return Fault(rule, None, f"the {self._name} stream {what}{after}", fix, fatal=True)
 
 
 class Recoded(io.RawIOBase):

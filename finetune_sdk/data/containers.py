@@ -12,6 +12,7 @@ import functools
 import io
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Generator, Sequence
@@ -113,14 +114,39 @@ def open_file(path: Path) -> Generator[Opened]:
         yield _unwrap(raw, path)
 
 
+def stamp(path: Path) -> tuple[int, ...] | None:
+    """What changes when the file does; None where it is no file (any more)."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return (about.st_ino, about.st_size, about.st_mtime_ns) if stat.S_ISREG(about.st_mode) else None
+
+
+def changed() -> Fault:
+    """What to say of a file whose stamp is no longer what it was."""
+    return Fault(
+        "file-changed",
+        None,
+        "the file changed while it was read",
+        "Wait until it is written, then try again.",
+        fatal=True,
+    )
+
+
 @functools.cache
 def _copy(path: Path) -> Path:
     """Standard input or a pipe in a temporary file: a dataset is read more than once."""
     descriptor, name = tempfile.mkstemp(prefix="finetune-stdin-")
     atexit.register(Path(name).unlink, missing_ok=True)
-    with os.fdopen(descriptor, "wb") as copy, ExitStack() as stack:
-        source = sys.stdin.buffer if str(path) == "-" else stack.enter_context(path.open("rb"))
-        shutil.copyfileobj(source, copy)
+    try:
+        with os.fdopen(descriptor, "wb") as copy, ExitStack() as stack:
+            source = sys.stdin.buffer if str(path) == "-" else stack.enter_context(path.open("rb"))
+            shutil.copyfileobj(source, copy)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        what = f"{path}: cannot be kept in {str(Path(name).parent)!r}: {error.strerror or error}."
+        raise DataError(f"{what} Save it to a file and give that, or set TMPDIR to a folder with more room.") from None
     return Path(name)
 
 
@@ -131,7 +157,7 @@ def _unwrap(raw: BinaryIO, path: Path) -> Opened:
     if path.suffix.lower() in _OFFICE:  # zip files by another name
         compression = None
     if compression is not None:
-        size = path.stat().st_size if path.is_file() else None
+        size = os.fstat(raw.fileno()).st_size
         stream = io.BufferedReader(Decompressed(stream, compression, size), 1 << 19)
     head = _peek(stream, _HEAD_BYTES)
     repairs: list[tuple[str, str]] = []

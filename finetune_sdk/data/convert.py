@@ -16,6 +16,7 @@ import msgspec
 from finetune_sdk.data import ranges
 from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.checks import check
+from finetune_sdk.data.containers import changed, stamp
 from finetune_sdk.data.dataset import Dataset
 from finetune_sdk.data.example import Example
 from finetune_sdk.data.formats import Format, format_named
@@ -108,8 +109,7 @@ def write(
         )
         job = _job(dataset, files[0], entry, allow, workers) if straight else None
         if job is not None:
-            totals = convert_ranges(job, convert_range, report, _processes(workers), MAX_LINE_BYTES)
-            rows, counts[0] = totals.rows, totals.written
+            rows, counts[0] = _in_ranges(job, report, _processes(workers))
         for given in () if job else dataset.scan_to_chat(reading) if straight else dataset.scan(reading):
             if isinstance(given, Block):
                 rows += given.rows
@@ -127,16 +127,26 @@ def write(
             for row in _writable(example, entry, allow, report):
                 files[place].write(_render(entry, row))
                 counts[place] += 1
-        done = not report.errors
+        done = not (report.errors or reading.holds(changed().rule))  # that one is no matter of single rows
         if done:
             for file in files:
                 file.commit()
     if skip_unreadable:
         for finding in reading.findings():
             dropped.update({finding.rule: finding.count} if finding.severity == "error" else {})
-            report.add(replace(finding, severity="info"))
+            report.add(replace(finding, severity="info") if done else finding)
     written = {str(out): count for out, count in zip(outs, counts, strict=True)} if done else {}
     return Outcome(rows_read=rows, written=written, dropped=dropped, findings=report.findings())
+
+
+def _in_ranges(job: ranges.Job, report: Report, processes: int) -> tuple[int, int]:
+    """Rows read and written by several processes."""
+    source = Path(job.source)
+    before = stamp(source)
+    totals = convert_ranges(job, convert_range, report, processes, MAX_LINE_BYTES)
+    if stamp(source) != before:
+        report.add(changed().finding(job.source, None))
+    return totals.rows, totals.written
 
 
 def _processes(workers: int | None) -> int:
@@ -207,9 +217,8 @@ def _render(entry: Format, example: Example) -> dict[str, object]:
 
 
 def _refuse_own_input(dataset: Dataset, outs: Sequence[Path]) -> None:
-    inputs = {path.resolve() for path in dataset.files}
     for out in outs:
-        if out.resolve() in inputs:
+        if out.exists() and any(path.exists() and out.samefile(path) for path in dataset.files):
             raise DataError(f"{out}: would overwrite its own input; write to another file.")
 
 

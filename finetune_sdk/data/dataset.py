@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from finetune_sdk.data import interop
 from finetune_sdk.data.canonical import content_digest, with_source
 from finetune_sdk.data.columns import renamed
-from finetune_sdk.data.containers import Opened, find_files, open_file
+from finetune_sdk.data.containers import Opened, changed, find_files, open_file, stamp
 from finetune_sdk.data.declared import FILE, Declared, declared
 from finetune_sdk.data.detect import Detection, detect
 from finetune_sdk.data.example import Example, Kind, Source
@@ -22,6 +22,7 @@ from finetune_sdk.data.lanes import READ, Express, Lane
 from finetune_sdk.data.readers import chunks, guarded, read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault, Report
 from finetune_sdk.data.straight import TO_CHAT, Block, Journey, Straight
+from finetune_sdk.data.tables import artefacts
 from finetune_sdk.errors import DataError
 from finetune_sdk.types import Finding
 
@@ -193,6 +194,7 @@ class Dataset:
     def _scan_file(self, path: Path, report: Report, lanes: Mapping[str, Lane | Straight]) -> Iterator[Any]:
         name = str(path)
         seen = _Seen(report, name)
+        before = stamp(path)
         try:
             with open_file(path) as opened:
                 seen.repairs(opened)
@@ -202,6 +204,8 @@ class Dataset:
                 lane = lanes.get(entry.name) if entry and plain else None
                 if entry:
                     yield from self._read(entry, _rows(opened, lane, seen), layout, seen)
+            if stamp(path) != before:
+                raise changed()
         except Fault as fault:
             seen.fault(None, fault)
         if not seen.rows and not seen.faults:
@@ -296,6 +300,10 @@ class _Seen:
         self.faults += 1
         self._report.add(fault.finding(self.file, line))
 
+    def warn(self, line: int, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            self._report.add(replace(finding, file=self.file, line=line))
+
     def repairs(self, opened: Opened) -> None:
         for rule, message in opened.repairs:
             self._report.add(Finding(rule=rule, severity="info", message=message, file=self.file))
@@ -309,7 +317,10 @@ def _rows(opened: Opened, lane: Lane | Straight | None, seen: _Seen) -> Iterator
 
 
 def _general(opened: Opened, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
+    table = opened.container in ("csv", "tsv", "excel")
     for line, row in read_rows(opened, seen.fault):
+        if table:
+            seen.warn(line, artefacts(row))
         yield line, None, row
 
 
@@ -336,13 +347,16 @@ def _straight(opened: Opened, lane: Straight, seen: _Seen) -> Iterator[tuple[int
 
 
 def _empty(path: Path) -> Finding:
-    size = path.stat().st_size
-    if size == 0:
-        message = "the file is empty (0 bytes)"
-    else:
-        with path.open("rb") as stream:
-            blank = sum(1 for _ in stream)
-        message = f"no rows: {blank} line{'s' if blank != 1 else ''}, all blank or the header"
+    with open_file(path) as opened:
+        lines = sum(1 for _ in opened.stream) if opened.container in ("jsonl", "text") else 0
+        if not opened.head and opened.compression is None:
+            message = "the file is empty (0 bytes)"
+        elif lines:
+            message = f"no rows: {lines:,} line{'s' if lines != 1 else ''}, all blank"
+        elif opened.container in ("csv", "tsv") and opened.head.strip():
+            message = "no rows: a header, and nothing below it"
+        else:
+            message = "no rows: nothing inside"
     return Finding(
         rule="file-empty", severity="error", message=message, fix="Write at least one row.", file=str(path), line=1
     )

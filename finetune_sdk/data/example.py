@@ -25,7 +25,7 @@ Content: TypeAlias = str | list[Part] | UnsetType | None
 
 
 class Source(Struct, frozen=True):
-    """Where a row came from. `line` is 1-based; for Parquet it is the row's number."""
+    """Where a row came from. `line` is 1-based; it is the row's number in Parquet, Arrow and JSON on one line."""
 
     file: str
     line: int

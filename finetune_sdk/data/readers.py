@@ -122,17 +122,19 @@ def not_an_object(value: object) -> Fault:
 def read_json(stream: BinaryIO, fail: Fail) -> Rows:
     """The elements of a top-level array, or objects one after another; nothing but the current one in memory."""
     scanner = _Scanner(stream)
+    row = 0
     while True:
+        row += 1
         try:
             found = scanner.next()
         except Fault as fault:
-            fail(scanner.line, fault)
+            fail(max(scanner.line, row), fault)
             if fault.fatal:
                 return
             continue
         if found is None:
             return
-        yield found
+        yield max(found[0], row), found[1]  # a line that holds many rows names none: the row's number does
 
 
 class _Scanner:

@@ -86,6 +86,10 @@ class Report:
         group = self._groups.get((finding.rule, finding.severity, finding.file))
         return tuple(group.places) if group else ()
 
+    def holds(self, rule: str) -> bool:
+        """Whether the rule was met."""
+        return any(known == rule for known, _, _ in self._groups)
+
     @property
     def errors(self) -> int:
         """How many places forbid using the data."""
