@@ -1,0 +1,122 @@
+# pyright: basic
+"""The engine on transformers and peft: full and merged models, and several adapters over one base."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from ..rows import Row
+from .batch import Batch
+from .loading import Loaded, Variant, load_models
+from .tongue import GUIDED
+
+_CUTTABLE = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Kinds of layers whose cache is keys and values of every token: rows can be joined and cut."""
+
+
+class HFEngine:
+    """See `service.Engine`. Rows of the same model (adapter) share a batch; the adapters take turns."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self.tongues = loaded.tongues
+        self._together = _can_share(loaded.config)
+        self._fresh: list[Row] = []
+        self._batches: list[tuple[Variant, Batch]] = []
+        self.facts = {
+            "engine": "transformers",
+            "device": str(loaded.model.device),
+            "precision": str(loaded.model.dtype).removeprefix("torch."),
+            "batched": self._together,
+            "abilities": ["logit_bias", "logprobs", *(["json_schema"] if GUIDED else [])],
+            "models": {name: {"context": one.context, "chats": one.chats} for name, one in self.tongues.items()},
+        }
+
+    @property
+    def rows(self) -> int:
+        """How many are being generated."""
+        return len(self._fresh) + sum(len(batch.rows) for _, batch in self._batches)
+
+    def join(self, row: Row) -> None:
+        """Its prompt is read with the next step."""
+        self._fresh.append(row)
+
+    def leave(self, row: Row) -> None:
+        """Its place is given up with the next step; with the last one, all memory is."""
+        row.state = "left"
+        if all(one.state == "left" for _, batch in self._batches for one in batch.rows):
+            self._batches.clear()
+
+    @torch.inference_mode()
+    def step(self) -> list[Any]:
+        """New rows get their first token, all others one more."""
+        told: list[Any] = []
+        going = list(self._batches)
+        fresh, self._fresh = [row for row in self._fresh if row.state != "left"], []
+        for variant, batch in going:
+            told += self._guarded(batch, batch.rows, self._more, variant, batch)
+        for name in {row.model: None for row in fresh}:
+            rows = [row for row in fresh if row.model == name]
+            for group in [rows] if self._together else [[row] for row in rows]:
+                variant = self._loaded.variants[name]
+                batch = self._batch(variant)
+                told += self._guarded(batch, group, self._first, variant, batch, group)
+        self._batches = [(variant, batch) for variant, batch in self._batches if batch.rows]
+        return told
+
+    def _batch(self, variant: Variant) -> Batch:
+        for one, batch in self._batches:
+            if one is variant and self._together:
+                return batch
+        cache = None if self._together else DynamicCache(config=self._loaded.config)
+        batch = Batch(self._loaded.model, prefix=variant.prefix, cache=cache)
+        self._batches.append((variant, batch))
+        return batch
+
+    def _guarded(self, batch: Batch, rows: Sequence[Row], deed: Any, *args: Any) -> list[Any]:
+        """What fails (memory, mostly) fails for the rows of this batch only."""
+        concerned = [row for row in {*batch.rows, *rows} if row.state != "left"]
+        try:
+            return deed(*args)
+        except (RuntimeError, ValueError, IndexError) as exc:
+            traceback.print_exc()
+            batch.keep([])
+            return [(row, exc) for row in concerned]
+
+    def _more(self, variant: Variant, batch: Batch) -> list[Any]:
+        batch.keep([row for row in batch.rows if row.state != "left"])
+        if not batch.rows:
+            return []
+        self._loaded.activate(variant)
+        return _chosen(batch.rows, batch.step([row.made[-1] for row in batch.rows]))
+
+    def _first(self, variant: Variant, batch: Batch, rows: Sequence[Row]) -> list[Any]:
+        self._loaded.activate(variant)
+        return _chosen(*batch.join(rows))
+
+
+def _chosen(rows: Sequence[Row], logits: Any) -> list[Any]:
+    """A token per row: the likeliest where nothing else is asked for, else as the row's taste has it."""
+    likeliest = logits.argmax(-1).tolist()
+    told: list[Any] = []
+    for i, row in enumerate(rows):
+        if row.taste.plain:
+            told.append((row, likeliest[i], None))
+        else:
+            told.append((row, *row.taste.choose(logits[i].float().cpu().numpy())))
+    return told
+
+
+def _can_share(config: Any) -> bool:
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return kinds <= _CUTTABLE and not getattr(config, "num_kv_shared_layers", 0) and not config.is_encoder_decoder
+
+
+def load(message: dict[str, Any]) -> HFEngine:
+    """What the first message says. Raises `Failed`."""
+    return HFEngine(load_models(message))

@@ -1,0 +1,120 @@
+"""One answer being written: what a request asks for, split into rows that share nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .choosing import Taste
+from .speech import Speech
+
+
+class Refused(Exception):
+    """A request that cannot be answered; the text goes to whoever sent it. `code` is a word of OpenAI's API."""
+
+    def __init__(self, text: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(text)
+        self.param = param
+        self.code = code
+
+
+class Failed(Exception):
+    """The engine cannot start; the text says why and what to do."""
+
+
+class Tongue(Protocol):
+    """A served model's tokenizer and chat template."""
+
+    ends: frozenset[int]
+    """Tokens that end an answer."""
+    context: int
+    """Tokens that prompt and answer may have together."""
+
+    def render(self, request: dict[str, Any]) -> list[int]:
+        """The prompt's tokens. Raises `Refused`."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text without special tokens."""
+        ...
+
+    def token(self, token: int) -> tuple[str, list[int]]:
+        """One token as text and as bytes."""
+        ...
+
+    def grammar(self, wanted: dict[str, Any]) -> Any:
+        """What keeps an answer to a JSON schema. Raises `Refused`."""
+        ...
+
+
+@dataclass(eq=False, kw_only=True)
+class Row:
+    """An answer and how far it has come."""
+
+    id: str
+    index: int
+    model: str
+    prompt: list[int]
+    limit: int
+    """Tokens it may have."""
+    ends: frozenset[int]
+    taste: Taste
+    speech: Speech
+    made: list[int] = field(default_factory=list)
+    state: Any = None
+    """The engine's own."""
+
+    def take(self, token: int) -> tuple[str, str | None]:
+        """The text to send now that `token` was chosen, and the reason if this was the end."""
+        self.made.append(token)
+        if token in self.ends:
+            return self.speech.finish(), "stop"
+        text = self.speech.add(token)
+        if self.speech.stopped:
+            return text, "stop"
+        if len(self.made) >= self.limit:
+            text += self.speech.finish()
+            return text, "stop" if self.speech.stopped else "length"
+        return text, None
+
+
+def rows(request: dict[str, Any], tongue: Tongue) -> list[Row]:
+    """The answers a request asks for. Raises `Refused` when its prompt does not fit the model's context."""
+    prompt = tongue.render(request)
+    room = tongue.context - len(prompt)
+    asked = request.get("max_tokens")
+    if not prompt:
+        raise Refused("the prompt is empty: this model has no token to begin with", param="prompt")
+    if room < 1 or (asked is not None and asked > room):
+        wanted = f" and {asked} for the answer" if asked is not None else ""
+        raise Refused(
+            f"This model's maximum context length is {tongue.context} tokens; the prompt has {len(prompt)}{wanted}.",
+            param="max_tokens" if room > 0 else request["param"],
+            code="context_length_exceeded",
+        )
+    return [_row(request, tongue, prompt, index, room) for index in range(request.get("n", 1))]
+
+
+def _row(request: dict[str, Any], tongue: Tongue, prompt: list[int], index: int, room: int) -> Row:
+    seed = request.get("seed")
+    taste = Taste(
+        **{name: request[name] for name in _TASTE if name in request},
+        logit_bias={int(token): bias for token, bias in request.get("logit_bias", {}).items()},
+        seed=None if seed is None else (seed + index) % 2**63,
+        grammar=tongue.grammar(request["schema"]) if "schema" in request else None,
+    )
+    asked = request.get("max_tokens")
+    return Row(
+        id=request["id"],
+        index=index,
+        model=request["model"],
+        prompt=prompt,
+        limit=room if asked is None else asked,
+        ends=frozenset() if request.get("ignore_eos") else tongue.ends,
+        taste=taste,
+        speech=Speech(tongue.decode, request.get("stop", ())),
+    )
+
+
+_TASTE = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs")

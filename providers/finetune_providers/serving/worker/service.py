@@ -1,0 +1,162 @@
+"""What every engine does: take requests from the line, let the engine step, send what each step gave.
+
+To the engine (one JSON object per line):
+  {"op": "load", "models": {name: folder}, "base": folder | null, ...}    first, once
+  {"op": "generate", "id", "model", "messages" | "prompt", ...}           answered by "out" items until "end"
+  {"op": "cancel", "id"}                                                  nobody waits for it any more
+  {"op": "render", "id", "model", ...}                                    answered by the prompt's tokens
+From it:
+  {"event": "ready", ...facts} or {"event": "failed", "error"}            after load
+  {"out": [{"id", "i", "text", "logprobs"?, "end"?, "ids"?}, ...]}        once per step
+  {"id", "prompt_tokens"} · {"id", "error": {"message", "param", "code"}} · {"id", "rendered": {...}}
+"""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import sys
+import traceback
+from collections import deque
+from typing import Any, Protocol
+
+from .rows import Failed, Refused, Row, Tongue, rows
+from .wire import Gone, Line
+
+ENGINES = {"transformers": ".hf.engine", "onnxruntime-genai": ".ort.engine", "llama.cpp": ".llama.engine"}
+MAX_ROWS = 64
+
+
+class Engine(Protocol):
+    """What can generate for many rows at once."""
+
+    facts: dict[str, Any]
+    tongues: dict[str, Tongue]
+    """By served name."""
+
+    @property
+    def rows(self) -> int:
+        """How many are being generated."""
+        ...
+
+    def join(self, row: Row) -> None:
+        """Take a row in with the next step."""
+        ...
+
+    def leave(self, row: Row) -> None:
+        """Forget a row."""
+        ...
+
+    def step(self) -> list[tuple[Row, int, dict[str, Any] | None] | tuple[Row, Exception]]:
+        """One more token for every row, or what went wrong with it."""
+        ...
+
+
+class Service:
+    """The loop around one engine."""
+
+    def __init__(self, engine: Engine, line: Line, *, max_rows: int) -> None:
+        self._engine = engine
+        self._line = line
+        self._max_rows = max_rows
+        self._waiting: deque[Row] = deque()
+        self._running: dict[tuple[str, int], Row] = {}
+        self._tell_ids: set[str] = set()
+
+    def serve(self) -> None:
+        """Until the other side closes."""
+        while True:
+            for message in self._line.receive(wait=not self._running and not self._waiting):
+                self._take(message)
+            while self._waiting and len(self._running) < self._max_rows:
+                row = self._waiting.popleft()
+                self._running[row.id, row.index] = row
+                self._engine.join(row)
+            if self._running:
+                self._line.send({"out": [self._told(*result) for result in self._engine.step()]})
+
+    def _take(self, message: dict[str, Any]) -> None:
+        try:
+            getattr(self, f"_op_{message['op']}")(message)
+        except Refused as exc:
+            error = {"message": str(exc), "param": exc.param, "code": exc.code}
+            self._line.send({"id": message["id"], "error": error})
+
+    def _op_generate(self, message: dict[str, Any]) -> None:
+        made = rows(message, self._tongue(message))
+        self._line.send({"id": message["id"], "prompt_tokens": len(made[0].prompt)})
+        if message.get("tell_ids"):
+            self._tell_ids.add(message["id"])
+        self._waiting.extend(made)
+
+    def _op_cancel(self, message: dict[str, Any]) -> None:
+        unwanted = message["id"]
+        self._waiting = deque(row for row in self._waiting if row.id != unwanted)
+        for row in [row for row in self._running.values() if row.id == unwanted]:
+            self._forget(row)
+
+    def _op_render(self, message: dict[str, Any]) -> None:
+        tongue = self._tongue(message)
+        rendered = {"ids": tongue.render(message), "ends": sorted(tongue.ends)}
+        self._line.send({"id": message["id"], "rendered": rendered})
+
+    def _tongue(self, message: dict[str, Any]) -> Tongue:
+        return self._engine.tongues[message["model"]]
+
+    def _forget(self, row: Row) -> None:
+        del self._running[row.id, row.index]
+        self._engine.leave(row)
+
+    def _told(self, row: Row, result: int | Exception, logprobs: dict[str, Any] | None = None) -> dict[str, Any]:
+        told: dict[str, Any] = {"id": row.id, "i": row.index}
+        if isinstance(result, Exception):
+            self._forget(row)
+            return told | {"text": "", "end": "error", "error": f"{type(result).__name__}: {result}"}
+        text, end = row.take(result)
+        told |= {"text": text, "tokens": len(row.made)}
+        if logprobs is not None:
+            told["logprobs"] = self._named(row, result, logprobs)
+        if end is not None:
+            told["end"] = end
+            if row.id in self._tell_ids:
+                told["ids"] = row.made
+            self._forget(row)
+        return told
+
+    def _named(self, row: Row, token: int, told: dict[str, Any]) -> dict[str, Any]:
+        name = self._engine.tongues[row.model].token
+        tops = [(*name(one), logprob) for one, logprob in told["top"]]
+        text, raw = name(token)
+        return {
+            "token": text,
+            "bytes": raw,
+            "logprob": told["logprob"],
+            "top_logprobs": [{"token": one, "bytes": raw, "logprob": logprob} for one, raw, logprob in tops],
+        }
+
+
+def run(name: str, fd: int) -> None:
+    """Load what the first message says, then serve."""
+    line = Line(socket.socket(fileno=fd))
+    try:
+        first = line.receive(wait=True)[0]
+        engine = _load(name, first, line)
+        if engine is not None:
+            Service(engine, line, max_rows=first.get("max_rows", MAX_ROWS)).serve()
+    except Gone:
+        return
+
+
+def _load(name: str, message: dict[str, Any], line: Line) -> Engine | None:
+    try:
+        module = importlib.import_module(ENGINES[name], __package__)
+        engine: Engine = module.load(message)
+    except Failed as exc:
+        line.send({"event": "failed", "error": str(exc)})
+        return None
+    except Exception as exc:  # noqa: BLE001 - whatever a library raises is the reason; the log has the rest
+        traceback.print_exc(file=sys.stderr)
+        line.send({"event": "failed", "error": f"{type(exc).__name__}: {' '.join(str(exc).split())[:600]}"})
+        return None
+    line.send({"event": "ready", **engine.facts})
+    return engine
