@@ -3,7 +3,7 @@
 # make check   what CI runs: lint, types, tests, wheel
 # make bench   the benchmarks
 # make fuzz    two minutes of coverage-guided fuzzing of the data readers (SECONDS=n for longer)
-# make lock    resolve every providers/*/worker.in into its worker.lock (needs a package index)
+# make lock    resolve every provider's worker.in and overrides into its locks (needs a package index)
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -56,9 +56,7 @@ fuzz: $(STAMP)
 	  -artifact_prefix=.cache/fuzz/found- -max_total_time=$(SECONDS) -max_len=8192 -timeout=20 -rss_limit_mb=2048
 
 lock: $(STAMP)
-	for source in providers/finetune_providers/*/worker.in; do \
-	  $(BIN)/python -m finetune_sdk.worker.pins $$source constraints.txt || exit 1; \
-	done
+	$(BIN)/python -m finetune_sdk.worker.pins $(patsubst %/worker.in,%,$(wildcard providers/finetune_providers/*/worker.in))
 
 clean:
 	rm -rf .venv dist build .finetune .pytest_cache .mypy_cache .ruff_cache

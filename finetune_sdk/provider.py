@@ -145,7 +145,8 @@ class Environment:
     """What a provider's worker runs in: `finetune envs create` builds it, `finetune doctor` checks for it."""
 
     lock: Path
-    """The exact versions; what is really needed stands in the `.in` file beside it."""
+    """The exact versions; what is really needed stands in the `.in` file beside it. Where the packages differ with a
+    GPU, `<name>-cuda.lock` beside it is what is built on a machine that has one."""
     smoke: tuple[str, ...] = ()
     """Modules that must import once it is built."""
 
@@ -162,6 +163,9 @@ class Provider(ABC):
     capabilities: ClassVar[Capabilities]
     environment: ClassVar[Environment | None] = None
     """None = it runs no worker on this machine."""
+    grading: ClassVar[Path | None] = None
+    """A module of the standard library only with `check`, `build`, `sample_of` and `GraderError`: how its workers grade
+    answers. `finetune serve` grades single answers with it. None = it grades nothing on this machine."""
 
     def __init__(self, *, home: Path, config: Mapping[str, JsonValue] | None = None) -> None:
         """`home` is the SDK's folder (jobs, environments); `config` is this provider's own, validated by it."""

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 
-def make_wheel(folder: Path, name: str, version: str = "1.0", *, code: str = "", requires: str = "") -> None:
-    """A pure wheel with one module of the same name."""
+def make_wheel(
+    folder: Path, name: str, version: str = "1.0", *, code: str = "", requires: str = "", sizes: bool = False
+) -> None:
+    """A pure wheel with one module of the same name; `sizes`: its RECORD says how long the module is."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     needs = f"Requires-Dist: {requires}\n" if requires else ""
@@ -20,7 +22,8 @@ def make_wheel(folder: Path, name: str, version: str = "1.0", *, code: str = "",
             f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         wheel.writestr(
-            f"{info}/RECORD", "".join(f"{file},,\n" for file in (f"{name}.py", *(f"{info}/{n}" for n in _INFO)))
+            f"{info}/RECORD",
+            f"{name}.py,,{len(code) if sizes else ''}\n" + "".join(f"{info}/{file},,\n" for file in _INFO),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ from finetune_sdk.cli._spec import complete_provider
 
 if TYPE_CHECKING:
     from finetune_sdk.worker.envs import Env, EnvStore
+    from finetune_sdk.worker.locks import Variant
 
 
 @click.group("envs")
@@ -40,9 +42,10 @@ def ls() -> None:
     """List the environments of this home."""
     found = _store().list()
     rows = [
-        (env.path.name, _health(env), f"{env.size_bytes / 2**30:.2f} GiB", _out.short_path(env.path)) for env in found
+        (env.path.name, _health(env), env.variant, f"{env.size_bytes / 1e9:.2f} GB", _out.short_path(env.path))
+        for env in found
     ]
-    header = ("ENVIRONMENT", "STATE", "SIZE", "PATH")
+    header = ("ENVIRONMENT", "STATE", "VARIANT", "SIZE", "PATH")
     _out.data(
         [_plain(env) for env in found],
         lambda: _out.columns(rows, header=header) if rows else "no environments; they are built when first needed",
@@ -57,16 +60,26 @@ def _health(env: Env) -> str:
 
 @group.command("create")
 @click.argument("provider", metavar="PROVIDER", shell_complete=complete_provider)
+@click.option(
+    "--variant",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="For which machines; auto looks for an NVIDIA GPU, unless FINETUNE_VARIANT says which.",
+)
+@click.option("--python", "base", metavar="PATH", help="The interpreter to make it with. [default: this one]")
 @settings
-def create(provider: str) -> None:
+def create(provider: str, variant: Variant, base: str | None) -> None:
     """Build a provider's environment now instead of at its first job. Takes minutes; does nothing when it is there."""
     from finetune_sdk.registry import provider_class  # noqa: PLC0415
 
     needs = provider_class(provider).environment
     if needs is None:
         raise click.UsageError(f"{provider} runs no worker on this machine: it needs no environment")
-    env = _store().create(provider, needs.lock, smoke=needs.smoke)
-    _out.data(_plain(env), lambda: f"{env.path.name} is ready: {env.python}")
+    python = None if base is None else Path(base)
+    env = _store().create(provider, needs.lock, smoke=needs.smoke, base=python, variant=variant)
+    size = f"{env.size_bytes / 1e9:.1f} GB"
+    _out.data(_plain(env), lambda: f"{env.path.name} is ready ({size}): {env.python}")
 
 
 @group.command("rm")

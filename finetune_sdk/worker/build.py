@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,15 +15,38 @@ from pathlib import Path
 
 from finetune_sdk.errors import EnvError
 from finetune_sdk.redact import redact
-from finetune_sdk.worker import wire
+from finetune_sdk.worker import wholeness, wire
 from finetune_sdk.worker.installers import Installer
 from finetune_sdk.worker.interpreters import run_quietly
+from finetune_sdk.worker.locks import Lock
 
 MARK = ".complete"
 """Written last. A folder without it is a ruin."""
 _SMOKE_TIMEOUT_S = 900.0  # the first import of torch compiles thousands of files
 
 Say = Callable[[str], None]
+
+_HINTS: Sequence[tuple[re.Pattern[str], str]] = (  # words of uv 0.11 and pip 26 -> what it means and what helps
+    (
+        re.compile(r"No space left on device|os error 28"),
+        "The disk is full. Free some space, or name a home on another disk (FINETUNE_HOME)",
+    ),
+    (
+        re.compile(
+            r"Failed to establish a new connection|NameResolutionError|dns error|error trying to connect|"
+            r"Could not connect|ConnectionError|Network is unreachable|tunnel error|ReadTimeout|Connection refused"
+        ),
+        (
+            "The package index cannot be reached. Check the network and proxy, point pip at an index that can be "
+            "(PIP_INDEX_URL) or at a folder of wheels (PIP_NO_INDEX=1 PIP_FIND_LINKS=DIR), or give an interpreter "
+            "that has the packages with `compute: {environment: PATH}`"
+        ),
+    ),
+    (
+        re.compile(r"No matching distribution found|not found in the (?:package registry|provided package locations)"),
+        "The index that was asked does not have one of the packages for this Python and platform",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +55,7 @@ class Build:
 
     name: str
     path: Path
-    lock: Path
+    lock: Lock
     base: Path
     """The interpreter it is made with."""
     smoke: Sequence[str]
@@ -38,22 +63,52 @@ class Build:
     claim: int
     """The open file lock. Installers inherit it: one that outlives us keeps others out until it has ended."""
 
-    def run(self, installer: Installer, say: Say) -> None:
-        """Build it. Raises `EnvError` with the installer's last words and its command; what is left is unmarked."""
+    def run(self, installer: Installer, say: Say, *, damage: str) -> None:
+        """Build it; `damage`: what is wrong with the one that is there, if one is.
+
+        Raises `EnvError` with the installer's last words and its command; what it left is deleted.
+        """
         if self.path.exists():
-            say(f"{self.path.name} is unfinished or broken: deleting it and building it again")
+            say(f"{self.path.name} cannot be used ({damage}): deleting it and building it again")
             delete(self.path)
-        say(f"building {self.path.name} with {installer.name}; all jobs of {self.name} will share it")
+        say(f"building {self.path.name} with {installer.name}{self._size()}; all jobs of {self.name} will share it")
         environment = installer.environment()
-        for command in installer.commands(self.base, self.path, self.lock):
-            self._install(command, environment, say)
+        try:
+            for command in installer.commands(self.base, self.path, self.lock):
+                self._install(command, environment, say)
+        except EnvError:
+            self._clear()
+            raise
         if self.smoke:
             say(f"importing {', '.join(self.smoke)} to see that it works")
             self._smoke()
         now = datetime.now(UTC).isoformat()
-        mark = {"name": self.name, "created": now, "smoke": list(self.smoke), "installer": installer.name}
+        mark = {
+            "name": self.name,
+            "created": now,
+            "smoke": list(self.smoke),
+            "installer": installer.name,
+            "variant": self.lock.variant,
+            "files": wholeness.count(self.path),
+        }
         wire.write_json(self.path / MARK, mark)
         say(f"{self.path.name} is ready")
+
+    def _size(self) -> str:
+        """What it will take, and a warning when that is more than there is."""
+        if self.lock.size is None:
+            return ""
+        free = shutil.disk_usage(self.path.parent).free / 1e9
+        number, _, unit = self.lock.size.partition(" ")
+        wanted = float(number) / (1 if unit == "GB" else 1000)
+        doubt = f", but only {free:.1f} GB are free" if free < wanted else ""
+        kind = "" if self.lock.variant == "any" else f", {self.lock.variant} variant"
+        return f" (about {self.lock.size} on disk{doubt}{kind})"
+
+    def _clear(self) -> None:
+        """What a failed installer left is of no use to anybody; without its mark it would be deleted anyway."""
+        with contextlib.suppress(OSError):
+            delete(self.path)
 
     def _install(self, command: Sequence[str], environment: dict[str, str], say: Say) -> None:
         tail: collections.deque[str] = collections.deque(maxlen=25)
@@ -80,8 +135,11 @@ class Build:
                 raise
         if process.returncode != 0:
             words = "\n".join(tail) or f"exit code {process.returncode}"
-            text = f"[{self.name}] building the environment failed:\n{words}\nThe command was: {shlex.join(command)}"
-            raise EnvError(text)
+            hints = [f"{hint}.\n" for pattern, hint in _HINTS if pattern.search(words)][:1]
+            raise EnvError(
+                f"[{self.name}] building the environment failed:\n{words}\n{''.join(hints)}"
+                f"The command was: {shlex.join(command)}"
+            )
 
     def _smoke(self) -> None:
         python = self.path / "bin" / "python"
@@ -89,9 +147,9 @@ class Build:
         done = run_quietly(python, code, timeout_s=_SMOKE_TIMEOUT_S)
         if done.returncode == 0:
             return
-        words = done.stderr.strip().splitlines()
+        words = done.stderr.strip().splitlines() or ["it crashed"]
         raise EnvError(
-            f"[{self.name}] the environment from {self.lock} does not work: {words[-1] if words else 'it crashed'}\n"
+            f"[{self.name}] the environment from {self.lock.path} does not work: {words[-1]}\n"
             f"See for yourself: {shlex.join([str(python), '-I', '-c', code])}"
         )
 

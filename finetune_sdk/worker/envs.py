@@ -20,10 +20,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from finetune_sdk.errors import EnvError
-from finetune_sdk.worker import wire
+from finetune_sdk.worker import locks, wholeness, wire
 from finetune_sdk.worker.build import MARK, Build, delete
 from finetune_sdk.worker.installers import Installer, Wanted
-from finetune_sdk.worker.interpreters import Interpreter, inspect, parse, requirement_lines, run_quietly
+from finetune_sdk.worker.interpreters import (
+    Interpreter,
+    another,
+    inspect,
+    parse,
+    requirement_lines,
+    run_quietly,
+)
+from finetune_sdk.worker.locks import Lock, Variant
 
 _log = logging.getLogger("finetune_sdk.worker")
 
@@ -42,6 +50,8 @@ class Env:
     """UTC; None = never finished."""
     healthy: bool
     """Marked complete, its interpreter runs and finds the modules it was checked with."""
+    variant: str = "any"
+    """"cpu", "cuda", or "any": one for both kinds of machine."""
 
     @property
     def python(self) -> Path:
@@ -55,7 +65,7 @@ class EnvStore:
         self, home: Path, *, on_progress: Callable[[str], None] | None = None, installer: Wanted = "auto"
     ) -> None:
         """`on_progress` gets a line at a time while something is built; so does the logger `finetune_sdk.worker`."""
-        self.root = home.absolute() / "envs"
+        self.root = Path(os.path.realpath(home / "envs"))  # scripts in it name their place, which must last
         self._on_progress = on_progress
         self._wanted: Wanted = installer
 
@@ -72,7 +82,8 @@ class EnvStore:
 
         `wanted`: "current" = this interpreter, "managed" = from `lock`, "auto" = current when it satisfies
         `requirements` (None = the `.in` file beside the lock), else managed; anything else is the path of an
-        interpreter or of its environment. Raises `EnvError` with what is missing and the command that installs it.
+        interpreter or of its environment. `lock` is the one for CPUs; where a GPU is seen, its sibling
+        `<name>-cuda.lock` is built, if there is one. Raises `EnvError` with what is missing and what installs it.
         """
         if wanted == "managed":
             return self.create(name, lock, smoke=smoke).python
@@ -80,7 +91,7 @@ class EnvStore:
         ranges = [parse(text) for text in needed]
         python = Path(sys.executable if wanted in ("auto", "current") else wanted)
         interpreter = inspect(python, {requirement.name for requirement in ranges})
-        missing = interpreter.lacks(ranges)
+        missing = [*_wrong_python(interpreter, locks.read(lock)), *interpreter.lacks(ranges)]
         if not missing:
             return interpreter.path
         if wanted == "auto":
@@ -90,21 +101,31 @@ class EnvStore:
 
     def path(self, name: str, lock: Path, *, base: Path | None = None) -> Path:
         """Where the environment for this lock lies or will lie. Reads the lock, creates nothing."""
-        return self.root / f"{name}-{_hash(lock, inspect(base or Path(sys.executable)))}"
+        chosen = locks.read(locks.choose(lock))
+        return self.root / f"{name}-{_hash(lock=chosen, interpreter=_base(name, chosen, base))}"
 
-    def create(self, name: str, lock: Path, *, smoke: Sequence[str] = (), base: Path | None = None) -> Env:
+    def create(
+        self,
+        name: str,
+        lock: Path,
+        *,
+        smoke: Sequence[str] = (),
+        base: Path | None = None,
+        variant: Variant = "auto",
+    ) -> Env:
         """The environment for `lock`, built unless it is there and healthy. Others that want the same one wait for it.
 
-        `smoke`: modules imported once it is built. `base`: the interpreter it is made with; None = this one.
+        `smoke`: modules imported once it is built. `base`: the interpreter it is made with; None = this one, or
+        another one on `PATH` when the lock is not made for this one. `variant`: see `finetune_sdk.worker.locks`.
         """
-        if not lock.is_file():
-            raise EnvError(f"[{name}] there is no lock file {lock}, so no environment can be built")
-        interpreter = inspect(base or Path(sys.executable))
-        path = self.root / f"{name}-{_hash(lock, interpreter)}"
+        chosen = locks.read(locks.choose(lock, variant))
+        interpreter = _base(name, chosen, base)
+        path = self.root / f"{name}-{_hash(lock=chosen, interpreter=interpreter)}"
         with self._claimed(path) as claim:
-            if not _healthy(path):
-                build = Build(name=name, path=path, lock=lock, base=interpreter.path, smoke=tuple(smoke), claim=claim)
-                build.run(Installer.choose(self._wanted), self._say)
+            damage = _damage(path)
+            if damage is not None:
+                build = Build(name=name, path=path, lock=chosen, base=interpreter.path, smoke=tuple(smoke), claim=claim)
+                build.run(Installer.choose(self._wanted), self._say, damage=damage)
         return _read(path, healthy=True)
 
     def list(self) -> Sequence[Env]:
@@ -157,14 +178,36 @@ class EnvStore:
             self._on_progress(line)
 
 
-def _hash(lock: Path, interpreter: Interpreter) -> str:
+def _hash(*, lock: Lock, interpreter: Interpreter) -> str:
     """What makes an environment another one: the lock's text, the Python version, the platform."""
-    text = f"{interpreter.version}\n{interpreter.platform}\n".encode() + lock.read_bytes()
+    text = f"{interpreter.version}\n{interpreter.platform}\n".encode() + lock.path.read_bytes()
     return hashlib.sha256(text).hexdigest()[:12]
 
 
+def _base(name: str, lock: Lock, given: Path | None) -> Interpreter:
+    """The interpreter to make the environment with: the given one, this one, or another one that the lock is for."""
+    interpreter = inspect(given or Path(sys.executable))
+    if not _wrong_python(interpreter, lock):
+        return interpreter
+    found = another(lock.python) if given is None else None
+    if found is None:
+        what = "that interpreter is" if given is not None else "this is"
+        raise EnvError(
+            f"[{name}] needs Python {lock.python}; {what} {interpreter.version} ({interpreter.path})"
+            f"{'' if given else ', and there is no such Python on PATH'}. Install one, or name one: "
+            f"finetune envs create {name} --python PATH"
+        )
+    return found
+
+
+def _wrong_python(interpreter: Interpreter, lock: Lock) -> list[str]:
+    if lock.python.contains(interpreter.version, prereleases=True):
+        return []
+    return [f"Python {lock.python} (is {interpreter.version})"]
+
+
 def _healthy(path: Path) -> bool:
-    """The quick look at reuse: marked, and its interpreter (which may have been upgraded away) finds the modules."""
+    """The quick look: marked, and its interpreter (which may have been upgraded away) finds the modules."""
     mark = wire.read_json(path / MARK)
     if mark is None:
         return False
@@ -172,6 +215,14 @@ def _healthy(path: Path) -> bool:
     with contextlib.suppress(EnvError):
         return run_quietly(path / "bin" / "python", _PRESENT, *modules).returncode == 0
     return False
+
+
+def _damage(path: Path) -> str | None:
+    """The look at reuse: why it must be built again; None = it is as it was."""
+    if not _healthy(path):
+        return "it was never finished, or its interpreter or a package is gone"
+    mark = wire.read_json(path / MARK) or {}
+    return wholeness.damage(path, int(mark["files"])) if "files" in mark else None
 
 
 def _unsatisfied(name: str, interpreter: Interpreter, missing: Sequence[str], needed: Sequence[str]) -> str:
@@ -192,6 +243,7 @@ def _read(path: Path, *, healthy: bool) -> Env:
         size_bytes=_size(path),
         created=None if mark is None else datetime.fromisoformat(mark["created"]),
         healthy=healthy,
+        variant="any" if mark is None else str(mark.get("variant", "any")),
     )
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from finetune_sdk.worker.locks import Lock
+
 Wanted = Literal["auto", "uv", "pip"]
-WITH_DEPENDENCIES = "# finetune: install with dependencies"
-"""A line of a lock whose packages bring pinned dependencies that differ by build, as torch does for CUDA and CPU."""
 
 
 def find_uv() -> str | None:
@@ -49,23 +49,46 @@ class Installer:
     def name(self) -> str:
         return "pip" if self.uv is None else "uv"
 
-    def commands(self, base: Path, folder: Path, lock: Path) -> list[list[str]]:
-        """Make `folder` with the interpreter `base`, then install exactly what `lock` lists."""
-        exact = [] if WITH_DEPENDENCIES in lock.read_text(encoding="utf-8").splitlines() else ["--no-deps"]
+    def commands(self, base: Path, folder: Path, lock: Lock) -> list[list[str]]:
+        """Make `folder` with the interpreter `base`, then install exactly what `lock` lists.
+
+        The lock was resolved with overrides that pip does not know, so dependencies are not looked at; then those of
+        the packages it names, whose dependencies are another set in each build, with the lock as constraints.
+        """
         python = str(folder / "bin" / "python")
         if self.uv is None:
             install = [python, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-            return [[str(base), "-I", "-m", "venv", str(folder)], [*install, *exact, "-r", str(lock)]]
-        offline = ["--no-index"] if self.pip.get("no-index", "").lower() in ("1", "true", "yes", "on") else []
-        return [
-            [self.uv, "venv", "--no-project", "--python", str(base), str(folder)],
-            [self.uv, "pip", "install", "--python", python, *offline, *exact, "-r", str(lock)],
-        ]
+            venv = [str(base), "-I", "-m", "venv", str(folder)]
+        else:
+            offline = ["--no-index"] if self.pip.get("no-index", "").lower() in ("1", "true", "yes", "on") else []
+            install = [self.uv, "pip", "install", "--python", python, *offline]
+            venv = [self.uv, "venv", "--no-project", "--python", str(base), str(folder)]
+        file, whole = str(lock.path), lock.with_dependencies
+        if whole is None:
+            return [venv, [*install, "-r", file]]
+        listed = [*install, "--no-deps", "-r", file]
+        return [venv, listed, *([[*install, "-c", file, *whole]] if whole else [])]
 
     def environment(self) -> dict[str, str]:
         """Our variables; for uv with pip's settings translated. What the user told uv directly wins."""
         ours = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-        return ours if self.uv is None else {**in_uvs_words(self.pip), **ours}
+        if self.uv is None:
+            return ours
+        uncached = {} if _writable(_uvs_cache(ours)) else {"UV_NO_CACHE": "1"}  # pip does without one by itself
+        return {**in_uvs_words(self.pip), **uncached, **ours}
+
+
+def _uvs_cache(environment: Mapping[str, str]) -> Path:
+    given = environment.get("UV_CACHE_DIR")
+    if given:
+        return Path(given)
+    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"
+
+
+def _writable(folder: Path) -> bool:
+    """Whether it can be written, or made where it is missing."""
+    there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    return os.access(there, os.W_OK | os.X_OK)
 
 
 def in_uvs_words(pip: Mapping[str, str]) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 
 from finetune_sdk.errors import EnvError
 
@@ -86,6 +89,18 @@ def inspect(python: Path, names: Iterable[str] = ()) -> Interpreter:
         raise EnvError(f"{found} is no working Python: {done.stderr.strip()[-500:]}")
     answer: dict[str, Any] = json.loads(done.stdout)
     return Interpreter(found.absolute(), answer["version"], answer["platform"], answer["distributions"])
+
+
+def another(wanted: SpecifierSet) -> Interpreter | None:
+    """A Python on `PATH` of a wanted version, the oldest that will do: locks are made for the oldest. None = none."""
+    for minor in range(11, 20):
+        program = shutil.which(f"python3.{minor}") if wanted.contains(f"3.{minor}.99") else None
+        if program is not None:
+            with contextlib.suppress(EnvError):
+                found = inspect(Path(program))
+                if wanted.contains(found.version, prereleases=True):
+                    return found
+    return None
 
 
 def run_quietly(python: Path, code: str, *args: str, timeout_s: float = _TIMEOUT_S) -> subprocess.CompletedProcess[str]:

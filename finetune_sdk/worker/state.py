@@ -73,6 +73,7 @@ def _state(job_dir: Path, end: dict[str, Any]) -> JobState:
     return JobState(
         status=status,
         raw_status=word,
+        held=status is JobStatus.PAUSED,  # the worker has left: nobody but a user brings it back
         error=error,
         model=str(model) if model else str(job_dir / "artifacts") if status is JobStatus.SUCCEEDED else None,
         usage=_usage(end.get("usage")),

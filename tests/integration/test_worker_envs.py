@@ -13,9 +13,10 @@ import worker_jobs as jobs
 from tiny_wheels import make_wheel, only_from, write_lock
 
 from finetune_sdk.errors import EnvError
+from finetune_sdk.worker import locks
 from finetune_sdk.worker.build import MARK
 from finetune_sdk.worker.envs import EnvStore
-from finetune_sdk.worker.installers import WITH_DEPENDENCIES, Wanted
+from finetune_sdk.worker.installers import Wanted
 
 HELD_UP = "import pathlib, time\npathlib.Path({flag!r}).touch()\ntime.sleep(600)\n"
 
@@ -156,7 +157,7 @@ def test_a_build_killed_before_its_mark_is_not_called_fine(tmp_path: Path, wheel
     said: list[str] = []
     again = EnvStore(tmp_path / "home", installer="uv", on_progress=said.append)
     assert again.create("tiny", lock, smoke=["heldup"]).healthy
-    assert "is unfinished or broken: deleting it" in said[0]
+    assert "deleting it and building it again" in said[0]
 
 
 def test_an_installer_that_outlives_its_killed_creator_keeps_others_out(
@@ -234,5 +235,111 @@ def test_a_lock_is_complete_unless_it_says_otherwise(tmp_path: Path, wheels: Pat
     store = EnvStore(tmp_path / "home", installer="uv")
     exact = store.create("tiny", write_lock(tmp_path / "a", "outer==1.0"))
     assert not imports(exact.python, "tinything")
-    whole = store.create("tiny", write_lock(tmp_path / "b", WITH_DEPENDENCIES, "outer==1.0"))
+    whole = store.create("tiny", write_lock(tmp_path / "b", "# finetune: install with dependencies", "outer==1.0"))
     assert imports(whole.python, "tinything")
+
+
+def test_a_lock_that_names_packages_installs_the_dependencies_of_those_alone(tmp_path: Path, wheels: Path) -> None:
+    make_wheel(wheels, "outer", requires="tinything")
+    make_wheel(wheels, "other")
+    make_wheel(wheels, "another", requires="other")
+    named = write_lock(
+        tmp_path / "a", "# finetune: install outer with dependencies", "outer==1.0", "another==1.0", "tinything==1.0"
+    )
+    for installer in ("uv", "pip"):
+        env = EnvStore(tmp_path / installer, installer=installer).create("tiny", named)
+        assert (imports(env.python, "tinything"), imports(env.python, "other")) == (True, False)
+
+
+def test_a_damaged_environment_is_built_again_and_said_so(tmp_path: Path, wheels: Path, lock: Path) -> None:
+    make_wheel(wheels, "tinything", code="whole = True\n", sizes=True)
+    said: list[str] = []
+    store = EnvStore(tmp_path / "home", installer="uv", on_progress=said.append)
+    env = store.create("tiny", lock)
+    [module] = env.path.glob("lib/*/site-packages/tinything.py")
+    module.unlink()
+    module.write_text("")
+    said.clear()
+    store.create("tiny", lock)
+    assert "tinything.py has 0 bytes instead of 13): deleting it and building it again" in said[0]
+    assert imports(env.python, "tinything; assert tinything.whole")
+
+
+def test_what_a_failed_installer_left_is_deleted(tmp_path: Path, wheels: Path) -> None:
+    store = EnvStore(tmp_path / "home", installer="uv")
+    with pytest.raises(EnvError, match="does not have one of the packages"):
+        store.create("tiny", write_lock(tmp_path / "provider", "nosuchthing==1.0"))
+    assert store.list() == []
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_an_index_that_cannot_be_reached_is_named_as_the_reason(
+    tmp_path: Path, lock: Path, monkeypatch: pytest.MonkeyPatch, installer: Wanted
+) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "1")  # its warnings say why; with none it says nothing
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    store = EnvStore(tmp_path / "home", installer=installer)
+    with pytest.raises(EnvError, match="The package index cannot be reached"):
+        store.create("tiny", lock)
+    assert store.list() == []
+
+
+def test_uv_does_without_its_cache_where_it_cannot_be_written(
+    tmp_path: Path, wheels: Path, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UV_NO_CACHE")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    assert EnvStore(tmp_path / "home", installer="uv").create("tiny", lock, smoke=["tinything"]).healthy
+
+
+def test_the_cuda_lock_is_built_when_asked_for(
+    tmp_path: Path, wheels: Path, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_wheel(wheels, "forgpus")
+    lock.with_name("worker-cuda.lock").write_text("forgpus==1.0\n")
+    store = EnvStore(tmp_path / "home", installer="uv")
+    plain = store.create("tiny", lock, variant="cpu")
+    cuda = store.create("tiny", lock, variant="cuda")
+    assert (plain.variant, cuda.variant) == ("cpu", "cuda")
+    assert (imports(plain.python, "forgpus"), imports(cuda.python, "forgpus")) == (False, True)
+    monkeypatch.setenv("FINETUNE_VARIANT", "cuda")
+    assert store.create("tiny", lock).path == cuda.path
+
+
+def test_a_variant_that_is_none_is_an_error(
+    tmp_path: Path, wheels: Path, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = EnvStore(tmp_path / "home")
+    with pytest.raises(EnvError, match="no CUDA variant"):
+        store.create("tiny", lock, variant="cuda")
+    monkeypatch.setenv("FINETUNE_VARIANT", "tpu")
+    with pytest.raises(EnvError, match="'tpu' is no variant; there are: auto, cpu, cuda"):
+        store.create("tiny", lock)
+
+
+def test_a_gpu_is_seen_through_its_drivers_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_GPUS", tmp_path / "none")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not locks.gpu_seen()
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA Something (UUID: GPU-0)'\n")
+    program.chmod(0o755)
+    assert locks.gpu_seen()
+    program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'; exit 9\n")
+    assert not locks.gpu_seen()
+
+
+def test_a_python_that_the_lock_is_not_made_for_is_refused(tmp_path: Path, wheels: Path) -> None:
+    lock = write_lock(tmp_path / "provider", "# finetune: python >=3.6,<3.7", "tinything==1.0")
+    store = EnvStore(tmp_path / "home", installer="uv")
+    with pytest.raises(EnvError, match=r"\[tiny\] needs Python <3.7,>=3.6; this is 3\.\d+.*no such Python on PATH"):
+        store.create("tiny", lock)
+    with pytest.raises(EnvError, match="that interpreter is 3"):
+        store.create("tiny", lock, base=Path(sys.executable))
+    with pytest.raises(EnvError, match=r"lacks Python <3.7,>=3.6 \(is 3"):
+        store.python("tiny", lock, wanted=sys.executable)

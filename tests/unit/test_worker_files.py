@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from finetune_sdk.errors import ProviderError
-from finetune_sdk.worker import ends, launchers, pins, process, surroundings, wire
-from finetune_sdk.worker.installers import WITH_DEPENDENCIES, Installer, in_uvs_words
+from finetune_sdk.worker import ends, launchers, locks, pins, process, surroundings, wire
+from finetune_sdk.worker.installers import Installer, in_uvs_words
 
 
 def line(cursor: int, **more: object) -> str:
@@ -113,7 +113,7 @@ def test_a_lock_with_torch_holds_for_every_build_of_it() -> None:
         "triton==3.7.1",
     ]
     assert pins.for_any_build(resolved, "worker.in").splitlines()[1:] == [
-        "# finetune: install with dependencies",
+        "# finetune: install torch with dependencies",
         "numpy==2.4.6",
         "torch==2.13.0",
     ]
@@ -122,7 +122,11 @@ def test_a_lock_with_torch_holds_for_every_build_of_it() -> None:
 @pytest.mark.parametrize("installer", [Installer("/bin/uv"), Installer(None)], ids=["uv", "pip"])
 def test_dependencies_are_installed_only_when_the_lock_asks_for_them(tmp_path: Path, installer: Installer) -> None:
     lock = tmp_path / "worker.lock"
-    lock.write_text("torch==2.13.0\n")
-    assert "--no-deps" in installer.commands(Path("python"), tmp_path, lock)[-1]
-    lock.write_text(f"{WITH_DEPENDENCIES}\ntorch==2.13.0\n")
-    assert "--no-deps" not in installer.commands(Path("python"), tmp_path, lock)[-1]
+    lock.write_text("torch==2.13.0\nnumpy==2.4.6\n")
+    assert installer.commands(Path("python"), tmp_path, locks.read(lock))[1][-3:] == ["--no-deps", "-r", str(lock)]
+    lock.write_text("# finetune: install torch with dependencies\ntorch==2.13.0\nnumpy==2.4.6\n")
+    _, exact, torch = installer.commands(Path("python"), tmp_path, locks.read(lock))
+    assert exact[-3:] == ["--no-deps", "-r", str(lock)]
+    assert torch[-3:] == ["-c", str(lock), "torch==2.13.0"]
+    lock.write_text("# finetune: install with dependencies\ntorch==2.13.0\n")
+    assert "--no-deps" not in installer.commands(Path("python"), tmp_path, locks.read(lock))[-1]
