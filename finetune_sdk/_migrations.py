@@ -53,4 +53,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT
         """,
     ),
+    (
+        "ALTER TABLE job ADD COLUMN held INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1))",
+        "UPDATE job SET held = 1 WHERE status = 'paused'",  # until now every pause was at rest
+    ),
 )

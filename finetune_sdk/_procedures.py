@@ -18,12 +18,16 @@ from pydantic import TypeAdapter
 from finetune_sdk._records import Intent, JobRecord
 from finetune_sdk._steps import Call, Emit, Sleep, Steps
 from finetune_sdk._submitter import alive
+from finetune_sdk._transitions import observed
 from finetune_sdk.errors import (
     Ambiguous,
+    AuthFailed,
     BudgetExceeded,
     DataError,
     FineTuneError,
     JobFailed,
+    Throttled,
+    Unreachable,
     Unsupported,
     WaitTimeout,
     WrongStatus,
@@ -148,7 +152,7 @@ def refresh(home: Path, job_id: str) -> Steps[JobRecord]:
     state = yield from Call(partial(provider.poll, job.ref), repeat=True)
     cursor = yield from Call(partial(store.provider_cursor, job_id))
     events = yield from Call(partial(provider.events, job.ref, after=cursor), repeat=True)
-    if state.status is job.status and state.raw_status == job.raw_status and not events and state.usage == job.usage:
+    if not events and observed(job, state).job == job:
         return job
     return (yield from Call(partial(store.observe, job_id, state, events, attempt=job.attempt)))
 
@@ -229,7 +233,14 @@ def _age_s(job: JobRecord) -> float:
 def _deliver(store: JobStore, provider: Provider, job: JobRecord, ref: str, intent: Intent) -> Steps[JobRecord]:
     """Tell the provider what the user asked for; every one of these verbs may be repeated."""
     deed = {"cancel": provider.cancel, "pause": provider.pause, "resume": provider.resume}[intent]
-    yield from Call(partial(deed, ref), repeat=True)
+    try:
+        yield from Call(partial(deed, ref), repeat=True)
+    except (Throttled, Unreachable, AuthFailed):  # not an answer: whoever looks at the job next asks again
+        raise
+    except FineTuneError:
+        if intent != "cancel":
+            yield from Call(partial(store.withdraw, job.id, intent))
+        raise
     if intent == "resume":
         return (yield from Call(partial(store.reopen, job.id)))
     return (yield from Call(partial(store.delivered, job.id, intent)))
@@ -259,12 +270,14 @@ def follow(home: Path, job_id: str, after: str | None, poll_s: float | None) -> 
 
 
 def wait(home: Path, job_id: str, timeout_s: float | None, poll_s: float | None) -> Steps[JobRecord]:
-    """The record of the job at rest: succeeded or paused. Raises `JobFailed`, `WaitTimeout`, `Ambiguous`."""
+    """The record of the job at rest: succeeded, or paused as asked. Raises `JobFailed`, `WaitTimeout`, `Ambiguous`."""
     start, pause_s, last = time.monotonic(), SHORTEST_POLL_S, None
     while True:
         job = yield from refresh(home, job_id)
         if at_rest(job):
             return _succeeded(job)
+        if job.status is JobStatus.PAUSED and (last is None or last.status is not JobStatus.PAUSED):
+            log.warning("job %s: %s paused it by itself; waiting goes on", job_id, job.provider)
         left_s = float("inf") if timeout_s is None else timeout_s - (time.monotonic() - start)
         if left_s <= 0:
             raise WaitTimeout(job_id, timeout_s or 0.0)
@@ -282,7 +295,7 @@ def at_rest(job: JobRecord) -> bool:
     """True when nothing will happen until somebody does something."""
     if job.doubt is not None and _age_s(job) >= GRACE_S:
         raise Ambiguous(job.doubt)
-    return (job.status.terminal and job.intent is None) or job.status is JobStatus.PAUSED
+    return (job.status.terminal and job.intent is None) or (job.status is JobStatus.PAUSED and job.held)
 
 
 def _succeeded(job: JobRecord) -> JobRecord:

@@ -42,6 +42,8 @@ class JobRecord:
     """1, and one more for every resume of a job that had ended."""
     intent: Intent | None = None
     """What the user has asked for and the provider has not yet been told."""
+    held: bool = False
+    """Whether it rests once PAUSED, until somebody resumes it. False = the provider paused it and goes on by itself."""
     doubt: str | None = None
     """Set while nobody knows whether the provider has the job: what happened, and what to do."""
     submitter: str | None = None
@@ -77,6 +79,7 @@ def from_row(row: sqlite3.Row) -> JobRecord:
     plain: dict[str, Any] = dict(row)
     for name in _JSON_COLUMNS:
         plain[name] = None if plain[name] is None else json.loads(plain[name])
+    plain["held"] = bool(plain["held"])  # SQLite has no booleans
     return msgspec.convert(plain, JobRecord)
 
 

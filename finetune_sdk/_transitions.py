@@ -38,12 +38,35 @@ def observed(job: JobRecord, state: JobState) -> Moved:
     if not state.known:
         return Moved(seen, (("warning", f"{job.provider} says {raw!r}, a status unknown here; it stays {job.status}"),))
     if _RANK[state.status] < _RANK[job.status]:
-        if job.status is JobStatus.CANCELLING:  # "running" is what vendors say for a while after a cancel
-            return Moved(seen)
-        return Moved(seen, (("warning", f"{job.provider} says {state.status} after {job.status}; it stays so"),))
+        return _backwards(seen, state)
     error = redact(state.error or "the provider gave no reason") if state.status is JobStatus.FAILED else None
-    seen = replace(seen, status=state.status, model=state.model, error=error)
+    held = _held(job, state)
+    seen = replace(seen, status=state.status, model=state.model, error=error, held=held)
+    if state.status is JobStatus.PAUSED and job.status is not JobStatus.PAUSED and not held:
+        return Moved(seen, (("warning", _NOT_OURS.format(provider=job.provider, job=job.id)),))
     return Moved(replace(seen, intent=None) if state.status.terminal else seen)
+
+
+def _backwards(seen: JobRecord, state: JobState) -> Moved:
+    """A status before the one that is stored, which stays."""
+    if seen.status is JobStatus.CANCELLING:  # "running" is what vendors say for a while after a cancel
+        return Moved(seen)
+    if seen.status is JobStatus.PAUSED and state.status is JobStatus.QUEUED:  # on its way back
+        return Moved(replace(seen, held=False))
+    return Moved(seen, (("warning", f"{seen.provider} says {state.status} after {seen.status}; it stays so"),))
+
+
+_NOT_OURS = (
+    "{provider} paused the job, nobody here asked for it: it goes on when {provider} lets it, and is waited for. "
+    "If it does not: `finetune jobs resume {job}`"
+)
+
+
+def _held(job: JobRecord, state: JobState) -> bool:
+    """Whether a pause is one to rest in: because we asked for it, or because nobody but a user can end it."""
+    if state.status is JobStatus.PAUSED:
+        return job.held or state.held
+    return job.held and job.status is not JobStatus.PAUSED  # asked for and not yet there; once left, it is over
 
 
 def intended(job: JobRecord, intent: Intent) -> Moved:
@@ -53,15 +76,23 @@ def intended(job: JobRecord, intent: Intent) -> Moved:
     if job.status.terminal or (intent == "pause" and (job.intent == "cancel" or job.status is JobStatus.CANCELLING)):
         return Moved(job)
     status = JobStatus.CANCELLING if intent == "cancel" and job.ref is not None else job.status
-    return Moved(replace(job, intent=intent, status=status))
+    return Moved(replace(job, intent=intent, status=status, held=job.held or intent == "pause"))
+
+
+def withdrawn(job: JobRecord, intent: Intent) -> Moved:
+    """The provider refused a pause or a resume: it is not asked again by itself."""
+    if job.intent != intent:
+        return Moved(job)
+    return Moved(replace(job, intent=None, held=job.held and job.status is JobStatus.PAUSED))
 
 
 def reopened(job: JobRecord) -> Moved:
     """A finished job as its next attempt; a paused one only loses its intent."""
+    job = replace(job, intent=None, held=False)
     if not job.status.terminal:
-        return Moved(replace(job, intent=None))
+        return Moved(job)
     attempt = job.attempt + 1
-    again = replace(job, status=JobStatus.QUEUED, attempt=attempt, raw_status=None, error=None, model=None, intent=None)
+    again = replace(job, status=JobStatus.QUEUED, attempt=attempt, raw_status=None, error=None, model=None)
     return Moved(again, (("info", f"resumed: attempt {attempt}"),))
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from finetune_sdk._procedures import LONGEST_POLL_S, SHORTEST_POLL_S, at_rest, longer, refresh
 from finetune_sdk._records import JobRecord
 from finetune_sdk._steps import Call, Emit, Sleep, Steps
+from finetune_sdk._transitions import observed
 from finetune_sdk.errors import Ambiguous, FineTuneError, JobNotFound, Throttled, Unreachable
 from finetune_sdk.provider import Provider
 from finetune_sdk.registry import load
@@ -174,7 +175,7 @@ class _Watch:
 
     def _store(self, provider: Provider, job: JobRecord, state: JobState) -> Steps[JobRecord]:
         """Store a state that says something new, with the events up to it."""
-        if state.status is job.status and state.raw_status == job.raw_status and state.usage == job.usage:
+        if observed(job, state).job == job:
             return job
         assert job.ref is not None, "it was asked about"  # noqa: S101
         cursor = yield from Call(partial(self.store.provider_cursor, job.id))

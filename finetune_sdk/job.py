@@ -127,14 +127,15 @@ class FineTuneJob(_Handle):
         return run(_procedures.refresh(self.home, self.id))
 
     def wait(self, *, timeout_s: float | None = None, poll_s: float | None = None) -> JobRecord:
-        """Block until the job has succeeded, or is paused. Raises `JobFailed` when it failed or was cancelled.
+        """Block until the job has succeeded, or is paused as asked. Raises `JobFailed` when it failed or was cancelled.
 
-        `WaitTimeout` after `timeout_s` seconds does not cancel the job. `poll_s` None = from 0.5 s up to 10 s.
+        A pause of the vendor's own (preemption) is waited out. `WaitTimeout` after `timeout_s` seconds does not cancel
+        the job. `poll_s` None = from 0.5 s up to 10 s.
         """
         return run(_procedures.wait(self.home, self.id, timeout_s, poll_s))
 
     def follow(self, *, after: str | None = None, poll_s: float | None = None) -> Iterator[Event]:
-        """The events as they come, those after cursor `after` only; ends when the job has ended or is paused."""
+        """The events as they come, those after cursor `after` only; ends when the job has ended, or rests as asked."""
         return iterate(_procedures.follow(self.home, self.id, after, poll_s))
 
     def events(self, *, after: str | None = None) -> Sequence[Event]:

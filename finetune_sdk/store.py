@@ -23,7 +23,7 @@ from finetune_sdk import _event_log
 from finetune_sdk._database import Database
 from finetune_sdk._records import COLUMNS, Intent, JobRecord, from_row, read_record, to_row, write_record
 from finetune_sdk._submitter import this_process
-from finetune_sdk._transitions import Moved, doubted, ended, intended, observed, reopened
+from finetune_sdk._transitions import Moved, doubted, ended, intended, observed, reopened, withdrawn
 from finetune_sdk.errors import JobNotFound, SpecError, StoreError
 from finetune_sdk.home import job_folder, open_home
 from finetune_sdk.provider import Plan
@@ -159,6 +159,10 @@ class JobStore:
     def delivered(self, job_id: str, intent: Intent) -> JobRecord:
         """The provider has been told."""
         return self._move(job_id, lambda job: Moved(replace(job, intent=None) if job.intent == intent else job))
+
+    def withdraw(self, job_id: str, intent: Intent) -> JobRecord:
+        """The provider has refused it."""
+        return self._move(job_id, partial(withdrawn, intent=intent))
 
     def reopen(self, job_id: str) -> JobRecord:
         """A finished job goes on as its next attempt: the one way out of a terminal status."""

@@ -58,6 +58,9 @@ class JobState:
     """The provider's own word, verbatim."""
     known: bool = True
     """False: nobody knows `raw_status`, so `status` is a guess; the store keeps the last status and warns."""
+    held: bool = False
+    """While PAUSED: True = it rests until somebody resumes it. False = the provider goes on by itself, unless the pause
+    was asked for through the SDK: then it rests."""
     error: str | None = None
     """Why it failed; set whenever `status` is FAILED."""
     model: str | None = None

@@ -245,6 +245,11 @@ class PausesForEver(FakeProvider):
         """Forgets to ask the vendor."""
 
 
+class TakesEveryPauseForRest(FakeProvider):
+    def poll(self, ref: str) -> JobState:
+        return replace(super().poll(ref), held=True)
+
+
 CAUGHT_BY: Mapping[type[FakeProvider], str] = {
     ClaimsAMethodItRefuses: "test_what_is_claimed_is_planned",
     ClaimsAVerbItLacks: "test_every_limit_and_every_outside_claim_says_where_and_when_it_was_read",
@@ -278,6 +283,7 @@ CAUGHT_BY: Mapping[type[FakeProvider], str] = {
     ShowsItsKey: "test_no_secret_is_in_a_repr_a_plan_or_a_file",
     PlansItsKey: "test_no_secret_is_in_a_repr_a_plan_or_a_file",
     LeaksItsKeyInErrors: "test_no_secret_is_in_an_error_or_a_log_line",
+    TakesEveryPauseForRest: "test_a_pause_that_nobody_asked_for_is_waited_out_and_told_once",
     PausesForEver: "test_a_paused_job_rests_and_goes_on_when_resumed",
 }
 """Each broken provider, and the test that must fail for it."""

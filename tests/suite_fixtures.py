@@ -57,6 +57,11 @@ class FakeFixtures:
 
     @pytest.fixture(scope="class")
     @classmethod
+    def preempted_spec(cls, spec: JobSpec) -> JobSpec:
+        return _scripted(spec, script=["queued", "running", "paused", "paused", "running", "succeeded"])
+
+    @pytest.fixture(scope="class")
+    @classmethod
     def fail_next(cls, provider: Provider) -> FailNext:
         assert isinstance(provider, FakeProvider)
         return provider.vendor.fail_next

@@ -183,7 +183,7 @@ class Live:
         self._update(record)
 
     def _update(self, record: JobRecord) -> None:
-        self._over = record.status.terminal or record.status is JobStatus.PAUSED
+        self._over = record.status.terminal or (record.status is JobStatus.PAUSED and record.held)
         step, total = self._latest.get("step", 0.0), self._latest.get("total_steps")
         if record.status.terminal:
             self._latest.pop("eta_s", None)

@@ -81,6 +81,18 @@ class VerbPromises:
         provider.resume(_ref(running))
         assert provider.poll(_ref(running)).status is not JobStatus.PAUSED
 
+    def test_a_pause_that_was_asked_for_ends_the_wait(self, provider: Provider, running: FineTuneJob) -> None:
+        needs(provider, "pause")
+        running.pause()
+        assert running.wait(timeout_s=self.patience_s, poll_s=self.poll_s).status is JobStatus.PAUSED
+
+    def test_a_pause_that_nobody_asked_for_is_waited_out_and_told_once(
+        self, request: pytest.FixtureRequest, provider: Provider
+    ) -> None:
+        job = FineTuneJob.submit(optional(request, "preempted_spec"), home=provider.home)
+        assert job.wait(timeout_s=self.patience_s, poll_s=self.poll_s).status is JobStatus.SUCCEEDED
+        assert [event.level for event in job.events() if "paused the job" in event.message] == ["warning"]
+
     def test_a_resumed_job_repeats_no_cursor(self, provider: Provider, running: FineTuneJob) -> None:
         needs(provider, "resume")
         before = self._stopped_and_resumed(provider, running)

@@ -122,6 +122,21 @@ class FakeVendor:
         """Where the trained model of a succeeded job lies."""
         return self.folder / "models" / job_id / "adapter.bin"
 
+    def serve(self, name: str) -> None:
+        """Let a model answer under a name."""
+        with self._exclusive():
+            (self.folder / "served").mkdir(exist_ok=True)
+            (self.folder / "served" / name).touch()
+
+    def served(self) -> list[str]:
+        """The names that answer."""
+        return sorted(file.name for file in self.folder.glob("served/*"))
+
+    def serve_no_more(self, name: str) -> None:
+        """Nothing happens where the name does not answer."""
+        with self._exclusive():
+            (self.folder / "served" / name).unlink(missing_ok=True)
+
     # --- what a test may arrange ------------------------------------------------------------------------------------
 
     def fail_next(self, failure: Failure) -> None:

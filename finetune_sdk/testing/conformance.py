@@ -6,9 +6,10 @@ A provider's whole test file is its fixtures and one line:
 
 Fixtures, of class scope or wider. Required: `provider`, `reopen` (a function that answers a new object over the same
 backend, as after a restart), `spec` (a short job that succeeds). Optional, without which their tests are skipped:
-`long_spec` (a job that runs for a while; else `spec`), `failing_spec`, `secret` (the key in use), `fail_next` (a
-function that makes the backend fail next time: "auth", "throttled", "unreachable", "lost answer", "unknown word"),
-`kill_worker` (a function that kills the process that trains a reference).
+`long_spec` (a job that runs for a while; else `spec`), `failing_spec`, `preempted_spec` (a job that the backend pauses
+by itself and lets go on), `secret` (the key in use), `fail_next` (a function that makes the backend fail next time:
+"auth", "throttled", "unreachable", "lost answer", "unknown word"), `kill_worker` (a function that kills the process
+that trains a reference).
 """
 
 from __future__ import annotations

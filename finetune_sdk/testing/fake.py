@@ -10,9 +10,10 @@ import hashlib
 import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import JsonValue
 
@@ -103,12 +104,13 @@ class FakeProvider(Provider):
         with _translated():
             job = self.vendor.retrieve(ref)
         word = job["status"]
-        return JobState.from_word(
+        state = JobState.from_word(
             word,
             WORDS,
             error="the script says so" if word == "failed" else None,
             model=f"fake:{ref}" if word == "succeeded" else None,
         )
+        return replace(state, held=word == "paused" and job["at"] + 1 == len(job["script"]))
 
     def events(self, ref: str, after: str | None = None) -> list[Event]:
         with _translated():
@@ -140,8 +142,23 @@ class FakeProvider(Provider):
     def deploy(self, artifact: Artifact, *, name: str) -> Deployment:
         if artifact.kind != "checkpoint" and not Path(artifact.uri).exists():
             raise ProviderError(f"[fake] there is no model at {artifact.uri!r}")
-        url = "http://127.0.0.1:9/v1"  # nothing listens there
-        return Deployment(id=f"fake-{name}", provider=self.name, model=name, base_url=url, status="ready")
+        self.vendor.serve(name)
+        return _deployment(name, "ready")
+
+    def deployments(self) -> list[Deployment]:
+        return [_deployment(name, "ready") for name in self.vendor.served()]
+
+    def deployment(self, name: str) -> Deployment:
+        bare = name.removeprefix("fake-")
+        return _deployment(bare, "ready" if bare in self.vendor.served() else "stopped")
+
+    def undeploy(self, name: str) -> None:
+        self.vendor.serve_no_more(name.removeprefix("fake-"))
+
+
+def _deployment(name: str, status: Literal["ready", "stopped"]) -> Deployment:
+    url = "http://127.0.0.1:9/v1"  # nothing listens there
+    return Deployment(id=f"fake-{name}", provider=FakeProvider.name, model=name, base_url=url, status=status)
 
 
 @contextmanager

@@ -45,6 +45,10 @@ class TestAzureDated(_Azure):
         super().test_a_paused_job_rests_and_goes_on_when_resumed(provider, running)
 
     @NO_PAUSE
+    def test_a_pause_that_was_asked_for_ends_the_wait(self, provider: Provider, running: FineTuneJob) -> None:
+        super().test_a_pause_that_was_asked_for_ends_the_wait(provider, running)
+
+    @NO_PAUSE
     def test_a_resumed_job_repeats_no_cursor(self, provider: Provider, running: FineTuneJob) -> None:
         super().test_a_resumed_job_repeats_no_cursor(provider, running)
 

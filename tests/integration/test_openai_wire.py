@@ -355,3 +355,9 @@ def test_running_to_paused_to_running_needs_nobody(
     ref = submitted(provider, tmp_path, service.url)
     states = [provider.poll(ref).status for _ in range(4)]
     assert states == [JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.RUNNING, JobStatus.SUCCEEDED]
+
+
+def test_a_preempted_job_is_waited_for_to_its_end(service: stub.Running, tmp_path: Path) -> None:
+    service.service.script = ("running", "pausing", "paused", "paused", "queued", "running", "succeeded")
+    job = FineTuneJob.submit(job_spec(tmp_path, service.url), home=tmp_path / "home")
+    assert job.wait(poll_s=0.001).status is JobStatus.SUCCEEDED

@@ -23,6 +23,7 @@ from finetune_sdk.errors import (
     DataError,
     JobFailed,
     JobNotFound,
+    ProviderError,
     SpecError,
     UnknownProvider,
     WaitTimeout,
@@ -179,6 +180,43 @@ def test_waiting_ends_when_the_job_is_paused(home: Path) -> None:
     job.pause()
 
     assert job.wait(poll_s=FAST_S).status is JobStatus.PAUSED
+
+
+def test_waiting_goes_on_when_the_vendor_pauses_the_job_by_itself(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    job = submit(home, script=["queued", "running", "paused", "paused", "running", "paused", "succeeded"])
+
+    assert job.wait(poll_s=FAST_S).status is JobStatus.SUCCEEDED
+    assert [record.message.count("waiting goes on") for record in caplog.records] == [1, 1]  # once for each pause
+
+
+def test_following_goes_on_when_the_vendor_pauses_the_job_by_itself(home: Path) -> None:
+    job = submit(home, script=["queued", "paused", "running", "succeeded"])
+
+    assert [event.message for event in job.follow(poll_s=FAST_S)][-1] == "succeeded"
+
+
+def test_a_pause_that_was_asked_for_after_the_vendors_own_is_rest(home: Path) -> None:
+    job = submit(home, script=["queued", "paused", "paused", "paused", "succeeded"])
+    job.refresh()
+    job.pause()
+
+    assert job.wait(poll_s=FAST_S).status is JobStatus.PAUSED
+
+
+def test_a_pause_the_vendor_refuses_is_said_once_and_does_not_stand_in_the_way(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(home, script=["queued", "running", "running", "succeeded"])
+    job.refresh()
+    monkeypatch.setattr(FakeProvider, "pause", _refused)
+    with pytest.raises(ProviderError, match="no step yet"):
+        job.pause()
+
+    assert job.wait(poll_s=FAST_S).status is JobStatus.SUCCEEDED
+
+
+def _refused(_provider: FakeProvider, _ref: str) -> None:
+    raise ProviderError("[fake] no step yet")
 
 
 def test_a_cancelled_job_ends_as_cancelled(home: Path) -> None:

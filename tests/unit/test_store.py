@@ -326,6 +326,17 @@ def test_a_newer_schema_is_refused_and_left_alone(store: JobStore) -> None:
         assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
 
 
+def test_jobs_of_the_first_schema_are_kept_and_their_pauses_rest(store: JobStore) -> None:
+    jobs = {word: new_job(store, ref=f"r-{word}") for word in ("running", "paused")}
+    for word, job_id in jobs.items():
+        see(store, job_id, JobStatus(word))
+    with closing(sqlite3.connect(store.home / "jobs.db")) as db:
+        db.execute("ALTER TABLE job DROP COLUMN held")
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
+    assert {word: store.get(job_id).held for word, job_id in jobs.items()} == {"running": False, "paused": True}
+
+
 def test_the_database_is_in_wal_mode_and_strict(store: JobStore) -> None:
     store.jobs()
     with closing(sqlite3.connect(store.home / "jobs.db")) as db:

@@ -119,6 +119,11 @@ def test_a_paused_job_is_at_rest(home: Path) -> None:
     assert watched(home)[-1] == (job, "paused")
 
 
+def test_a_pause_of_the_vendors_own_is_watched_through(home: Path) -> None:
+    job = submit(home, script=["queued", "running", "paused", "running", "succeeded"])
+    assert [status for name, status in watched(home) if name == job][-3:] == ["paused", "running", "succeeded"]
+
+
 def test_a_job_cancelled_by_another_process_ends_its_watch(home: Path) -> None:
     job = submit(home, script=HELD)
     told: list[str] = []

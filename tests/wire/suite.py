@@ -13,8 +13,12 @@ from finetune_sdk.provider import Provider
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.testing._watch import FailNext, Reopen
 
-LONG, FAILING = "long-model", "failing-model"
-SCRIPTS = {LONG: ("queued", "running"), FAILING: ("queued", "running", "failed")}
+LONG, FAILING, PREEMPTED = "long-model", "failing-model", "preempted-model"
+SCRIPTS = {
+    LONG: ("queued", "running"),
+    FAILING: ("queued", "running", "failed"),
+    PREEMPTED: ("queued", "running", "paused", "paused", "queued", "running", "succeeded"),
+}
 
 
 class HostedFixtures:
@@ -70,6 +74,11 @@ class HostedFixtures:
     @classmethod
     def failing_spec(cls, spec: JobSpec) -> JobSpec:
         return spec.model_copy(update={"model": FAILING})
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def preempted_spec(cls, spec: JobSpec) -> JobSpec:
+        return spec.model_copy(update={"model": PREEMPTED})
 
     @pytest.fixture(scope="class")
     @classmethod
