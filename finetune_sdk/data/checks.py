@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from finetune_sdk.data.example import (
     TextExample,
     UnpairedPreference,
 )
+from finetune_sdk.data.toolchecks import check_tools
 from finetune_sdk.types import Finding, Severity
 
 SPECIAL_TOKEN = re.compile(
@@ -101,7 +101,8 @@ def _chat(example: ChatExample) -> Iterator[Finding]:
     for index in answers:
         if not _says_something(messages[index]) and _carries_loss(messages[index]):
             yield _empty_target(f"messages[{index}].content")
-    yield from _calls(messages, example.tools)
+    if example.tools or any(message.tool_calls or message.role == "tool" for message in messages):
+        yield from check_tools(messages, example.tools)
 
 
 def _carries_loss(message: Message) -> bool:
@@ -225,49 +226,3 @@ def _odd_letters(text: str, path: str) -> Iterator[Finding]:
             f"the text contains U+{ord(hidden.group()):04X}, which nobody sees",
             "Remove it: hidden marks split words for the model and can hide instructions.",
         )
-
-
-def _calls(messages: list[Message], tools: list[dict[str, object]] | None) -> Iterator[Finding]:
-    known = {_tool_name(tool) for tool in tools or []}
-    asked: set[str] = set()
-    for index, message in enumerate(messages):
-        for at, call in enumerate(message.tool_calls or []):
-            path = f"messages[{index}].tool_calls[{at}]"
-            if isinstance(call.id, str):
-                asked.add(call.id)
-            yield from _arguments(call.function.arguments, f"{path}.function.arguments")
-            if known and call.function.name not in known:
-                yield _found(
-                    "tool-unknown",
-                    "warning",
-                    f"{path}.function.name",
-                    f"calls {call.function.name!r}, which `tools` does not define",
-                    "Define the tool, or rename the call.",
-                )
-        if message.role == "tool" and message.tool_call_id is not None and message.tool_call_id not in asked:
-            yield _found(
-                "tool-result-orphan",
-                "warning",
-                f"messages[{index}].tool_call_id",
-                f"answers {message.tool_call_id!r}, which no call before it asked",
-                "Give the call that id.",
-            )
-
-
-def _tool_name(tool: dict[str, object]) -> str:
-    function = tool.get("function")
-    return str(function.get("name")) if isinstance(function, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-
-
-def _arguments(text: str, path: str) -> Iterator[Finding]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        yield _found("tool-arguments", "error", path, "the arguments are not valid JSON", "Write a JSON object.")
-        return
-    if isinstance(value, str):
-        yield _found(
-            "tool-arguments-double", "error", path, "the arguments are encoded as JSON twice", "Encode them once."
-        )
-    elif not isinstance(value, dict):
-        yield _found("tool-arguments", "error", path, "the arguments are no JSON object", "Write a JSON object.")

@@ -15,7 +15,6 @@ from finetune_sdk.data.dataset import Dataset
 from finetune_sdk.data.detect import Detection
 from finetune_sdk.data.example import (
     KIND_NAMES,
-    ChatExample,
     Example,
     Kind,
     kind_of,
@@ -26,6 +25,7 @@ from finetune_sdk.data.targets import TARGETS, Profile, Row, Rule, Totals, profi
 from finetune_sdk.data.targets.rules import Refuses
 from finetune_sdk.data.tools import tokens as token_counts
 from finetune_sdk.data.tools.lengths import Lengths
+from finetune_sdk.data.tools.media import media
 from finetune_sdk.data.tools.scan import scan_example
 from finetune_sdk.data.tools.texts import texts
 from finetune_sdk.types import Finding, Severity
@@ -197,7 +197,7 @@ class Checker:
         file, line = _place(example)
         for finding in check_example(example):
             self.report.add(replace(finding, file=file, line=line))
-        for finding in _marks(row):
+        for finding in media(row, file):
             self.report.add(replace(finding, file=file, line=line))
         self._compare(example, file, line)
         if self._search:
@@ -397,25 +397,4 @@ def _findings(rule: Rule, row: Row, file: str | None, line: int | None) -> list[
             path=problem.path or None,
         )
         for problem in rule.row(row)
-    ]
-
-
-def _marks(row: Row) -> list[Finding]:
-    """LLaMA-Factory's rows: as many `<image>` marks as pictures beside the conversation."""
-    example = row.example
-    pictures: object = example.extra.get("images") if isinstance(example, ChatExample) else None
-    if not isinstance(pictures, list):
-        return []
-    there = len(pictures)  # pyright: ignore[reportUnknownArgumentType]
-    marks = sum(message.text.count("<image>") for _, message in row.turns)
-    if marks == there:
-        return []
-    return [
-        Finding(
-            rule="image-marks",
-            severity="error",
-            message=f"{marks} `<image>` marks but {there} images",
-            fix="Write one mark per image, where it belongs.",
-            path="images",
-        )
     ]
