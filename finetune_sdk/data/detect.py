@@ -6,6 +6,7 @@ Rows are sampled from the head and, where the file can be sought, from its middl
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -206,6 +207,9 @@ def _unknown(row: Object) -> Fault:
             f"the first row looks like data, not like a header: {', '.join(map(repr, keys[:6]))}",
             "Write the columns' names into the first row, such as prompt,completion.",
         )
+    joined = _joined(keys)
+    if joined is not None:
+        return joined
     near = [
         f"{key!r} ~ {close[0]!r}"
         for key in keys
@@ -217,4 +221,17 @@ def _unknown(row: Object) -> Fault:
         None,
         f"no known format has the keys {', '.join(map(repr, keys[:12])) or '(none)'}.{hint}".rstrip("."),
         "Map the columns, such as `columns: {prompt: KEY, completion: KEY}` or `{text: KEY, label: KEY}`.",
+    )
+
+
+def _joined(keys: list[str]) -> Fault | None:
+    """A table whose delimiter nobody expects: all its columns are one."""
+    signs = re.findall(r"(?<=\w)([^\w\s.\-])(?=\w)", keys[0]) if len(keys) == 1 else []
+    if not signs or not any(part.lower() in _KNOWN_KEYS for part in keys[0].split(signs[0])):
+        return None
+    return Fault(
+        "format-unknown",
+        None,
+        f"there is one column, {keys[0]!r}. Is {signs[0]!r} the delimiter?",
+        "Separate the columns by commas, semicolons, tabs or |.",
     )

@@ -27,7 +27,19 @@ def type_name(value: object) -> str:
         return "text"
     if isinstance(value, int | float):
         return f"the number {value}"[:40]
-    return {"list": "a list", "dict": "an object"}.get(type(value).__name__, type(value).__name__)
+    kind = type(value).__name__
+    return _KINDS.get(kind, kind)
+
+
+_KINDS = {
+    "list": "a list",
+    "dict": "an object",
+    "datetime": "a timestamp (its original text is lost)",
+    "date": "a date (its original text is lost)",
+    "Decimal": "a decimal number",
+    "bytes": "bytes",
+}
+"""What JSON and the columns of tables hold, by Python's name."""
 
 
 def key_count(value: object, depth: int = 0) -> int:

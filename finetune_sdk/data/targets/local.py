@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from finetune_sdk.data.targets.base import Doc, Profile, Rule
-from finetune_sdk.data.targets.rules import LastTurn, Refuses, ReservedKeys, refuses
+from finetune_sdk.data.targets.rules import LastTurn, PairBorder, Refuses, ReservedKeys, refuses
 
 TRL = Doc("https://huggingface.co/docs/trl/v1.16.0/dataset_formats and trl/data_utils.py of 1.16.0", "2026-11-20")
 AUTOTRAIN = Doc(
@@ -33,7 +33,7 @@ PEFT = (
         format="chat",
         hosted=False,
         doc=TRL,
-        rules=(*_TEXT_ONLY, _WHOLE_TURNS, *_TEMPLATE_DECIDES),
+        rules=(*_TEXT_ONLY, _WHOLE_TURNS, *_TEMPLATE_DECIDES, PairBorder(doc=TRL)),
         notes=("Weights are honoured per message by the SDK's own loss.",),
     ),
     Profile(

@@ -468,3 +468,25 @@ class MaxImageRows(Rule):
 
     def words(self) -> str:
         return f"at most {self.rows:,} rows with images"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairBorder(Rule):
+    """Plain pairs, which a model without a chat template learns glued together: where one text ends, the other begins."""
+
+    name: ClassVar[str] = "pair-border"
+    severity: Severity = "warning"
+
+    def row(self, row: Row) -> Iterator[Problem]:
+        if row.example.shape != "prompt_completion" or len(row.turns) != 2:
+            return
+        prompt = row.turns[0][1].text
+        if prompt.endswith((" ", "\t")):
+            yield Problem(
+                "prompt",
+                "the prompt ends with a space: without a chat template that is a token of its own, unlike in any text",
+                "Move it to the start of the completion.",
+            )
+
+    def words(self) -> str:
+        return "a plain prompt does not end with a space"
