@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from finetune_providers.openai.map import CLAIMS as OPENAI_CLAIMS
+from finetune_providers.openai.claims import CLAIMS as OPENAI_CLAIMS
 from finetune_providers.openai.rules import Rules
 from finetune_providers.openai.wire import WORDS, Wire
 from finetune_sdk.provider import Claim, Limit, Support

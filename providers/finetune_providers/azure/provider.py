@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 
 from pydantic import JsonValue
 
+from finetune_providers.openai.claims import capabilities
 from finetune_providers.openai.connection import Connection, dereference
-from finetune_providers.openai.map import Json, capabilities
+from finetune_providers.openai.map import Json
 from finetune_providers.openai.options import JobOptions
-from finetune_providers.openai.provider import OpenAIProvider, Sender
+from finetune_providers.openai.provider import OpenAIProvider
 from finetune_providers.openai.rules import Rules
+from finetune_providers.openai.uploads import Sender
 from finetune_providers.openai.wire import Wire
 from finetune_sdk.errors import ProviderError, SpecError, Unsupported
 from finetune_sdk.provider import Capabilities

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from finetune_sdk.errors import SpecError
-from finetune_sdk.provider import YES, Capabilities, Claim, Limit, Support
 from finetune_sdk.spec import DPO, RFT, SFT, JobSpec
 from finetune_sdk.types import Checkpoint, Event, JobState, JobStatus, Level, Usage
 
@@ -33,8 +32,8 @@ TOKEN_LENGTH = 15
 TOKEN_KEY = "finetune_submission"  # noqa: S105 - a metadata key
 METHOD_NAMES = {"sft": "supervised", "dpo": "dpo", "rft": "reinforcement"}
 
-_SPEC = "https://github.com/openai/openai-openapi/blob/f85dbe223d40e1a31cba812ab2d755c7e98a92a3/openapi.yaml"
-_READ = "2026-11-20"
+SPEC = "https://github.com/openai/openai-openapi/blob/f85dbe223d40e1a31cba812ab2d755c7e98a92a3/openapi.yaml"
+READ_ON = "2026-11-20"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ RANGES: Mapping[str, Range] = {
     "method.eval_interval": Range(1, math.inf, whole=True),
     "method.eval_samples": Range(1, math.inf, whole=True),
 }
-"""Limits of the published schema (`_SPEC`, read on `_READ`)."""
+"""Limits of the published schema (`SPEC`, read on `READ_ON`)."""
 
 _WIRE_NAMES = {"epochs": "n_epochs", "batch_size": "batch_size", "learning_rate_multiplier": "learning_rate_multiplier"}
 _METHOD_KNOBS = {
@@ -73,82 +72,6 @@ _METHOD_KNOBS = {
     "dpo": ("beta",),
     "rft": ("reasoning_effort", "compute_multiplier", "eval_interval", "eval_samples"),
 }
-
-_NO_RATE = Claim(
-    Support.UNSUPPORTED,
-    "takes a multiplier of its own default rate: set `learning_rate_multiplier` instead",
-    _SPEC,
-    _READ,
-)
-_LIVE = Claim(
-    Support.PARTIAL, "verified against emulators and the published contract, not against the service", _SPEC, _READ
-)
-_WANDB = Claim(
-    Support.PARTIAL,
-    "needs `options.<provider>.wandb.project`; the W&B key lives in the vendor's settings",
-    _SPEC,
-    _READ,
-)
-CLAIMS: Mapping[str, Claim] = {
-    "method.sft": _LIVE,
-    "method.sft.train_on=last_assistant": Claim(Support.FULL, "earlier answers are sent with weight 0"),
-    "method.dpo": _LIVE,
-    "method.dpo.beta": YES,
-    "method.rft": Claim(
-        Support.PARTIAL,
-        "OpenAI offered it for o4-mini only, which ended on 2026-10-23; verified against emulators",
-        "https://developers.openai.com/api/docs/guides/reinforcement-fine-tuning",
-        _READ,
-    ),
-    "method.rft.grader": YES,
-    "method.rft.reasoning_effort": YES,
-    "method.rft.compute_multiplier": YES,
-    "method.rft.eval_interval": YES,
-    "method.rft.eval_samples": YES,
-    "hyperparameters.epochs": Claim(Support.FULL, "whole epochs only, 1 to 50", _SPEC, _READ),
-    "hyperparameters.batch_size": Claim(Support.FULL, "1 to 256", _SPEC, _READ),
-    "hyperparameters.learning_rate_multiplier": Claim(Support.FULL, "", _SPEC, _READ),
-    "hyperparameters.learning_rate": _NO_RATE,
-    "data.validation": YES,
-    "data.test": Claim(Support.FULL, "held out here, never sent"),
-    "report_to=wandb": _WANDB,
-    "seed": Claim(Support.FULL, "", _SPEC, _READ),
-    "suffix": Claim(Support.FULL, "followed by a token that makes the submission recognisable", _SPEC, _READ),
-    "metadata": Claim(Support.FULL, "at most 15 pairs, key up to 64 characters, value up to 512", _SPEC, _READ),
-    "feature.find": YES,
-    "feature.resubmit": Claim(Support.FULL, "a broken off submission is finished by submitting it again, never twice"),
-    "feature.events": YES,
-    "feature.checkpoints": YES,
-    "feature.cancel": YES,
-    "feature.pause": _LIVE,
-    "feature.resume": Claim(
-        Support.PARTIAL, "a paused job only; a failed or cancelled one is submitted anew", _SPEC, _READ
-    ),
-    "feature.artifacts": YES,
-    "feature.deploy": Claim(Support.FULL, "tuned models and checkpoints answer at once under the vendor's own name"),
-    "feature.deployments": Claim(Support.FULL, "the account's tuned models"),
-    "feature.undeploy": Claim(
-        Support.PARTIAL, "deletes the tuned model for good: nothing less is offered", _SPEC, _READ
-    ),
-    "feature.evaluate": Claim(Support.NOT_IMPLEMENTED, "deploy the model and evaluate it through its deployment"),
-}
-LIMITS: Mapping[str, Limit] = {
-    "max_file_bytes": Limit(512 * 2**20, "https://developers.openai.com/api/reference/resources/files", _READ),
-    "max_upload_bytes": Limit(8 * 2**30, "https://developers.openai.com/api/reference/resources/uploads", _READ),
-    "max_epochs": Limit(50, _SPEC, _READ),
-    "max_batch_size": Limit(256, _SPEC, _READ),
-}
-
-
-def capabilities(
-    rules: Rules,
-    *,
-    claims: Mapping[str, Claim] = CLAIMS,
-    limits: Mapping[str, Limit] | None = None,
-    notes: tuple[str, ...] = (),
-) -> Capabilities:
-    """The capabilities of a vendor that speaks this wire; `limits` are its own, on top of what the wire has."""
-    return Capabilities(claims=claims, limits={**LIMITS, **rules.limits(), **(limits or {})}, notes=notes)
 
 
 # --- out ------------------------------------------------------------------------------------------------------------
