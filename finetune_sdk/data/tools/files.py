@@ -61,7 +61,8 @@ def convert_to(
 ) -> Outcome:
     """Write the rows in the format `to`, repaired on the way; a loss that nobody allowed refuses it."""
     _know(allow_loss)
-    return write(dataset, [out], to=to, allow=allow_loss, change=_changes((), repairs))
+    change = _changes((), repairs) if repairs else None
+    return write(dataset, [out], to=to, allow=allow_loss, change=change, workers=None)
 
 
 def profile_for(dataset: Dataset, target: str, *, model: str | None = None) -> Profile:
