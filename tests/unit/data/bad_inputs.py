@@ -106,7 +106,10 @@ def call(arguments: Any = "{}", name: str = "f", **keys: Any) -> dict[str, Any]:
 
 
 RESULT = {"role": "tool", "tool_call_id": "c1", "content": "r"}
-TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
+}
 
 
 def used(*calls: dict[str, Any], results: tuple[dict[str, Any], ...] = (RESULT,), **keys: Any) -> dict[str, Any]:
