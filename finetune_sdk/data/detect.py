@@ -174,8 +174,8 @@ _NAMES = {"prompt": "prompt-completion", "instruction": "alpaca"}
 
 _STRANGERS = (
     ({"input_ids"}, "the rows are tokenised already", "Give the texts: token ids fit one tokenizer only."),
-    ({"tokens", "ner_tags"}, "the rows label single tokens", "Token classification is not offered; label whole texts."),
-    ({"tokens", "tags"}, "the rows label single tokens", "Token classification is not offered; label whole texts."),
+    ({"tokens", "ner_tags"}, "the rows label single tokens, but not as lists", "Write tokens and tags as two lists."),
+    ({"tokens", "tags"}, "the rows label single tokens, but not as lists", "Write tokens and tags as two lists."),
     ({"error"}, "this is a server's error answer, not data", "Download the file again."),
 )
 """Rows of known kinds that nothing here learns from: keys, what they are, what to do."""

@@ -17,8 +17,12 @@ NEEDS: dict[str, tuple[Kind, ...]] = {
     "kto": ("unpaired", "preference"),
     "classification": ("labelled",),
     "rft": ("prompt",),
+    "embedding": ("embedding",),
 }
-"""The kinds each method accepts; the first one is what it learns from, the others are turned into it."""
+"""The kinds each method accepts; the first one is what it learns from, the others are turned into it.
+
+"embedding" is no method of a job description: providers use it for tasks that their options name.
+"""
 
 _REMEDIES: dict[tuple[str, Kind], str] = {
     ("sft", "text"): "Use `method: pretraining`, or map columns: `columns: {prompt: ..., completion: ...}`.",
@@ -26,6 +30,7 @@ _REMEDIES: dict[tuple[str, Kind], str] = {
     ("sft", "prompt"): "Use `method: rft` with a grader, or add the assistant's answers.",
     ("classification", "chat"): "Map the columns: `columns: {text: ..., label: ...}`.",
     ("rft", "chat"): "End each row with the user's turn; give the expected answer a key of its own for the grader.",
+    ("sft", "embedding"): "`provider: autotrain` learns from it with `options.autotrain.task: st:pair`.",
     ("pretraining", "chat"): "Use `method: sft`, or map a column: `columns: {text: ...}`.",
 }  # fmt: skip
 
@@ -40,7 +45,7 @@ def kinds_for(method: str) -> tuple[Kind, ...]:
 
 def misfit(kind: Kind, method: str, file: str, line: int | None) -> Finding:
     """The finding for a row of a kind the method cannot learn from."""
-    fitting = [name for name, kinds in NEEDS.items() if kind in kinds]
+    fitting = [name for name, kinds in NEEDS.items() if kind in kinds and name != "embedding"]
     wanted = " or ".join(KIND_NAMES[need] for need in NEEDS[method])
     remedy = _REMEDIES.get((method, kind), "")
     fits = f"Methods for it: {', '.join(fitting)}." if fitting else "No method trains on it."

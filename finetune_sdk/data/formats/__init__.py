@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import difflib
 
-from finetune_sdk.data.formats import alpaca, anthropic, bedrock, chat, gemini, pairs, sharegpt, templated, texts, trl
+from finetune_sdk.data.formats import (
+    alpaca,
+    anthropic,
+    bedrock,
+    chat,
+    gemini,
+    pairs,
+    sharegpt,
+    tagged,
+    templated,
+    texts,
+    trl,
+)
 from finetune_sdk.data.formats.base import Format
 from finetune_sdk.errors import DataError
 
-_MODULES = (chat, pairs, alpaca, sharegpt, texts, gemini, bedrock, anthropic, templated, trl)
+_MODULES = (chat, pairs, alpaca, sharegpt, texts, tagged, gemini, bedrock, anthropic, templated, trl)
 
 FORMATS: tuple[Format, ...] = tuple(
     sorted(

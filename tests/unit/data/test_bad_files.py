@@ -36,7 +36,7 @@ MISTAKES: dict[str, tuple[str, bytes, str]] = {
     "pdf": ("t.txt", b"%PDF-1.7\n%\xe2\xe3", "a PDF document"),
     "pickle": ("t.bin", b"\x80\x04\x95\0\0", "a Python pickle"),
     "tokenised": ("t.jsonl", b'{"input_ids": [1], "labels": [1]}\n', "tokenised already"),
-    "token-labels": ("t.jsonl", b'{"tokens": ["a"], "ner_tags": [0]}\n', "label single tokens"),
+    "token-labels": ("t.jsonl", b'{"tokens": "a", "ner_tags": "0"}\n', "label single tokens, but not as lists"),
     "no-header": ("t.csv", b"What is 2+2?,4\nWhat is 1+1?,2\n", "looks like data, not like a header"),
     "two-conversations": (
         "t.jsonl",
