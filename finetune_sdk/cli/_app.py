@@ -111,6 +111,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": (f"{_HOME}.run:command", "Fine-tune: submit a job, follow it, show that it helped."),
     "jobs": (f"{_HOME}.jobs:group", "List, follow, cancel, pause, resume and remove jobs."),
     "deploy": (f"{_HOME}.deploy:command", "Let a tuned model, or a checkpoint, answer OpenAI's chat API."),
+    "serve": (f"{_HOME}.serve:command", "Answer OpenAI's fine-tuning and chat API, in front of any backend."),
     "report": (f"{_HOME}.report:command", "Write a job's HTML report."),
     "data": (f"{_HOME}.data:group", "Check datasets and list their formats."),
     "providers": (f"{_HOME}.providers:group", "What each provider can do."),

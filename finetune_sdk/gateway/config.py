@@ -1,0 +1,160 @@
+"""`gateway.yaml`: which backend serves which job, under which names, within which limits."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, ValidationError, field_validator
+
+from finetune_sdk._document import is_mapping, parse
+from finetune_sdk.errors import SpecError
+from finetune_sdk.spec import Count, Model, NonNegative, Positive
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+EventName = Literal["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"]
+EVENT_NAMES: tuple[EventName, ...] = (
+    "fine_tuning.job.succeeded",
+    "fine_tuning.job.failed",
+    "fine_tuning.job.cancelled",
+)
+
+
+class Webhook(Model):
+    """An endpoint that is told when a job ends, signed as OpenAI signs."""
+
+    url: str
+    secret_env: str
+    """Name of the environment variable that holds the secret, `whsec_` and base64."""
+    events: tuple[EventName, ...] = EVENT_NAMES
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value
+
+
+class Route(Model):
+    """Jobs that go to another backend than the default one. Both conditions must hold where both are given."""
+
+    provider: str
+    model: str = "*"
+    """Shell pattern over the model's name as the client says it, such as `gpt-4o*`."""
+    key: str = "*"
+    """Shell pattern over the name of the key."""
+
+
+class Upstream(Model):
+    """Who answers chats for a base model."""
+
+    base_url: str
+    model: str | None = None
+    """What the upstream calls it; None = as the client does."""
+    api_key_env: str | None = None
+
+
+class Backend(Model):
+    """What every job at a backend gets unless the request says otherwise: parts of a job description."""
+
+    adapter: JsonValue = None
+    hyperparameters: Mapping[str, JsonValue] = Field(default_factory=dict)
+    method: Mapping[str, Mapping[str, JsonValue]] = Field(default_factory=dict)
+    """By kind, such as `rft: {samples_per_prompt: 4}`."""
+    compute: Mapping[str, JsonValue] = Field(default_factory=dict)
+    budget: Mapping[str, JsonValue] = Field(default_factory=dict)
+    options: Mapping[str, JsonValue] = Field(default_factory=dict)
+
+
+class GatewayConfig(Model):
+    """The whole file. Every key has a default; without a file the gateway serves `peft`."""
+
+    provider: str = "peft"
+    """The backend of jobs that no route sends elsewhere."""
+    models: Mapping[str, str | Mapping[str, str]] = Field(default_factory=dict)
+    """Base models by the name that clients use: one id, or a map from backend to id."""
+    hub_models: bool = True
+    """Also take `owner/name` of a model on a hub as it stands. Paths are never taken from clients."""
+    routes: tuple[Route, ...] = ()
+    backends: Mapping[str, Backend] = Field(default_factory=dict)
+    chat: Mapping[str, Upstream] = Field(default_factory=dict)
+    """Base models that another server answers chats for."""
+    concurrent_jobs: Count = 1
+    """Jobs that train on this machine at once; further ones are `queued`."""
+    deduplicate_s: NonNegative = 600
+    """An equal request within that time gets the job it made before; 0 = every request makes a job."""
+    file_bytes: Count = 8 * 2**30
+    json_bytes: Count = 32 * 2**20
+    requests_per_minute: Positive | None = None
+    """Per key; None = no limit."""
+    idle_s: Positive = 30
+    """How long a client may keep the gateway waiting for the next part of a request."""
+    python_graders: bool = False
+    """Run graders written in Python: code from clients, on this machine, in a restricted process."""
+    webhooks: tuple[Webhook, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    """Web pages of these origins may use the API; none by default."""
+    organization: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "finetune-sdk"
+    """What stands between base model and suffix in a tuned model's name."""
+
+    def backend_for(self, model: str, key: str) -> str:
+        """The backend that serves a job on this model for this key."""
+        for route in self.routes:
+            if fnmatch.fnmatchcase(model, route.model) and fnmatch.fnmatchcase(key, route.key):
+                return route.provider
+        return self.provider
+
+    def base_model(self, name: str, backend: str, *, local: bool) -> str | None:
+        """What `backend` calls the model that a client calls `name`; None = it is unknown here.
+
+        A hosted backend knows its own models; a local one never gets a path from a client.
+        """
+        known = self.models.get(name)
+        if isinstance(known, str):
+            return known
+        if known is not None:
+            return known.get(backend)
+        if not local or name.startswith("builtin/"):
+            return name
+        return name if self.hub_models and _HUB_NAME.fullmatch(name) and not Path(name).exists() else None
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Every backend that jobs may go to, the default one first."""
+        return tuple(dict.fromkeys([self.provider, *(route.provider for route in self.routes)]))
+
+
+def load(path: Path | None, **changes: Any) -> GatewayConfig:
+    """The configuration in a YAML file; `changes` replace keys of it. Raises one `SpecError` with every problem."""
+    tree: dict[str, Any] = {}
+    name = "gateway configuration"
+    if path is not None:
+        name = str(path)
+        tree = _read(path)
+    tree |= {key: value for key, value in changes.items() if value is not None}
+    try:
+        return GatewayConfig.model_validate(tree)
+    except ValidationError as error:
+        told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise SpecError("\n".join(f"{name}: {line}" for line in told)) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cannot read {str(path)!r}: {error}") from error
+    document = parse(text, name=str(path), environ=os.environ)
+    if document.problems:
+        raise SpecError("\n".join(f"{problem.mark or path}: {problem.text}" for problem in document.problems))
+    if document.value is None:
+        return {}
+    if not is_mapping(document.value):
+        raise SpecError(f"{path}: a gateway configuration is a mapping of keys (`provider: ...`)")
+    return dict(document.value)
