@@ -1,7 +1,8 @@
 """`python -m finetune_sdk.worker.pins FOLDER...`: resolve what a worker means into its locks.
 
 `worker.in` + `overrides.txt` (optional) become `worker.lock`. A folder with an `overrides-cuda.txt` (may be empty) gets
-a `worker-cuda.lock` too, for machines with a GPU. Constraints are named by `worker.in` itself (`-c FILE`).
+a `worker-cuda.lock` too, for machines with a GPU; from a `worker-cuda.in`, if there is one, because packages have other
+names there. Constraints are named by `worker.in` itself (`-c FILE`).
 
 A lock holds for every Python the resolver was asked about and for every build of torch: torch is pinned by its public
 version, and what only its CUDA build brings is left to it (it pins that exactly itself).
@@ -38,6 +39,8 @@ def lock(folder: Path) -> list[Path]:
 
 def _lock(folder: Path, variant: str) -> Path:
     source, overrides, target = (folder / name for name in ("worker.in", _OVERRIDES[variant], _TARGETS[variant]))
+    if variant != "cpu" and (folder / f"worker-{variant}.in").is_file():  # its packages have other names
+        source = folder / f"worker-{variant}.in"
     installer = Installer.choose("uv")
     if installer.uv is None:
         raise EnvError(f"resolving {source} needs uv: {sys.executable} -m pip install uv")

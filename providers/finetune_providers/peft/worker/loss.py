@@ -35,6 +35,11 @@ class CompactHead:
         return (hidden[mask], *args[1:])
 
 
+def token_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Loss of each supervised token; the onnx provider's worker may put a user's own function here."""
+    return functional.cross_entropy(logits, labels, reduction="none")
+
+
 def weighted_loss(model: Any, head: CompactHead, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """(weighted loss per supervised token, weights): both of shape `[marked]`, in fp32. `batch` is left as it is."""
     labels = batch["labels"][:, 1:]
@@ -45,6 +50,6 @@ def weighted_loss(model: Any, head: CompactHead, batch: dict[str, torch.Tensor])
         logits = model(**inputs, use_cache=False).logits
     finally:
         head.mask = None
-    losses = functional.cross_entropy(logits.float(), labels[marked], reduction="none")
+    losses = token_losses(logits.float(), labels[marked])
     weights = batch["weights"][:, 1:][marked]
     return losses * weights, weights
