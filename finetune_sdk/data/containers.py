@@ -46,7 +46,7 @@ def _find(source: str) -> list[Path]:
     if source == "-":
         return [Path(source)]
     if is_remote(source):
-        return [fetched(source)]
+        return fetched(source, _is_data)
     path = Path(source).expanduser()
     if path.is_dir():
         inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_data(file))

@@ -1,4 +1,4 @@
-"""How far reading has got, told to whoever watches. Costs nothing while rows are read: a thread looks now and then."""
+"""How far long work has got, told to whoever watches. Costs nothing while it goes on: a thread looks now and then."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 
 class Reading(NamedTuple):
-    """A file that is being read."""
+    """A file that is being read or fetched."""
 
     file: str
     done: int
@@ -21,21 +21,29 @@ class Reading(NamedTuple):
 Tell = Callable[[Reading | None], None]
 """Called from another thread while a file is read; with None, from the reading one, when it is closed."""
 
-_open: dict[int, tuple[BinaryIO, Path, int]] = {}
+_open: dict[int, tuple[Callable[[], int], str, int]] = {}
 _tells: list[Tell] = []
 
 
 @contextmanager
 def reading(stream: BinaryIO, path: Path) -> Generator[None]:
     """The stream is read inside this block."""
+    with going(stream.tell, str(path), path.stat().st_size if path.is_file() else 0):
+        yield
+
+
+@contextmanager
+def going(done: Callable[[], int], name: str, total: int) -> Generator[None]:
+    """Inside this block `done` answers how much of `total` is behind us; it is called from another thread."""
     if not _tells:
         yield
         return
-    _open[id(stream)] = (stream, path, path.stat().st_size if path.is_file() else 0)
+    key = id(done)
+    _open[key] = (done, name, total)
     try:
         yield
     finally:
-        del _open[id(stream)]
+        del _open[key]
         for tell in _tells:
             tell(None)
 
@@ -43,14 +51,14 @@ def reading(stream: BinaryIO, path: Path) -> Generator[None]:
 @contextmanager
 def watched(tell: Tell, *, every_s: float = 0.25) -> Generator[None]:
     """Inside this block `tell` hears of files of 1 byte and more that take longer than `every_s`."""
-    done = threading.Event()
+    ended = threading.Event()
 
     def look() -> None:
-        while not done.wait(every_s):
-            for stream, path, total in list(_open.values())[-1:]:
+        while not ended.wait(every_s):
+            for done, name, total in list(_open.values())[-1:]:
                 with suppress(ValueError, OSError):  # closed meanwhile
                     if total:
-                        tell(Reading(str(path), stream.tell(), total))
+                        tell(Reading(name, done(), total))
 
     thread = threading.Thread(target=look, daemon=True)
     _tells.append(tell)
@@ -58,6 +66,6 @@ def watched(tell: Tell, *, every_s: float = 0.25) -> Generator[None]:
     try:
         yield
     finally:
-        done.set()
+        ended.set()
         thread.join()
         _tells.remove(tell)

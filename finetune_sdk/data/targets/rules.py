@@ -472,7 +472,7 @@ class MaxImageRows(Rule):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairBorder(Rule):
-    """Plain pairs, which a model without a chat template learns glued together: where one text ends, the other begins."""
+    """Plain pairs, which a model without a chat template learns glued together, border and all."""
 
     name: ClassVar[str] = "pair-border"
     severity: Severity = "warning"

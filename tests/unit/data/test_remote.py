@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,15 @@ from finetune_sdk.errors import DataError
 ROWS = b'{"prompt": "a", "completion": "b"}\n' * 3
 
 
+DATASETS: dict[str, list[str]] = {
+    "me/talks": ["README.md", "data/train.jsonl-0-of-2.jsonl", "data/train.jsonl-1-of-2.jsonl", "LICENSE"],
+    "me/splits": ["data/train.jsonl", "test/0.jsonl", "../../train.jsonl"],
+    "me/subsets": ["main/train.jsonl", "other/train.jsonl", "README.md"],
+    "me/none": ["README.md"],
+}
+"""What the hub lists; it serves the same rows for every file whose name holds `train.jsonl`."""
+
+
 class Hub(BaseHTTPRequestHandler):
     """Serves one file at many addresses; remembers what was asked."""
 
@@ -23,6 +33,12 @@ class Hub(BaseHTTPRequestHandler):
     port: int
 
     def do_GET(self) -> None:
+        if self.path.startswith("/api/"):
+            self.list_files()
+            return
+        if "/special/" in self.path:
+            getattr(self, self.path.split("/")[2])()
+            return
         status = {"/gated": 403, "/moved": 302}.get(self.path, 200 if "train.jsonl" in self.path else 404)
         if self.headers.get("If-None-Match") == '"v1"':
             status = 304
@@ -38,6 +54,49 @@ class Hub(BaseHTTPRequestHandler):
         self.end_headers()
         if status == 200:
             self.wfile.write(ROWS)
+
+    def answer(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def list_files(self) -> None:
+        """The hub's API: two pages of files."""
+        self.asked.append((self.path, self.headers.get("Authorization"), 200))
+        name = self.path.removeprefix("/api/datasets/").split("/tree/")[0]
+        if name not in DATASETS:
+            self.answer(404, b"{}")
+            return
+        entries = [{"type": "file", "path": path, "size": 1} for path in DATASETS[name]]
+        if "cursor" in self.path:
+            self.answer(200, json.dumps(entries[2:]).encode())
+            return
+        after = f"http://127.0.0.1:{self.port}{self.path}&cursor=x"
+        self.answer(200, json.dumps(entries[:2]).encode(), Link=f'<{after}>; rel="next"')
+
+    def page(self) -> None:
+        """A login page where a file should be."""
+        self.answer(200, b"<html>Log in</html>", Content_Type="text/html; charset=utf-8")
+
+    def ftp(self) -> None:
+        self.answer(302, b"", Location="ftp://127.0.0.1/train.jsonl")
+
+    def huge(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(1 << 60))
+        self.end_headers()
+
+    def breaks(self) -> None:
+        """Every connection ends after 40 bytes; the next one may go on from there."""
+        start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+        self.asked.append((self.path, self.headers.get("If-Range"), start))
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", '"v1"')
+        self.send_header("Content-Length", str(len(ROWS) - start))
+        self.end_headers()
+        self.wfile.write(ROWS[start : start + 40])
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing."""
@@ -84,18 +143,75 @@ def test_no_token_goes_to_other_addresses(hub: str, monkeypatch: pytest.MonkeyPa
     assert Hub.asked[0][1] is None
 
 
-def test_a_download_cut_short_leaves_nothing_in_the_cache(hub: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"ended after 105 of 210 bytes"):
+def test_a_download_cut_short_every_time_says_so_and_is_not_taken_for_whole(hub: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"ended after 105 of 210 bytes, 4 times. Try again later"):
         Dataset.open(f"{hub}/short/train.jsonl")
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list(tmp_path.rglob("train.jsonl"))
+
+
+def test_a_download_goes_on_where_it_broke_off(hub: str) -> None:
+    assert len(list(Dataset.open(f"{hub}/special/breaks/train.jsonl"))) == 3
+    assert [(tag, start) for _, tag, start in Hub.asked] == [(None, 0), ('"v1"', 40), ('"v1"', 80)]
+
+
+def test_a_web_page_is_not_taken_for_a_file(hub: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"sent a web page, not a file: .*ask for a login"):
+        Dataset.open(f"{hub}/special/page/train.jsonl")
+    assert not list(tmp_path.rglob("train.jsonl"))
+
+
+def test_a_file_that_does_not_fit_is_not_begun(hub: str) -> None:
+    with pytest.raises(DataError, match=r"do not fit into .*Make room"):
+        Dataset.open(f"{hub}/special/huge/train.jsonl")
+
+
+def test_a_redirect_to_another_kind_of_address_is_not_followed(hub: str) -> None:
+    with pytest.raises(DataError, match="redirects to ftp://, which is not followed"):
+        Dataset.open(f"{hub}/special/ftp/train.jsonl")
+
+
+HELD: dict[str, tuple[str, list[str]]] = {
+    "all-of-one-split": (
+        "hf://datasets/me/talks",
+        ["data/train.jsonl-0-of-2.jsonl", "data/train.jsonl-1-of-2.jsonl"],
+    ),
+    "a-split": ("hf://datasets/me/splits#train", ["data/train.jsonl"]),
+    "a-subset": ("hf://datasets/me/subsets/other", ["other/train.jsonl"]),
+    "a-glob": ("hf://datasets/me/talks/data/*1-of*.jsonl", ["data/train.jsonl-1-of-2.jsonl"]),
+}
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(("source", "names"), HELD.values(), ids=HELD.keys())
+def test_a_part_of_a_dataset_is_found_by_the_hubs_list(source: str, names: list[str]) -> None:
+    dataset = Dataset.open(source)
+    asked = [path.split("/resolve/main/")[1] for path, _, _ in Hub.asked if "/resolve/" in path]
+    assert (asked, len(list(dataset))) == (names, 3 * len(names))
+
+
+CHOICES: dict[str, tuple[str, str]] = {
+    "splits": ("hf://datasets/me/splits", r"divided into test, train. Say which part is meant: add #test, #train"),
+    "subsets": ("hf://datasets/me/subsets", r"several subsets: main, other. Name one, such as .*me/subsets/main"),
+    "no-such-split": ("hf://datasets/me/talks#test", r"no split 'test'; there are train"),
+    "no-data": ("hf://datasets/me/none", "holds no data file"),
+    "no-such-folder": ("hf://datasets/me/talks/missing", "holds no data file under 'missing'"),
+    "no-such-dataset": ("hf://datasets/me/nobody", "no such dataset or revision"),
+}
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(("source", "words"), CHOICES.values(), ids=CHOICES.keys())
+def test_what_a_dataset_leaves_open_is_said_with_the_choices(source: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        Dataset.open(source)
 
 
 @pytest.mark.parametrize(
     ("source", "words"),
     [
         ("hf://datasets/me/talks/other.jsonl", "no such file"),
-        ("hf://datasets/me/talks", r"name a file of a dataset: `hf://datasets/OWNER/NAME"),
-        ("hf://datasets/me/talks/../x", "name a file"),
+        ("hf://datasets/me", r"name a dataset or a file of one: `hf://datasets/OWNER/NAME"),
+        ("hf://datasets/me/talks/../x", "name a dataset"),
         ("s3://bucket/train.jsonl", "download the file"),
     ],
 )
