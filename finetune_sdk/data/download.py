@@ -30,11 +30,13 @@ _ATTEMPTS = 4
 class _SameSafety(urllib.request.HTTPRedirectHandler):
     """Redirects lead to web addresses only, and from encrypted ones to encrypted ones."""
 
-    def redirect_request(self, *given: Any) -> urllib.request.Request | None:
-        before, after = urlsplit(str(given[0].full_url)).scheme, urlsplit(str(given[-1])).scheme
+    def redirect_request(  # noqa: PLR0917 - the standard library's signature
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        before, after = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
         if after not in ("http", "https") or (before == "https" and after != "https"):
             raise urllib.error.URLError(f"it redirects to {after}://, which is not followed")
-        return super().redirect_request(*given)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 _opener = urllib.request.build_opener(_SameSafety)
