@@ -1,0 +1,320 @@
+"""What to compare, on which rows, by which metrics, for how much: the YAML file of `finetune compare`, key by key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from finetune_sdk import config
+from finetune_sdk._document import Document, Problem, is_list, is_mapping
+from finetune_sdk._explain import explain
+from finetune_sdk.compare.metrics import Chosen, chosen
+from finetune_sdk.errors import SpecError
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Paths = str | tuple[str, ...]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Rows(_Part):
+    """The rows, and how they are divided once and for all."""
+
+    train: Paths
+    """A file, a glob, a folder, or a list of them: to learn from, and to draw examples for prompts from."""
+    test: Paths | Share = 0.2
+    """Rows every candidate is asked: a path, or a share of `train` that is split off by content."""
+    validation: Paths | Share | None = None
+    """Rows watched during training, and scored by a search: a path, or a share of `train`."""
+    format: str | None = None
+    """Overrides the detected format."""
+    columns: Mapping[str, str] = Field(default_factory=dict)
+    """Column mapping, ours to yours, such as `{prompt: question, completion: answer}`."""
+    system: str | None = None
+    """Put before every conversation that has no system message: the instruction that all candidates are given."""
+    group_by: str | None = None
+    """A key of the rows whose equal values stay on one side of the split."""
+    stratify_by: str | None = None
+    """A key of the rows within whose values shares are kept; None = the label of labelled rows."""
+    split_seed: int = 42
+    leaks: Literal["remove", "refuse"] = "remove"
+    """What becomes of training rows that stand in the test rows too, exactly or nearly."""
+    near: Annotated[float, Field(gt=0, le=1)] | None = 0.9
+    """Share of equal word sequences from which two rows count as nearly the same (needs the extra `dedupe`); None =
+    only exact copies."""
+    max_train: Count | None = None
+    max_test: Count | None = None
+    """Ask only this many test rows, chosen by content."""
+
+
+class FewShot(_Part):
+    """Examples of the training rows before the question."""
+
+    k: Count = 4
+    choose: Literal["fixed", "nearest"] = "fixed"
+    """`fixed` = the same ones each time, spread over the labels; `nearest` = those most like the question."""
+
+
+class Prompt(_Part):
+    """How a candidate is asked. Empty = the row as it stands (zero-shot)."""
+
+    system: str | None = None
+    """Replaces the system message."""
+    few_shot: FewShot | None = None
+    retrieve: Count | None = None
+    """Put this many of the training rows most like the question into the system message, as reference text."""
+
+
+class Prices(_Part):
+    """What a candidate costs, in USD; None = unknown, never 0."""
+
+    input_per_mtok: Annotated[float, Field(ge=0)] | None = None
+    """Per million prompt tokens."""
+    output_per_mtok: Annotated[float, Field(ge=0)] | None = None
+    """Per million answer tokens."""
+    hosting_per_hour: Annotated[float, Field(ge=0)] | None = None
+    """While the deployment stands, asked or not."""
+    compute_per_hour: Annotated[float, Field(ge=0)] | None = None
+    """Of the machine a local provider trains and serves on."""
+
+
+class Endpoint(_Part):
+    """A model that answers already, behind OpenAI's chat API."""
+
+    base_url: str
+    model: str
+    api_key_env: str | None = None
+    """The environment variable that holds the key."""
+
+
+def _names(value: object) -> object:
+    return {} if value is None else value
+
+
+class Candidate(_Part):
+    """One way to answer. With `tune` it is trained first; with `at` it answers already; else it is the base model."""
+
+    name: str | None = None
+    """None = made from what distinguishes it; in a grid `{key}` is replaced by its value."""
+    provider: str = "peft"
+    model: str | None = None
+    """The base model; None = `base: model` for the provider."""
+    prompt: Prompt = Prompt()
+    tune: Annotated[Mapping[str, JsonValue], BeforeValidator(_names)] | None = None
+    """Parts of a job description (`adapter: lora`, `method`, `hyperparameters: {...}`) over those of `base`; `{}` or
+    nothing after the colon = tuned with them as they stand."""
+    at: Endpoint | None = None
+    prices: Prices | None = None
+    grid: Mapping[str, tuple[JsonValue, ...]] = Field(default_factory=dict)
+    """Keys of a candidate (`provider`, `model`) or of its `tune` (`adapter`, `hyperparameters.epochs`), each with the
+    values to try: one candidate per combination."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Candidate:
+        if self.at is not None and (self.tune is not None or self.grid):
+            raise ValueError("`at` is a model that answers already; it cannot be tuned: remove `tune` and `grid`")
+        return self
+
+
+class Range(_Part):
+    """Where a search looks for a number."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Orders of magnitude are equally likely, as for learning rates."""
+    whole: bool = False
+    """Only whole numbers."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError("a range needs low < high, and low > 0 where it is logarithmic")
+        return self
+
+
+class Search(_Part):
+    """A search over hyperparameters of one candidate: pilots first, the best go on."""
+
+    candidate: str
+    """The name of a tuned candidate; its settings are where the search starts."""
+    over: Mapping[str, Range | tuple[JsonValue, ...]]
+    """Keys of a job description, each with a range or a list of values."""
+    trials: Count = 8
+    sampler: Literal["random", "tpe"] = "random"
+    halving: bool = True
+    """Successive halving: all trials are trained on few rows, the best `1/factor` on `factor` times as many, and on."""
+    factor: Annotated[int, Field(ge=2)] = 3
+    first_share: Share = 0.2
+    """Of the training rows in the first round."""
+    seed: int = 0
+
+
+class Judge(_Part):
+    """A model that says which of two answers is better, asked twice with the answers changing places."""
+
+    at: Endpoint
+    instructions: str | None = None
+    """What makes an answer good; None = agreement with the reference, correctness and completeness."""
+    against: str | None = None
+    """The candidate every other is judged against; None = the first."""
+
+
+class Curve(_Part):
+    """The learning curve: one tuned candidate on growing shares of the training rows."""
+
+    candidate: str | None = None
+    """None = the first tuned one."""
+    shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=2)] = (0.125, 0.25, 0.5, 1.0)
+    times: Annotated[float, Field(gt=1)] = 2.0
+    """How many times as many rows to foretell the gain for."""
+
+
+class Limits(_Part):
+    """Hard limits of the whole comparison."""
+
+    max_cost_usd: Positive | None = None
+    max_hours: Positive | None = None
+    jobs: Count = 1
+    """Local jobs trained at a time."""
+    hosted_jobs: Count = 4
+    requests: Count = 8
+    """Questions in flight at a time, per candidate."""
+    request_timeout_s: Positive = 120.0
+    attempts: Count = 3
+    """Tries per question before its error counts."""
+
+
+def _metric_shape(value: object) -> object:
+    """`regex: {pattern: x}` or `accuracy` to a name and its options."""
+    if isinstance(value, str):
+        return {"name": value}
+    if is_mapping(value) and len(value) == 1 and "name" not in value:
+        name, options = next(iter(value.items()))
+        return {"name": name, "options": {} if options is None else options}
+    return value
+
+
+class MetricSpec(_Part):
+    """A metric by name, with its options."""
+
+    name: str
+    options: Mapping[str, JsonValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> MetricSpec:
+        try:
+            chosen(self.name, self.options)
+        except SpecError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def chosen(self) -> Chosen:
+        return chosen(self.name, self.options)
+
+
+class Bench(_Part):
+    """A comparison. The YAML file is this, key by key."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "comparison"
+    data: Rows
+    metrics: Annotated[tuple[Annotated[MetricSpec, BeforeValidator(_metric_shape)], ...], Field(min_length=1)]
+    """The first one decides; `finetune compare --metrics` lists them."""
+    base: Mapping[str, JsonValue] = Field(default_factory=dict)
+    """Parts of a job description that all candidates share, such as `model`, `hyperparameters`, `seed`, `compute`."""
+    candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
+    reference: str | None = None
+    """Compare every candidate with this one only; None = every pair."""
+    slices: tuple[str, ...] = ()
+    """Keys of the rows; scores are shown for each of their values."""
+    max_tokens: Count = 256
+    """Of an answer."""
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    limits: Limits = Limits()
+    prices: Mapping[str, Prices] = Field(default_factory=dict)
+    """By provider; `prices` of a candidate come before them."""
+    requests_per_month: Count | None = None
+    """Your volume: for the total cost, and the volume from which tuning pays."""
+    search: tuple[Search, ...] = ()
+    judge: Judge | None = None
+    curve: Curve | None = None
+    forgetting: Paths | None = None
+    """A neutral sample of texts or conversations; None = a few lines of our own. Loss on it before and after."""
+    seed: int = 0
+    """Of the resampling and of the choice of examples."""
+    report_to: tuple[Literal["mlflow", "wandb", "tensorboard", "trackio"], ...] = ()
+    lm_eval: tuple[str, ...] = ()
+    """Tasks of lm-evaluation-harness to run against every candidate (needs the extra `lm-eval` and a network)."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Bench:
+        keys = [metric.chosen.key for metric in self.metrics]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(f"two metrics are called {twice[0]!r}; give one a name of its own with `as:`")
+        return self
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything in it; equal benches, equal hash."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Bench:
+    """The comparison in a YAML or JSON file, or in a mapping. Relative paths start at the file's folder.
+
+    `${NAME}` is replaced from the environment. Raises one `SpecError` that holds every problem found, with its line.
+    """
+    document = config.read(source)
+    if not is_mapping(document.value):
+        raise SpecError(f"{document.name}: a comparison is a mapping with `data:`, `metrics:` and `candidates:`")
+    tree = document.value
+    _resolve(tree, Path.cwd() if isinstance(source, Mapping) else Path(source).absolute().parent)
+    config.refuse_secrets(document, tree, ())
+    return _validated(document, tree)
+
+
+def _validated(document: Document, tree: dict[str, Any]) -> Bench:
+    problems: list[Problem] = list(document.problems)
+    bench = None
+    try:
+        bench = Bench.model_validate(tree)
+    except ValidationError as error:
+        told = {problem.path for problem in problems if problem.path}
+        problems += [problem for problem in explain(error, tree, document.raw, Bench) if problem.path not in told]
+    if problems or bench is None:
+        raise config.refusal(document, problems)
+    return bench
+
+
+def _resolve(tree: dict[str, Any], folder: Path) -> None:
+    """Paths made absolute, in place; what has the wrong shape is left for validation to refuse."""
+    data = tree.get("data")
+    if is_mapping(data):
+        for key in ("train", "test", "validation"):
+            _absolute(data, key, folder)
+    _absolute(tree, "forgetting", folder)
+    for metric in tree.get("metrics") or () if is_list(tree.get("metrics")) else ():
+        for options in metric.values() if is_mapping(metric) else ():
+            if is_mapping(options):
+                _absolute(options, "file", folder)
+                _absolute(options, "schema", folder)
+
+
+def _absolute(holder: dict[str, Any], key: str, folder: Path) -> None:
+    value = holder.get(key)
+    if isinstance(value, str):
+        holder[key] = config.absolute(value, folder)
+    elif is_list(value):
+        holder[key] = [config.absolute(one, folder) if isinstance(one, str) else one for one in value]

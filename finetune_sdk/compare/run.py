@@ -1,0 +1,274 @@
+"""Running a comparison: train what is to be trained, ask everybody everything, go on where it stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from finetune_sdk import registry
+from finetune_sdk.compare.asking import Asker, reachable
+from finetune_sdk.compare.bench import Bench, Candidate
+from finetune_sdk.compare.budget import Budget
+from finetune_sdk.compare.candidates import expand, job_of, model_of, prices_of
+from finetune_sdk.compare.items import Answer, Item
+from finetune_sdk.compare.prompts import asking
+from finetune_sdk.compare.serving import answering
+from finetune_sdk.compare.split import Frozen, Parts, freeze
+from finetune_sdk.compare.state import Folder, Standing
+from finetune_sdk.compare.training import trained
+from finetune_sdk.errors import BudgetExceeded, FineTuneError, JobFailed
+from finetune_sdk.job import FineTuneJob
+from finetune_sdk.spec import JobSpec
+from finetune_sdk.types import Deployment
+
+Tell = Callable[[str, Standing, int, int], None]
+"""Called with a candidate's name, its standing, questions answered and questions in all, whenever one changes."""
+
+_LETTERS_PER_TOKEN = 2.5  # a cautious guess for prompts whose tokens nobody has counted yet
+_BUILT_IN = "builtin/"
+
+
+class Run:
+    """One comparison at work in its folder."""
+
+    def __init__(self, bench: Bench, home: Path, tell: Tell | None = None) -> None:
+        self.bench, self.home = bench, home
+        self.folder = Folder(home, bench.name)
+        self.candidates: tuple[Candidate, ...] = expand(bench)
+        self._tell = tell or _silent
+        self._stop = threading.Event()
+        self._parts = Parts(self.folder.split)
+
+    def begin(self) -> Frozen:
+        """Make or find the folder and the split. Raises `SpecError`, `DataError`."""
+        self.folder.open(self.bench)
+        return freeze(self.bench.data, self.folder.split, slices=self.bench.slices)
+
+    def all(self) -> None:
+        """Train and ask every candidate that is not done. A failure is written down; the others go on.
+
+        On Ctrl-C nothing more is begun, jobs that train go on by themselves, and the next run takes it up from there.
+        """
+        self.begin()
+        self._reopen()
+        self.budget = Budget(self.folder.path / "spent.json", self.bench.limits)
+        items = self._parts.items()
+        try:
+            self._train()
+            for candidate in self._in_turn():
+                self._guarded(candidate, lambda one=candidate: self._ask(one, items))  # type: ignore[misc]
+        except KeyboardInterrupt:
+            self._stop.set()
+            raise
+        finally:
+            self.budget.save()
+
+    def _reopen(self) -> None:
+        """What failed is tried again; a job that failed is not paid for twice, and says so again."""
+        for candidate in self.candidates:
+            standing = self.folder.standing(str(candidate.name))
+            if standing.stage in ("failed", "over budget"):
+                standing.stage, standing.error = "waiting", None
+                self.folder.save(str(candidate.name), standing)
+
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    def data(self, rows: Path | None = None) -> dict[str, JsonValue]:
+        """The `data:` of every job here: the frozen training rows, or some of them."""
+        found: dict[str, JsonValue] = {"train": str(rows or self._parts.rows("train")), "format": "chat"}
+        if self._parts.rows("validation").exists():
+            found["validation"] = str(self._parts.rows("validation"))
+        return found
+
+    def job(self, candidate: Candidate) -> JobSpec:
+        """The job that trains a candidate. Raises `SpecError`."""
+        return job_of(self.bench, candidate, self.data())
+
+    def _train(self) -> None:
+        """Jobs on this machine and at vendors side by side, each kind up to its limit."""
+        waiting = [one for one in self.candidates if one.tune is not None and self._open(one)]
+        local = [one for one in waiting if self._is_local(one)]
+        hosted = [one for one in waiting if one not in local]
+        limits = self.bench.limits
+        with ThreadPoolExecutor(limits.jobs) as here, ThreadPoolExecutor(limits.hosted_jobs) as there:
+            running = [here.submit(self._guarded, one, lambda one=one: self._train_one(one)) for one in local]  # type: ignore[misc]
+            running += [there.submit(self._guarded, one, lambda one=one: self._train_one(one)) for one in hosted]  # type: ignore[misc]
+            for future in running:
+                future.result()
+
+    def _train_one(self, candidate: Candidate) -> None:
+        name = str(candidate.name)
+        if self._stop.is_set() or self.folder.standing(name).stage in ("serving", "asking", "done"):
+            return
+        self._told(name)
+        trained(self.folder, name, self.job(candidate), home=self.home, budget=self.budget)
+        self._told(name)
+
+    def _is_local(self, candidate: Candidate) -> bool:
+        return registry.load(candidate.provider, home=self.home).environment is not None
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    def _in_turn(self) -> Sequence[Candidate]:
+        """One model answers at a time, so that times are comparable; models made by a job come after its training."""
+        return [one for one in self.candidates if self._open(one)]
+
+    def _open(self, candidate: Candidate) -> bool:
+        return self.folder.standing(str(candidate.name)).stage not in ("done", "failed", "over budget")
+
+    def _ask(self, candidate: Candidate, items: Sequence[Item]) -> None:
+        name = str(candidate.name)
+        known = self.folder.answers(name)
+        missing = [item for item in items if item.id not in known or known[item.id].error]
+        if missing:
+            self._afford(candidate, missing)
+            self._ask_these(candidate, missing, len(items))
+        standing = self.folder.standing(name)
+        standing.stage = "done"
+        self.folder.save(name, standing)
+        self._told(name, len(items), len(items))
+
+    def _ask_these(self, candidate: Candidate, missing: Sequence[Item], of: int) -> None:
+        name = str(candidate.name)
+        job = self._job_of(candidate)
+        model = None if job is not None or candidate.at is not None else self._base(candidate)
+        self._stage(name, "serving")
+        begun = time.monotonic()
+        with answering(
+            self.home,
+            candidate,
+            name=f"{self.bench.name}-{name}",
+            model=model,
+            job=job,
+            most=self.bench.limits.requests,
+        ) as deployment:
+            standing = self._stage(name, "asking")
+            standing.ready_s = time.monotonic() - begun
+            standing.model = standing.model or model or deployment.model
+            standing.base_url = deployment.base_url
+            self.folder.save(name, standing)
+            self._questions(candidate, deployment, missing, of)
+
+    def _questions(self, candidate: Candidate, to: Deployment, missing: Sequence[Item], of: int) -> None:
+        name, bench = str(candidate.name), self.bench
+        messages = asking(candidate.prompt, self._parts.examples, seed=bench.seed)
+        standing = self.folder.standing(name)
+        reachable(to, bench.limits)
+        journal = self.folder.journal(name)
+        begun, before = time.monotonic(), standing.asking_s or 0.0
+        done = of - len(missing)
+        try:
+            with Asker(to, limits=bench.limits, max_tokens=bench.max_tokens, temperature=bench.temperature) as asker:
+                for answer in asker.all(missing, messages, self._over):
+                    journal.add(answer)
+                    done += 1
+                    self._tell(name, standing, done, of)
+        finally:
+            journal.close()
+            standing.asking_s = before + time.monotonic() - begun
+            self.folder.save(name, standing)
+            self._settle(candidate)
+        if done < of:
+            raise BudgetExceeded(f"{of - done} questions were not asked: the time is over")
+
+    def _over(self) -> bool:
+        return self._stop.is_set() or self.budget.out_of_time
+
+    def _job_of(self, candidate: Candidate) -> FineTuneJob | None:
+        job_id = self.folder.standing(str(candidate.name)).job_id
+        return FineTuneJob.attach(job_id, home=self.home) if job_id is not None and candidate.tune is not None else None
+
+    def _base(self, candidate: Candidate) -> str:
+        """The base model; one that is made while training is taken from a job that made it."""
+        model = model_of(self.bench, candidate)
+        if not model.startswith(_BUILT_IN):
+            return model
+        for other in self.candidates:
+            job = self._job_of(other)
+            if job is None or job.spec.model_id != model or not job.record.status.terminal:
+                continue
+            for artifact in job.artifacts():
+                if artifact.base_model is not None and Path(artifact.base_model).is_dir():
+                    return artifact.base_model
+        raise FineTuneError(
+            f"{model} is made while it is tuned: a comparison that asks it untuned needs a candidate that trains an "
+            "adapter on it"
+        )
+
+    # --- money ------------------------------------------------------------------------------------------------------
+
+    def _afford(self, candidate: Candidate, missing: Sequence[Item]) -> None:
+        name = str(candidate.name)
+        with self.budget.reserved(name, self._dearest(candidate, missing), what="asking"):
+            pass
+
+    def _dearest(self, candidate: Candidate, missing: Sequence[Item]) -> float | None:
+        """What asking costs at most; 0 on this machine, where only hours count."""
+        prices = prices_of(self.bench, candidate)
+        if candidate.at is None and self._is_local(candidate):
+            return 0.0
+        if prices.input_per_mtok is None or prices.output_per_mtok is None:
+            return None
+        messages = asking(candidate.prompt, self._parts.examples, seed=self.bench.seed)
+        letters = sum(len(str(one.get("content") or "")) for item in missing for one in messages(item))
+        read = letters / _LETTERS_PER_TOKEN + 20 * len(missing)
+        written = self.bench.max_tokens * len(missing)
+        return (read * prices.input_per_mtok + written * prices.output_per_mtok) / 1e6
+
+    def _settle(self, candidate: Candidate) -> None:
+        """The tokens that were counted replace the cautious guess."""
+        prices = prices_of(self.bench, candidate)
+        if prices.input_per_mtok is None or prices.output_per_mtok is None:
+            return
+        answers: Mapping[str, Answer] = self.folder.answers(str(candidate.name))
+        read = sum(one.prompt_tokens or 0 for one in answers.values())
+        written = sum(one.completion_tokens or 0 for one in answers.values())
+        if read:
+            usd = (read * prices.input_per_mtok + written * prices.output_per_mtok) / 1e6
+            self.budget.settle(str(candidate.name), usd, what="asking")
+
+    # --- what became of it ------------------------------------------------------------------------------------------
+
+    def _guarded(self, candidate: Candidate, deed: Callable[[], None]) -> None:
+        """Do it; a failure of this candidate is written down and stops nobody else."""
+        name = str(candidate.name)
+        if not self._open(candidate):
+            return
+        try:
+            deed()
+        except BudgetExceeded as error:
+            self._failed(name, "over budget", str(error))
+        except (FineTuneError, JobFailed, OSError) as error:
+            self._failed(name, "failed", str(error))
+
+    def _failed(self, name: str, stage: str, error: str) -> None:
+        standing = self.folder.standing(name)
+        standing.stage = "failed" if stage == "failed" else "over budget"
+        standing.error = error
+        self.folder.save(name, standing)
+        self._told(name)
+
+    def _stage(self, name: str, stage: str) -> Standing:
+        standing = self.folder.standing(name)
+        standing.stage = "serving" if stage == "serving" else "asking"
+        self.folder.save(name, standing)
+        self._told(name)
+        return standing
+
+    def _told(self, name: str, done: int = 0, of: int = 0) -> None:
+        self._tell(name, self.folder.standing(name), done, of)
+
+
+def _silent(_name: str, _standing: Standing, _done: int, _of: int) -> None:
+    """For those who do not watch."""
+
+
+def now() -> str:
+    """UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,158 @@
+"""A comparison's folder: what was asked for, the split, each candidate's state and answers. Everything to go on from.
+
+<home>/comparisons/<name>/
+    bench.json            the bench this folder belongs to
+    split/                see `split`
+    candidates/<name>/    state.json, answers.jsonl (appended, a torn last line is not read)
+    report.html, .md, .json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from finetune_sdk.compare.bench import Bench
+from finetune_sdk.compare.items import Answer
+from finetune_sdk.errors import SpecError
+
+Stage = Literal["waiting", "training", "serving", "asking", "done", "failed", "over budget"]
+
+
+class Standing(msgspec.Struct, kw_only=True):
+    """How far a candidate has come."""
+
+    stage: Stage = "waiting"
+    job_id: str | None = None
+    error: str | None = None
+    train_cost_usd: float | None = None
+    """What the plan said; None = unknown."""
+    train_s: float | None = None
+    ready_s: float | None = None
+    """From the start of its deployment until it answered."""
+    asking_s: float | None = None
+    peak_memory_bytes: int | None = None
+    base_url: str | None = None
+    model: str | None = None
+    notes: list[str] = []
+
+
+class Folder:
+    """The files of one comparison. Several processes may read; `lock` keeps a second writer out."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        self.path = home / "comparisons" / name
+
+    @property
+    def split(self) -> Path:
+        return self.path / "split"
+
+    def candidate(self, name: str) -> Path:
+        return self.path / "candidates" / name
+
+    def open(self, bench: Bench) -> None:
+        """Make the folder, or find it. Raises `SpecError` when it belongs to another bench, with the difference."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        record = self.path / "bench.json"
+        wanted = bench.model_dump(mode="json")
+        if not record.exists():
+            _replace(record, json.dumps(wanted, indent=1, ensure_ascii=False).encode())
+            return
+        changes = list(_differences(json.loads(record.read_text(encoding="utf-8")), wanted))
+        harmless = ("limits", "report_to", "requests_per_month", "prices")  # change nothing that was measured
+        real = [text for key, text in changes if key.partition(".")[0] not in harmless]
+        if real:
+            shown = "\n  ".join(real[:12]) + (f"\n  and {len(real) - 12} more" if len(real) > 12 else "")
+            raise SpecError(
+                f"the comparison {bench.name!r} in {self.path} was begun with another bench:\n  {shown}\n"
+                "Go back to that one, or start a new comparison: `--fork NAME` keeps the old one as it is."
+            )
+        if changes:
+            _replace(record, json.dumps(wanted, indent=1, ensure_ascii=False).encode())
+
+    def standing(self, name: str) -> Standing:
+        try:
+            return msgspec.json.decode((self.candidate(name) / "state.json").read_bytes(), type=Standing)
+        except FileNotFoundError:
+            return Standing()
+
+    def save(self, name: str, standing: Standing) -> None:
+        folder = self.candidate(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / "state.json", msgspec.json.format(msgspec.json.encode(standing), indent=1))
+
+    def answers(self, name: str) -> dict[str, Answer]:
+        """By item; of an item asked again, the last answer."""
+        found: dict[str, Answer] = {}
+        try:
+            lines = (self.candidate(name) / "answers.jsonl").read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return found
+        decoder = msgspec.json.Decoder(Answer)
+        for line in lines:
+            try:
+                answer = decoder.decode(line)
+            except msgspec.DecodeError:
+                continue  # torn by a kill: the item is asked again
+            found[answer.item] = answer
+        return found
+
+    def journal(self, name: str) -> Journal:
+        folder = self.candidate(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        return Journal(folder / "answers.jsonl")
+
+
+class Journal:
+    """Answers appended one by one, each a line of its own even after a torn one."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab")
+        self._encoder = msgspec.json.Encoder()
+        if self._file.tell() and not _ends_whole(path):
+            self._file.write(b"\n")
+
+    def add(self, answer: Answer) -> None:
+        self._file.write(self._encoder.encode(answer) + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _differences(old: Any, new: Any, at: str = "") -> Iterator[tuple[str, str]]:
+    """(key, "key: old -> new") for everything that differs."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys([*old, *new]):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+            yield from _differences(old.get(key), new.get(key), f"{at}.{key}" if at else str(key))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):  # pyright: ignore[reportUnknownArgumentType]
+        for index, (one, two) in enumerate(zip(old, new, strict=True)):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+            yield from _differences(one, two, f"{at}[{index}]")
+    elif old != new:
+        yield at, f"{at}: {_short(old)} -> {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,76 @@
+"""The jobs of a comparison: each an ordinary durable one, submitted once, found again after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from finetune_sdk import registry
+from finetune_sdk.compare.budget import Budget
+from finetune_sdk.compare.state import Folder, Standing
+from finetune_sdk.errors import JobNotFound
+from finetune_sdk.job import FineTuneJob
+from finetune_sdk.provider import Plan
+from finetune_sdk.spec import JobSpec
+from finetune_sdk.store import JobStore
+from finetune_sdk.types import JobStatus
+
+
+def planned(spec: JobSpec, home: Path) -> Plan:
+    """The dry run. Raises what `FineTuneJob.plan` raises."""
+    return FineTuneJob.plan(spec, home=home)
+
+
+def trained(folder: Folder, name: str, spec: JobSpec, *, home: Path, budget: Budget) -> FineTuneJob:
+    """The candidate's job, succeeded: found, or submitted now and waited for.
+
+    Raises `BudgetExceeded` before anything is sent when it may not be afforded, `JobFailed` when it failed.
+    """
+    standing = folder.standing(name)
+    job = _found(standing, spec, home) or _submitted(folder, name, spec, home=home, budget=budget)
+    standing = folder.standing(name)
+    standing.job_id, standing.stage = job.id, "training"
+    folder.save(name, standing)
+    _resumed(job)
+    record = job.wait()
+    standing = folder.standing(name)
+    standing.model = record.model
+    if record.usage is not None:
+        standing.train_s = record.usage.train_s
+        standing.peak_memory_bytes = record.usage.peak_memory_bytes
+    folder.save(name, standing)
+    return job
+
+
+def _resumed(job: FineTuneJob) -> None:
+    """A job that was interrupted goes on from its checkpoint where its provider can do that."""
+    record = job.refresh()
+    can = bool(registry.load(record.provider, home=job.home).capabilities.claim("feature.resume").support)
+    if record.status in (JobStatus.PAUSED, JobStatus.CANCELLED) and can and record.ref is not None:
+        job.resume()
+
+
+def _found(standing: Standing, spec: JobSpec, home: Path) -> FineTuneJob | None:
+    """The job of a run before this one, also of one that was killed between submitting and writing it down."""
+    if standing.job_id is not None:
+        try:
+            return FineTuneJob.attach(standing.job_id, home=home)
+        except JobNotFound:
+            return None
+    return next(_same(spec, home), None)
+
+
+def _same(spec: JobSpec, home: Path) -> Iterator[FineTuneJob]:
+    for record in JobStore(home).jobs():
+        if record.spec_sha256 == spec.sha256 and record.status is not JobStatus.FAILED:
+            yield FineTuneJob.attach(record.id, home=home)
+
+
+def _submitted(folder: Folder, name: str, spec: JobSpec, *, home: Path, budget: Budget) -> FineTuneJob:
+    plan = planned(spec, home)
+    with budget.reserved(name, plan.cost.usd, what="training"):
+        standing = folder.standing(name)
+        standing.train_cost_usd = plan.cost.usd
+        standing.stage = "training"
+        folder.save(name, standing)
+        return FineTuneJob.submit(spec, home=home)
