@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from finetune_sdk._procedures import refresh
 from finetune_sdk._records import JobRecord
 from finetune_sdk._steps import Call, Steps
-from finetune_sdk.errors import SpecError, WrongStatus
+from finetune_sdk.errors import SpecError, Unsupported, WrongStatus
 from finetune_sdk.provider import Provider
 from finetune_sdk.registry import load
 from finetune_sdk.store import JobStore
@@ -87,13 +88,17 @@ def _checkpoint(job_id: str, found: Sequence[Checkpoint], wanted: int | str) -> 
 
 
 def predictions(home: Path, job_id: str) -> Steps[tuple[Path, JobRecord]]:
-    """The file of predictions on the held-out rows, and the record."""
+    """The file of predictions on the held-out rows, and the record; made now where the provider asks a service."""
     found = yield from artifacts(home, job_id)
     store = yield from Call(partial(JobStore, home))
     job = yield from Call(partial(store.get, job_id))
     for artifact in found:
         if artifact.kind == "predictions":
             return Path(artifact.uri), job
+    if job.ref is not None and job.status is JobStatus.SUCCEEDED and job.job_spec.evaluation is not None:
+        provider = yield from Call(partial(load, job.provider, home=home))
+        with suppress(Unsupported):
+            return (yield from Call(partial(provider.evaluate, job.ref, key=job_id))), job
     raise WrongStatus(f"job {job_id} has no predictions: give its spec an `evaluation:` part, and let it succeed")
 
 

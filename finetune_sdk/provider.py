@@ -259,6 +259,14 @@ class Provider(ABC):
         """What deploying it costs from then on, to be shown before anybody says yes; empty = nothing. Sends nothing."""
         return ""
 
+    def evaluate(self, ref: str, *, key: str) -> Path:  # noqa: ARG002 - the contract's signature
+        """Predictions of the base and the tuned model on the held-out rows, as the file that `evaluate` scores.
+
+        Only for providers whose jobs leave none by themselves. It costs what the plan has said; called again, it pays
+        for nothing twice. Blocks until all is answered. `key` is our job id.
+        """
+        raise Unsupported(self.name, "evaluating a model", "Deploy it and ask it.")
+
     def deployments(self) -> Sequence[Deployment]:
         """What the account that the environment names serves of tuned models now, whoever deployed it. Only reads.
 

@@ -19,7 +19,7 @@ from finetune_sdk.cli import _out
 from finetune_sdk.cli._app import Terminated
 from finetune_sdk.cli._show import artifacts_text, duration, evaluation_text, plan_text, record_json
 from finetune_sdk.cli._watch import Display, Lines, Live, rounds
-from finetune_sdk.errors import DataError, JobFailed, WaitTimeout, WrongStatus
+from finetune_sdk.errors import DataError, JobFailed, ProviderError, WaitTimeout, WrongStatus
 from finetune_sdk.evaluate import Evaluated
 from finetune_sdk.job import FineTuneJob
 from finetune_sdk.registry import load
@@ -174,7 +174,7 @@ def _evaluation(job: FineTuneJob, record: JobRecord) -> Evaluated | None:
         return None
     try:
         return job.evaluation()
-    except (DataError, WrongStatus) as error:
+    except (DataError, WrongStatus, ProviderError) as error:
         _out.say(f"{click.style('warning:', fg='yellow')} no evaluation: {error}")
         return None
 

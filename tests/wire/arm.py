@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,6 +38,8 @@ class Arm:
     out_of_quota: bool = False
     fails: bool = False
     forbidden: bool = False
+    on_put: Callable[[Any], Any] = lambda _body: None
+    """Sees every body."""
     deployments: dict[str, dict[str, Any]] = field(default_factory=dict)
     operations: dict[str, int] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -98,6 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         if arm.out_of_quota:
             text = "This operation require 1 new capacity in quota Tokens Per Minute"
             return 400, _error("InsufficientQuota", text), {}
+        arm.on_put(body)
         created = name not in arm.deployments
         arm.deployments[name] = {
             "id": f"{ACCOUNT}/{name}",

@@ -11,7 +11,7 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
@@ -96,6 +96,11 @@ class Service:
         }
     )
     shutdown: Mapping[str, str] = field(default_factory=dict[str, str])
+    says: Callable[[str, list[dict[str, Any]]], str | None] = lambda model, _messages: f"answer of {model}"
+    """What a model answers to messages; None = the content filter stops it."""
+    chat_quota: int | None = None
+    """How many more chats the account has paid for; None = no end."""
+    chats_refused: int = 0
     hidden_models: frozenset[str] = frozenset()
     refuse_create: Refused | None = None
     drops_metadata: bool = False
@@ -135,15 +140,16 @@ class Service:
         """What goes wrong with this request: the next failure in the queue, if it concerns such a request."""
         creating = request.method == "POST" and request.path == "/fine_tuning/jobs"
         reading = request.method == "GET" and re.fullmatch(r"/fine_tuning/jobs/[^/]+", request.path)
-        concerned = {"lost answer": creating, "unknown word": bool(reading)}
+        chatting = request.path.endswith("/chat/completions")
+        concerned = {"lost answer": creating, "unknown word": bool(reading), "chat throttled": chatting}
         with self.lock:
             if self.failures and concerned.get(self.failures[0], True):
                 return self.failures.pop(0)
         return None
 
     def _check(self, request: Request) -> None:
-        if contract.available():
-            document = contract.contract(self.dialect.name)
+        if contract.available() and (self.dialect.name == "openai" or not request.path.endswith("/chat/completions")):
+            document = contract.contract(self.dialect.name)  # Azure's documents of fine-tuning have no chat
             body = _known_extras_removed(request.body, self.dialect)
             self.violations += document.request_faults(request.method, request.path, request.query, body, request.form)
 
@@ -429,7 +435,14 @@ class Service:
         }
 
     def _chat(self, request: Request, _deployment: str = "") -> tuple[int, Any]:
-        text = f"answer of {request.body['model']}"
+        if self.chat_quota is not None:
+            self.chat_quota -= 1
+            if self.chat_quota < 0:
+                self.chats_refused += 1
+                raise Refused(429, "You exceeded your current quota", code="insufficient_quota")
+        text = self.says(request.body["model"], request.body["messages"])
+        if text is None:
+            raise Refused(400, "The prompt was filtered", code="content_filter")
         message = {"role": "assistant", "content": text, "refusal": None}
         return 200, {
             "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": request.body["model"],
@@ -516,7 +529,7 @@ class _Handler(BaseHTTPRequestHandler):
         if failure == "auth":
             error = {"message": f"Incorrect API key provided: {KEY}", "type": "x", "param": None, "code": None}
             return 401, {"error": error}
-        if failure == "throttled":
+        if failure in ("throttled", "chat throttled"):
             return 429, {"error": {"message": "Rate limit reached", "type": "x", "param": None, "code": None}}
         if failure == "unreachable":
             raise ConnectionAbortedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -93,6 +94,11 @@ CLAIMS: Mapping[str, Claim] = {
         "https://learn.microsoft.com/azure/ai-foundry/openai/how-to/fine-tuning-deploy",
         READ_ON,
     ),
+    "feature.evaluate": Claim(
+        Support.PARTIAL,
+        "asks deployments of base and tuned model; one that is not there is deployed meanwhile, which is charged too; "
+        "no perplexity",
+    ),
     "feature.deployments": Claim(Support.PARTIAL, "needs an Entra identity; lists deployments of tuned models only"),
     "feature.undeploy": Claim(Support.PARTIAL, "needs an Entra identity; the model stays and can be deployed again"),
 }
@@ -135,6 +141,13 @@ def deployment_status(state: str | None) -> DeploymentStatus:
 def is_tuned(model: str) -> bool:
     """Whether a deployment's model is tuned: `base.ft-<hex>`, a checkpoint `ftchkpt-<hex>`, or OpenAI's `ft:`."""
     return ".ft-" in model or model.startswith(("ftchkpt-", "ft:"))
+
+
+def model_version(model: str) -> tuple[str, str | None]:
+    """A base model's name and version as Azure Resource Manager wants them; a tuned model's id is its whole name."""
+    if is_tuned(model) or (dated := re.fullmatch(r"(.+)-(\d{4}-\d\d-\d\d)", model)) is None:
+        return model, None
+    return dated[1], dated[2]
 
 
 def deployment_body(model: str, *, sku: str, capacity: int, version: str) -> dict[str, Any]:

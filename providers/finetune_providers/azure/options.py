@@ -30,6 +30,16 @@ class DeploymentOptions(Options):
     """How long `deploy` waits for the deployment to be ready."""
 
 
+class EvaluationOptions(Options):
+    """Which deployments `evaluation` asks. What is not named is looked for in the account by its model; what is not
+    there is deployed for as long as the evaluation takes, then deleted."""
+
+    base_deployment: str | None = None
+    """One that serves the base model."""
+    tuned_deployment: str | None = None
+    """One that will serve the tuned model by then."""
+
+
 class AzureOptions(JobOptions):
     """`options.azure`."""
 
@@ -51,3 +61,4 @@ class AzureOptions(JobOptions):
     """Names of environment variables that hold a URL (such as a SAS link) from which Azure fetches a file instead of
     our uploading it; the file there must be what we would upload. Only `api: "2024-10-21"`."""
     deployment: DeploymentOptions = DeploymentOptions()
+    evaluation: EvaluationOptions = EvaluationOptions()

@@ -6,7 +6,8 @@ Importing this module imports no vendor SDK; the first request does.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import urlsplit
@@ -36,6 +37,7 @@ from .map import (
     deployment_body,
     deployment_status,
     is_tuned,
+    model_version,
 )
 from .options import AzureOptions, DeploymentOptions
 
@@ -120,6 +122,14 @@ class AzureProvider(OpenAIProvider):
         if options.training_type is not None:
             body = {**body, "trainingType": options.training_type}
         request = super().request(spec, options, connection, body)
+        if spec.evaluation is not None:
+            request["evaluation"] = {
+                **spec.evaluation.model_dump(mode="json"),
+                "deployments": {
+                    "base": options.evaluation.base_deployment,
+                    "tuned": options.evaluation.tuned_deployment,
+                },
+            }
         return {**request, "import_url_env": cast("JsonValue", dict(options.import_url_env))}
 
     def notes(self, spec: JobSpec, _options: JobOptions, connection: Connection) -> Iterator[str]:
@@ -133,6 +143,9 @@ class AzureProvider(OpenAIProvider):
         if self.wires[connection.wire].file_expiry_s:
             yield "uploaded files expire after 30 days: this generation demands an expiry"
         yield f"deploying afterwards: {TERMS}"
+        named = (_options.evaluation.base_deployment, _options.evaluation.tuned_deployment)
+        if spec.evaluation is not None and None in named:
+            yield "evaluation: models without a deployment are deployed while they are asked, at the hourly price above"
 
     # --- submitting
 
@@ -202,6 +215,41 @@ class AzureProvider(OpenAIProvider):
                 name, body, wait_s=float(connection.setting("wait_s") or _DEPLOYMENT_DEFAULTS.wait_s)
             )
         return self._deployment(existing, connection, name)
+
+    @contextmanager
+    def asked_models(self, ref: str, *, base: str, tuned: str, wanted: Json) -> Generator[Mapping[str, str]]:
+        """Deployments of both models: those that were named, those that exist, and others for as long as it takes."""
+        connection, job_id = dereference(ref, default=self.home_connection)
+        named: Mapping[str, str | None] = wanted["deployments"]
+        models = {**({"base": base} if wanted["baseline"] else {}), "tuned": tuned}
+        with ExitStack() as temporary:
+            found: dict[str, str] = {}
+            for who, model in models.items():
+                found[who] = named[who] or temporary.enter_context(
+                    self._while_asked(connection, model, f"{job_id}-{who}")
+                )
+            yield found
+
+    @contextmanager
+    def _while_asked(self, connection: Connection, model: str, name: str) -> Generator[str]:
+        """The name of a deployment of the model: one that is there, else one of our own that is deleted afterwards."""
+        arm, (bare, version) = self.arm(connection), model_version(model)
+        ready = [one for one in arm.list() if deployment_status(one.properties.provisioning_state) == "ready"]
+        for one in ready:
+            served = one.properties.model
+            if served.name in (model, bare) and (version is None or served.version == version):
+                yield str(one.name)
+                return
+        chosen = {field: connection.setting(field) or getattr(_DEPLOYMENT_DEFAULTS, field) for field in _BODY}
+        body = deployment_body(
+            bare, sku=str(chosen["sku"]), capacity=int(chosen["capacity"]), version=version or str(chosen["version"])
+        )
+        own = f"eval-{name}"[:64]
+        try:
+            arm.put(own, body, wait_s=float(connection.setting("wait_s") or _DEPLOYMENT_DEFAULTS.wait_s))
+            yield own
+        finally:
+            arm.delete(own)  # also after a failure: it costs by the hour
 
     def deploy_terms(self, artifact: Artifact) -> str:
         """The price by the hour, before anything is deployed."""

@@ -66,7 +66,9 @@ CLAIMS: Mapping[str, Claim] = {
     "feature.undeploy": Claim(
         Support.PARTIAL, "deletes the tuned model for good: nothing less is offered", _SPEC, _READ
     ),
-    "feature.evaluate": Claim(Support.NOT_IMPLEMENTED, "deploy the model and evaluate it through its deployment"),
+    "feature.evaluate": Claim(
+        Support.PARTIAL, "asks base and tuned model through the chat API, which is charged; no perplexity"
+    ),
 }
 LIMITS: Mapping[str, Limit] = {
     "max_file_bytes": Limit(512 * 2**20, "https://developers.openai.com/api/reference/resources/files", _READ),

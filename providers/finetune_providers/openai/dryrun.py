@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from finetune_sdk.types import Finding, Severity
 
 from .connection import Connection
 from .graders import item_fields
+from .inference import Asking, held_out_role
 from .map import Json, create_body, out_of_range
 from .models import BaseModel, Ends, Models, ends_of, load, retirement
 from .options import JobOptions, read_options
@@ -78,6 +79,8 @@ class DryRun(Place):
             yield f"{len(spec.metadata)} pairs of `metadata`", "At most 15 are taken."
         if any(len(key) > 64 or len(value) > 512 for key, value in spec.metadata.items()):
             yield "long `metadata`", "Keys have at most 64 characters, values 512."
+        if spec.evaluation is not None and "perplexity" in spec.evaluation.metrics:
+            yield "`evaluation.metrics: perplexity`", "The chat API tells no likelihoods: use exact_match or accuracy."
         if "wandb" in spec.report_to and options.wandb is None:
             yield "`report_to: [wandb]` without a project", f"Set `options.{self.name}.wandb.project`."
         if "wandb" in spec.report_to and not wire.integrations:
@@ -96,14 +99,15 @@ class DryRun(Place):
         body = create_body(spec, options, wire, self.rules, self.name)
         prepared = prepare(spec.data, method=spec.method.kind)
         survey = self.survey(spec, wire, body)
-        survey.look(prepared.examples())
+        asking = asking_of(spec, prepared.rows)
+        survey.look(prepared.examples(), asking)
         return Plan(
             provider=self.name,
             request=self.request(spec, options, connection, body),
             data=prepared.files,
             findings=(*prepared.findings, *survey.findings(wire), *self.dates(connection, spec.model_id)),
-            cost=estimate(spec, survey, options, models.source if wire.vendor_dates else {}),
-            notes=tuple(self.notes(spec, options, connection)),
+            cost=estimate(spec, survey, options, models.source if wire.vendor_dates else {}, asking),
+            notes=(*self.notes(spec, options, connection), *([asking.words(survey.model)] if asking else [])),
         )
 
     def survey(self, spec: JobSpec, wire: Wire, body: Json) -> Survey:
@@ -128,6 +132,7 @@ class DryRun(Place):
             "file_wait_s": options.file_wait_s,
             "reconcile_wait_s": options.reconcile_wait_s,
             "timeout_s": options.timeout_s,
+            "evaluation": None if spec.evaluation is None else spec.evaluation.model_dump(mode="json"),
         }
 
     def notes(self, spec: JobSpec, _options: JobOptions, connection: Connection) -> Iterator[str]:
@@ -167,6 +172,16 @@ class DryRun(Place):
         if not self.wires[connection.wire].vendor_dates:
             return findings
         return findings + retirement(self.models(), model, today=self.today(), ways_out=self.ways_out, vendor=vendor)
+
+
+def asking_of(spec: JobSpec, rows: Mapping[str, int]) -> Asking | None:
+    """The job's evaluation, nothing counted yet. Raises `SpecError` when there is nothing to evaluate on."""
+    if spec.evaluation is None:
+        return None
+    role = held_out_role(rows)
+    if role is None and not spec.evaluation.prompts:
+        raise SpecError("evaluation needs held-out rows; set data.test or data.validation, such as 0.1")
+    return Asking(spec.evaluation, role)
 
 
 def _about_model(severity: Severity, message: str, fix: str) -> Finding:

@@ -34,6 +34,14 @@ class BaseModel:
     """Tokens of one training example; longer ones are truncated."""
     usd_per_million_tokens: float | None = None
     """Per million trained tokens (tokens x epochs)."""
+    usd_per_million_input: float | None = None
+    """Asking the base model; what it answers costs `usd_per_million_output`."""
+    usd_per_million_output: float | None = None
+    usd_per_million_tuned_input: float | None = None
+    """Asking a model tuned from it."""
+    usd_per_million_tuned_output: float | None = None
+    reasoning: bool = False
+    """It thinks before it answers: takes no temperature, and needs room for its thoughts."""
     usd_per_hour: float | None = None
     """Reinforcement: per hour of training."""
     note: str = ""

@@ -12,6 +12,7 @@ from finetune_sdk.data.report import Report
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import Estimate, Finding, Severity
 
+from .inference import Asking
 from .models import BaseModel
 from .options import JobOptions
 from .rows import check, images, render
@@ -39,9 +40,11 @@ class Survey:
     """Of the training rows, one epoch."""
     image_rows: int = 0
 
-    def look(self, examples: Iterable[tuple[str, Example]]) -> None:
-        """Look at every row that would be sent."""
+    def look(self, examples: Iterable[tuple[str, Example]], asking: Asking | None = None) -> None:
+        """Look at every row that would be sent, and at those that an evaluation asks about."""
         for role, example in examples:
+            if asking is not None:
+                asking.look(role, example)
             if role == "test":
                 continue
             self.rows[role] = self.rows.get(role, 0) + 1
@@ -105,8 +108,21 @@ def _whole(rule: str, message: str, fix: str) -> Finding:
     return Finding(rule=rule, severity="error", message=message, fix=fix)
 
 
-def estimate(spec: JobSpec, survey: Survey, options: JobOptions, price_source: Mapping[str, str]) -> Estimate:
-    """What the job will cost. An unknown price stays unknown."""
+def estimate(
+    spec: JobSpec, survey: Survey, options: JobOptions, price_source: Mapping[str, str], asking: Asking | None = None
+) -> Estimate:
+    """What the job and its evaluation will cost. An unknown price stays unknown."""
+    training = _training(spec, survey, options, price_source)
+    if asking is None:
+        return training
+    usd, basis = asking.usd(survey.model), f"{training.basis}; {asking.words(survey.model)}"
+    if training.usd is not None and usd is not None:
+        return replace(training, usd=training.usd + usd, basis=basis)
+    known = "" if training.usd is None else f"unknown: training {training.usd:.2f} USD and an evaluation; "
+    return replace(training, usd=None, basis=known + basis)
+
+
+def _training(spec: JobSpec, survey: Survey, options: JobOptions, price_source: Mapping[str, str]) -> Estimate:
     rows, count = survey.rows.get("train", 0), survey.tokens
     epochs = spec.hyperparameters.epochs
     times = epochs_guess(rows) if epochs == "auto" else int(epochs)

@@ -1,11 +1,12 @@
 """OpenAI's fine-tuning service, and every server that speaks its API. What differs between them is in `wire`.
 
 Importing this module imports no vendor SDK; the first request does. The verbs lie in layers, each on top of the one
-before: `place`, `dryrun`, `submitting`, `watching`, and here what a job left behind.
+before: `place`, `dryrun`, `submitting`, `watching`, `evaluating`, and here what a job left behind.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -18,13 +19,13 @@ from finetune_sdk.types import Artifact, Deployment
 
 from .claims import capabilities
 from .connection import Connection, dereference
+from .evaluating import Evaluating
 from .graders import grader_json
 from .options import read_options
 from .rules import OPENAI_RULES
-from .watching import Watching
 
 
-class OpenAIProvider(Watching):
+class OpenAIProvider(Evaluating):
     """OpenAI. The key comes from the environment, on first use."""
 
     name: ClassVar[str] = "openai"
@@ -44,7 +45,12 @@ class OpenAIProvider(Watching):
         if not job.get("fine_tuned_model"):
             return []
         uri = self.reference(ref, str(job["fine_tuned_model"]))
-        return [Artifact(kind="hosted", uri=uri, base_model=str(job.get("model") or "") or None)]
+        found = [Artifact(kind="hosted", uri=uri, base_model=str(job.get("model") or "") or None)]
+        predictions = self.predictions(ref)
+        if predictions is not None:
+            sha256 = hashlib.sha256(predictions.read_bytes()).hexdigest()
+            found.append(Artifact(kind="predictions", uri=str(predictions), sha256=sha256))
+        return found
 
     def deploy(self, artifact: Artifact, *, name: str) -> Deployment:  # noqa: ARG002 - the vendor's name cannot be changed
         """Nothing to do: the vendor serves tuned models and checkpoints at once, under its own name, not `name`."""

@@ -28,14 +28,14 @@ def render(example: Example, method: str, *, last_answer_only: bool = False) -> 
     if method == "dpo" and isinstance(example, PreferenceExample):
         return _preference(example)
     if method == "rft" and isinstance(example, PromptExample):
-        return {**example.extra, "messages": [_message(one) for one in example.prompt], **_tools(example)}
+        return {**example.extra, "messages": [message_row(one) for one in example.prompt], **_tools(example)}
     if method == "rft" and isinstance(example, ChatExample):
-        return {**example.extra, "messages": [_message(one) for one in example.messages], **_tools(example)}
+        return {**example.extra, "messages": [message_row(one) for one in example.messages], **_tools(example)}
     return None
 
 
 def _chat(example: ChatExample, *, last_answer_only: bool) -> Row:
-    messages = [_message(one) for one in example.messages]
+    messages = [message_row(one) for one in example.messages]
     if last_answer_only:
         answers = [one for one in messages if one["role"] == "assistant"]
         for one in answers[:-1]:
@@ -45,9 +45,9 @@ def _chat(example: ChatExample, *, last_answer_only: bool) -> Row:
 
 def _preference(example: PreferenceExample) -> Row:
     return {
-        "input": {"messages": [_message(one) for one in example.prompt], **_tools(example)},
-        "preferred_output": [_message(one) for one in example.chosen],
-        "non_preferred_output": [_message(one) for one in example.rejected],
+        "input": {"messages": [message_row(one) for one in example.prompt], **_tools(example)},
+        "preferred_output": [message_row(one) for one in example.chosen],
+        "non_preferred_output": [message_row(one) for one in example.rejected],
     }
 
 
@@ -58,7 +58,8 @@ def _tools(example: ChatExample | PreferenceExample | PromptExample) -> Row:
     return tools
 
 
-def _message(message: Message) -> Row:
+def message_row(message: Message) -> Row:
+    """A message as the wire has it, training weights included."""
     row: Row = {"role": message.role}
     if message.content is not UNSET:
         row["content"] = message.content

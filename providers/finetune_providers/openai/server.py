@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 import openai
 from openai.pagination import SyncCursorPage, SyncPage
 from openai.types import FileObject, Model, ModelDeleted, Upload
+from openai.types.chat import ChatCompletion
 from openai.types.fine_tuning import FineTuningJob
 from openai.types.fine_tuning.alpha import GraderRunResponse, GraderValidateResponse
 from openai.types.uploads import UploadPart
@@ -33,6 +34,7 @@ from finetune_sdk.errors import (
 )
 
 from .map import Json
+from .questions import Question, calls_text
 from .translate import expect, translated
 from .wire import Wire
 
@@ -41,6 +43,10 @@ PART_BYTES = 16 * 1024 * 1024
 PURPOSE: Final = "fine-tune"
 MIME = "application/jsonl"
 _PAGE = 100
+THOUGHTS = 4096
+"""Room for what a reasoning model thinks before it answers; it counts as output."""
+_NO_ANSWER = frozenset({"content_filter", "content_policy_violation", "invalid_prompt"})
+"""Codes of refusals that are about one question: Azure's content filter, OpenAI's usage policies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +207,29 @@ class Server:
                 expect(self.client.models.delete(model), ModelDeleted, self.provider, "deleting a model")
         except JobNotFound:
             return
+
+    # --- asking models
+
+    def chat(self, model: str, asked: Question, *, max_tokens: int, reasoning: bool = False) -> str | None:
+        """A model's answer, tool calls as text; None when the service refuses to answer this question. One request."""
+        limit = {self.wire.max_tokens_key: max_tokens + (THOUGHTS if reasoning else 0)}
+        body: Json = {**limit, **({} if reasoning else {"temperature": 0})}
+        body |= {"tools": list(asked.tools)} if asked.tools else {}
+        with translated(self.provider, f"asking {model}"):
+            try:
+                answer: object = self.client.chat.completions.create(
+                    model=model, messages=cast("Any", list(asked.messages)), extra_body=body
+                )
+            except openai.BadRequestError as exc:
+                if exc.code in _NO_ANSWER:
+                    return None
+                raise
+        found = self._json(answer, ChatCompletion, "asking a model")
+        choices: list[Json] = found.get("choices") or [{}]
+        message: Json = choices[0].get("message") or {}
+        asked_for: list[Json] = message.get("tool_calls") or []
+        calls = [(str(one["function"]["name"]), str(one["function"]["arguments"])) for one in asked_for]
+        return calls_text(calls) if calls else str(message.get("content") or "")
 
     # --- graders
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 from finetune_sdk.errors import DataError, PermissionRefused
 from finetune_sdk.provider import Plan
@@ -45,6 +46,7 @@ class Submitting(DryRun):
 
     def _submit(self, plan: Plan, folder: Path, connection: Connection, server: Server) -> str:
         request = cast("Mapping[str, Any]", plan.request)
+        self.keep_held_out(plan, folder)
         journal = journals.load(folder)
         if journal is None or not (journal.posts or journal.job):
             self.refuse_ended(connection, request["create"]["model"])
@@ -56,6 +58,9 @@ class Submitting(DryRun):
         uploads.clear()
         self.remember_doubt(folder, job)
         return job
+
+    def keep_held_out(self, plan: Plan, folder: Path) -> None:
+        """Keep what is needed once the job has ended, before anything is sent."""
 
     def sender(self, server: Server, request: Mapping[str, Any]) -> Sender:  # noqa: ARG002 - for subclasses
         """How the rows of a role get to the vendor: `send(role, rendered file, name)` answers the file object."""
@@ -96,7 +101,7 @@ class Submitting(DryRun):
     # --- surplus jobs: a request that was thought lost may arrive late
 
     def _doubt_file(self, job: str) -> Path:
-        return self.home / f"{self.name}-doubts" / job
+        return self.home / f"{self.name}-doubts" / quote(job, safe="")
 
     def remember_doubt(self, folder: Path, job: str) -> None:
         """After more than one creating request: keep looking for a late twin while cancelling it is free."""

@@ -42,7 +42,7 @@ class Uploads:
     def _write(self, role: str, path: Path) -> None:
         request = cast("Mapping[str, Any]", self._plan.request)
         prepared = prepare(DataSpec.model_validate(request["data"]), method=request["method"])
-        _refuse_changed(prepared, self._plan)
+        refuse_changed(prepared, self._plan)
         for name, source in prepared.write(self._folder).items():
             if name in self.roles:
                 _render_file(source, self._folder / f"{name}.wire.jsonl", request, bom=self._bom)
@@ -56,7 +56,8 @@ class Uploads:
             self._folder.rmdir()
 
 
-def _refuse_changed(prepared: Prepared, plan: Plan) -> None:
+def refuse_changed(prepared: Prepared, plan: Plan) -> None:
+    """Raise `DataError` unless the data are those that were planned."""
     if [file.sha256 for file in prepared.files] != [file.sha256 for file in plan.data]:
         raise DataError("the data changed since it was planned; nothing was uploaded. Plan again.")
 

@@ -62,6 +62,8 @@ class Wire:
     """Whether `GET /models` lists what answers, tuned models included."""
     tuned_prefix: str = "ft:"
     """How ids of tuned models begin in that list; empty = they cannot be told from base models."""
+    max_tokens_key: str = "max_completion_tokens"
+    """What limits an answer of the chat API; older servers know `max_tokens` only."""
     words: Mapping[str, JobStatus] = field(default_factory=lambda: WORDS)
     source: str = ""
     read_on: str = ""
@@ -81,6 +83,7 @@ WIRES: Mapping[str, Wire] = {
             vendor_dates=False,
             ask_model=False,
             tuned_prefix="",
+            max_tokens_key="max_tokens",
             source="no promise beyond OpenAI's own format",
         ),
         # LiteLLM's pass-through route forwards `method` but strips `metadata`; its own /fine_tuning route needs a
