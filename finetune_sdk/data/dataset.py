@@ -331,7 +331,7 @@ def _express(opened: Opened, lane: Lane, seen: _Seen) -> Iterator[tuple[int, Any
         if rows is not None:
             yield from rows
             continue
-        for line, row in rows_of_chunk(first, chunk, seen.fault):
+        for line, row in rows_of_chunk(first, chunk.data, seen.fault):
             yield line, None, row
 
 
@@ -342,7 +342,7 @@ def _straight(opened: Opened, lane: Straight, seen: _Seen) -> Iterator[tuple[int
             if block is not None:
                 yield line, block, None
                 continue
-            for at, row in rows_of_chunk(line, piece, seen.fault):
+            for at, row in rows_of_chunk(line, piece.data, seen.fault):
                 yield at, None, row
 
 

@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct, UnsetType
 from finetune_sdk.data.example import ChatExample, Message, Role, Source
 from finetune_sdk.data.formats.sharegpt import function_calls
 from finetune_sdk.data.jsonvalue import Object
-from finetune_sdk.data.readers import lines_of
+from finetune_sdk.data.readers import Chunk
 from finetune_sdk.data.report import Fault
 
 _GIVE_UP_AFTER = 3
@@ -110,7 +110,7 @@ class Express:
         self._file = file
         self._failures = 0
 
-    def rows(self, first: int, chunk: bytes) -> Iterator[tuple[int, Any, Object | None]] | None:
+    def rows(self, first: int, chunk: Chunk) -> Iterator[tuple[int, Any, Object | None]] | None:
         """Each row's line, and the finished thing or else its JSON object. None = the chunk is not for this lane."""
         if self._failures >= _GIVE_UP_AFTER:
             return None
@@ -121,14 +121,14 @@ class Express:
         self._failures = 0
         return self._finished(first, decoded)
 
-    def _decoded(self, chunk: bytes) -> list[Any] | None:
+    def _decoded(self, chunk: Chunk) -> list[Any] | None:
         try:
             decode = self._lane.decoder.decode
-            rows: list[Any] = [decode(line) for line in lines_of(chunk)]  # not `decode_lines`: one row on each line
+            rows: list[Any] = [decode(line) for line in chunk.lines]  # not `decode_lines`: one row on each line
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        wanted, seen = self._lane.keys(rows), chunk.count(b'":')
-        if wanted != seen and wanted != seen - chunk.count(b'\\":'):
+        wanted, seen = self._lane.keys(rows), chunk.data.count(b'":')
+        if wanted != seen and wanted != seen - chunk.data.count(b'\\":'):
             return None
         return rows
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from finetune_sdk.data import arrow
 from finetune_sdk.data.containers import Opened
@@ -39,7 +39,20 @@ def read_rows(opened: Opened, fail: Fail) -> Rows:
     return readers[opened.container](opened.stream, fail)
 
 
-def chunks(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+class Chunk(NamedTuple):
+    """Whole lines, together and one by one."""
+
+    data: bytes
+    lines: list[bytes]
+    """With their ends. Only a line feed ends one."""
+
+
+def chunk_of(data: bytes) -> Chunk:
+    """The bytes and their lines; three times as fast as counting line feeds."""
+    return Chunk(data, BytesIO(data).readlines())
+
+
+def chunks(stream: BinaryIO) -> Iterator[tuple[int, Chunk]]:
     """Whole lines in chunks, each with the number of its first line. Raises `Fault` when a line is too long."""
     line = 1
     pending: list[bytes] = []
@@ -58,30 +71,25 @@ def chunks(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
                     fatal=True,
                 )
             continue
-        chunk = b"".join([*pending, memoryview(data)[:cut]])
+        chunk = chunk_of(b"".join([*pending, memoryview(data)[:cut]]))
         rest = data[cut:]
         pending, size = ([rest], len(rest)) if rest else ([], 0)
         yield line, chunk
-        line += len(lines_of(chunk))
+        line += len(chunk.lines)
     if pending:
-        yield line, b"".join(pending)
+        yield line, chunk_of(b"".join(pending))
 
 
-def lines_of(chunk: bytes) -> list[bytes]:
-    """The lines with their ends. Only a line feed ends one; three times as fast as counting them."""
-    return BytesIO(chunk).readlines()
-
-
-def guarded(items: Iterator[tuple[int, bytes]], fail: Fail) -> Iterator[tuple[int, bytes]]:
+def guarded(items: Iterator[tuple[int, Chunk]], fail: Fail) -> Iterator[tuple[int, Chunk]]:
     """The items until a fatal fault, which is reported with the line after the last good one."""
-    line, item = 0, b"\n"
+    line, item = 0, chunk_of(b"\n")
     while True:
         try:
             line, item = next(items)
         except StopIteration:
             return
         except Fault as fault:
-            fail(line + item.count(b"\n"), fault)
+            fail(line + len(item.lines), fault)
             return
         yield line, item
 
@@ -89,7 +97,7 @@ def guarded(items: Iterator[tuple[int, bytes]], fail: Fail) -> Iterator[tuple[in
 def read_jsonl(stream: BinaryIO, fail: Fail) -> Rows:
     """One object per line; blank lines are skipped."""
     for first, chunk in guarded(chunks(stream), fail):
-        yield from rows_of_chunk(first, chunk, fail)
+        yield from rows_of_chunk(first, chunk.data, fail)
 
 
 def rows_of_chunk(first: int, chunk: bytes, fail: Fail) -> Rows:
@@ -258,7 +266,7 @@ def read_text(stream: BinaryIO, fail: Fail) -> Rows:
 
 def _lines(stream: BinaryIO, fail: Fail) -> Iterator[tuple[int, str]]:
     for first, chunk in guarded(chunks(stream), fail):
-        for line, data in enumerate(chunk.splitlines(keepends=True), first):
+        for line, data in enumerate(chunk.data.splitlines(keepends=True), first):
             try:
                 yield line, data.decode()
             except UnicodeDecodeError as error:

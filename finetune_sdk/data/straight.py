@@ -8,56 +8,56 @@ not the assistant's, anything malformed. Values are not even unescaped where tha
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, Union
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType, defstruct
 
 from finetune_sdk.data.checks import TEXT_MARKS
-from finetune_sdk.data.readers import lines_of
+from finetune_sdk.data.marks import has_escapes, is_marked
+from finetune_sdk.data.readers import Chunk
 from finetune_sdk.data.utf8 import is_utf8
 
-V = TypeVar("V", Raw, str)
-"""A text: as it stands in the file, or decoded where its escapes have to be written anew."""
+_USUAL: dict[str, Any] = {"forbid_unknown_fields": True, "gc": False}
 
 
-class _Turn(Struct, Generic[V], forbid_unknown_fields=True, gc=False):
-    said_by: str = msgspec.field(name="from")
-    value: V
+def _said(field: str, tag_field: str, text: Any, words: Sequence[str]) -> list[type[Struct]]:
+    """A shape per speaker: which one it is, is known without looking at a text."""
+    return [defstruct(word, [(field, text)], tag_field=tag_field, tag=word, **_USUAL) for word in words]
 
 
-class _ShareGpt(Struct, Generic[V], forbid_unknown_fields=True, gc=False):
-    conversations: list[_Turn[V]]
-    id: str | UnsetType = UNSET
+def _row(name: str, *fields: Any) -> type[Struct]:
+    return defstruct(name, fields, **_USUAL)
 
 
-class _Said(Struct, Generic[V], forbid_unknown_fields=True, gc=False):
-    role: str
-    content: V
+_SPEAKERS = ("human", "gpt", "system", "function_call", "observation")
+_ROLES = ("user", "assistant", "system", "developer")
+_USER, _ASSISTANT, _SYSTEM, _DEVELOPER = _WRITTEN = _said("content", "role", Any, _ROLES)
+_SAID: Mapping[str, type[Struct]] = {"human": _USER, "gpt": _ASSISTANT, "system": _SYSTEM}
+_MADE: dict[Any, type[Struct]] = {}
+"""By the class of a turn as it was read: what is written for it."""
 
 
-class _Chat(Struct, Generic[V], forbid_unknown_fields=True, gc=False):
-    messages: list[_Said[V]]
-    id: str | UnsetType = UNSET
+def _sharegpt(text: Any) -> type[Struct]:
+    speakers = _said("value", "from", text, _SPEAKERS)
+    _MADE.update({speaker: _SAID[speaker.__name__] for speaker in speakers if speaker.__name__ in _SAID})
+    turn = Union[tuple(speakers)]  # noqa: UP007 - made from a list
+    return _row("ShareGpt", ("conversations", list[turn]), ("id", str | UnsetType, UNSET))  # type: ignore[valid-type]
 
 
-class _Alpaca(Struct, Generic[V], forbid_unknown_fields=True, gc=False):
-    instruction: V
-    output: V
-    input: V | UnsetType = UNSET
+def _chat(text: Any) -> type[Struct]:
+    message = Union[tuple(_said("content", "role", text, _ROLES))]  # noqa: UP007 - made from a list
+    return _row("Chat", ("messages", list[message]), ("id", str | UnsetType, UNSET))  # type: ignore[valid-type]
 
 
-class _Pair(Struct, Generic[V], forbid_unknown_fields=True, gc=False):
-    prompt: V
-    completion: V
+def _alpaca(text: Any) -> type[Struct]:
+    return _row("Alpaca", ("instruction", text), ("output", text), ("input", text | UnsetType, UNSET))
 
 
-class _Plain(Struct, gc=False):
-    role: str
-    content: Raw | str
+def _pair(text: Any) -> type[Struct]:
+    return _row("Pair", ("prompt", text), ("completion", text))
 
 
 class _Function(Struct, gc=False):
@@ -103,65 +103,58 @@ class NotPlain(Exception):
     """Some row of the chunk needs the general way. Internal."""
 
 
-class _Test(NamedTuple):
-    """Whether a text needs no finding: `safe[start(text)[0]]` answers for most, `good(text)` for the others."""
-
-    start: Callable[[Any], tuple[int]]
-    safe: bytes
-    good: Callable[[Any], bool]
-
-
-Take: TypeAlias = Callable[[Any, _Test], tuple[_Out, int]]
-"""A row of the `chat` format from a decoded row, and how many colons it gained. Raises `NotPlain`."""
+Good: TypeAlias = Callable[[Sequence[Any]], bool]
+"""Whether none of these texts needs a finding."""
+Take: TypeAlias = Callable[[Sequence[Any], Good], tuple[list[_Out], int]]
+"""Rows of the `chat` format from decoded rows, and how many colons they gained. Raises `NotPlain`."""
 
 _encoder = msgspec.json.Encoder()
 _call_decoder = msgspec.json.Decoder(_OutCall)
-_ROLES = {"human": "user", "gpt": "assistant", "system": "system"}
-_CHAT_ROLES = frozenset(("system", "developer", "user", "assistant"))
 
 
-def _from_sharegpt(row: _ShareGpt[Any], test: _Test) -> tuple[_Out, int]:
-    start, safe, good = test
-    out: list[Any] = []
-    role = None
-    for turn in row.conversations:
-        value = turn.value
-        if not safe[start(value)[0]] and not good(value):
-            raise NotPlain
-        role = _ROLES.get(turn.said_by)
-        if role is None:
-            return _from_tool_use(row, test)
-        out.append(_Plain(role, value))
-    if role != "assistant":
+def _from_sharegpt(rows: Sequence[Any], good: Good) -> tuple[list[_Out], int]:
+    if not good([turn.value for row in rows for turn in row.conversations]):
         raise NotPlain
-    return _Out(out, row.id), 0
+    made, last = _MADE, _ASSISTANT
+    out: list[_Out] = []
+    gained = 0
+    for row in rows:
+        try:
+            said = [made[type(turn)](turn.value) for turn in row.conversations]
+            if type(said[-1]) is not last:
+                raise NotPlain
+        except KeyError:
+            said, more = _with_tools(row.conversations)
+            gained += more
+        out.append(_Out(said, row.id))
+    return out, gained
 
 
-def _from_tool_use(row: _ShareGpt[Any], test: _Test) -> tuple[_Out, int]:
-    start, safe, good = test
+def _with_tools(turns: Sequence[Any]) -> tuple[list[Any], int]:
     out: list[Any] = []
     gained = calls = answers = 0
-    for turn in row.conversations:
-        value = turn.value
-        if not safe[start(value)[0]] and not good(value):
-            raise NotPlain
-        role = _ROLES.get(turn.said_by)
-        if role is not None:
-            out.append(_Plain(role, value))
-        elif turn.said_by == "function_call":
+    for turn in turns:
+        make, text = _MADE.get(type(turn)), turn.value
+        if make is not None:
+            out.append(make(text))
+        elif _word(turn) == "function_call":
             calls += 1
-            asked = _asked(value, f"call_{calls}")
-            gained += asked.count(b":") - _text_bytes(value).count(b":") - 2
+            asked = _asked(text, f"call_{calls}")
+            gained += asked.count(b":") - _text_bytes(text).count(b":") - 2
             out.append(Raw(asked))
-        elif turn.said_by == "observation" and answers < calls:
+        elif answers < calls:
             answers += 1
             gained += 1
-            out.append(_Answered("tool", value, f"call_{answers}"))
+            out.append(_Answered("tool", text, f"call_{answers}"))
         else:
             raise NotPlain
-    if not out or row.conversations[-1].said_by not in ("gpt", "function_call"):
+    if _word(turns[-1]) not in ("gpt", "function_call"):
         raise NotPlain
-    return _Out(out, row.id), gained
+    return out, gained
+
+
+def _word(turn: object) -> str:
+    return type(turn).__name__
 
 
 def _text_bytes(value: Raw | str) -> bytes:
@@ -182,44 +175,34 @@ def _asked(value: Raw | str, call_id: str) -> bytes:
     return _encoder.encode(_Asked("assistant", [_Call(call_id, "function", _Function(call.name, arguments))]))
 
 
-def _from_chat(row: _Chat[Any], test: _Test) -> tuple[_Out, int]:
-    start, safe, good = test
-    messages = row.messages
-    for said in messages:
-        content = said.content
-        if said.role not in _CHAT_ROLES or not (safe[start(content)[0]] or good(content)):
-            raise NotPlain
-    if not messages or messages[-1].role != "assistant":
+def _from_chat(rows: Sequence[Any], good: Good) -> tuple[list[_Out], int]:
+    if not good([said.content for row in rows for said in row.messages]):
         raise NotPlain
-    return _Out(messages, row.id), 0
-
-
-def _from_alpaca(row: _Alpaca[Any], test: _Test) -> tuple[_Out, int]:
-    good = test.good
-    asked, given = row.instruction, row.input
-    if not good(asked) or not good(row.output):
+    if any(_word(row.messages[-1]) != "assistant" for row in rows):
         raise NotPlain
-    keys = 2
-    if given is not UNSET:
-        keys = 3
-        if isinstance(given, str):
-            if given and not good(given):
-                raise NotPlain
-            asked = f"{asked}\n{given}" if given else asked
-        elif len(given) > 2:
-            if not good(given):
-                raise NotPlain
-            asked = Raw(bytes(asked)[:-1] + b"\\n" + bytes(given)[1:])
-        elif bytes(given) != b'""':
-            raise NotPlain
-    return _Out([_Plain("user", asked), _Plain("assistant", row.output)]), 5 - keys
+    return [_Out(row.messages, row.id) for row in rows], 0
 
 
-def _from_pair(row: _Pair[Any], test: _Test) -> tuple[_Out, int]:
-    good = test.good
-    if not good(row.prompt) or not good(row.completion):
+def _from_alpaca(rows: Sequence[Any], good: Good) -> tuple[list[_Out], int]:
+    if not good([text for row in rows for text in (row.instruction, row.output)]):
         raise NotPlain
-    return _Out([_Plain("user", row.prompt), _Plain("assistant", row.completion)]), 3
+    keys = sum([2 if row.input is UNSET else 3 for row in rows])
+    out = [_Out([_USER(_joined(row.instruction, row.input, good)), _ASSISTANT(row.output)]) for row in rows]
+    return out, 5 * len(rows) - keys
+
+
+def _joined(asked: Any, given: Any, good: Good) -> Any:
+    if given is UNSET or given == "" or (isinstance(given, Raw) and bytes(given) == b'""'):
+        return asked
+    if not good((given,)):
+        raise NotPlain
+    return f"{asked}\n{given}" if isinstance(given, str) else Raw(bytes(asked)[:-1] + b"\\n" + bytes(given)[1:])
+
+
+def _from_pair(rows: Sequence[Any], good: Good) -> tuple[list[_Out], int]:
+    if not good([text for row in rows for text in (row.prompt, row.completion)]):
+        raise NotPlain
+    return [_Out([_USER(row.prompt), _ASSISTANT(row.completion)]) for row in rows], 3 * len(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,29 +213,23 @@ class Straight:
     text: msgspec.json.Decoder[Any]
     take: Take
 
-    def lines(self, chunk: bytes) -> Block | None:
+    def lines(self, chunk: Chunk) -> Block | None:
         """The finished lines, None where some row is not plain."""
         try:
             return self._lines(chunk)
-        except (NotPlain, struct.error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return None
+        except (NotPlain, IndexError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None  # `IndexError`: a row without turns
 
-    def _lines(self, chunk: bytes) -> Block:
-        if suspicious(chunk):
+    def _lines(self, chunk: Chunk) -> Block:
+        data = chunk.data
+        if is_marked(data):
             raise NotPlain
-        verbatim = is_verbatim(chunk)
+        verbatim = is_verbatim(data)
         decode = (self.raw if verbatim else self.text).decode
-        rows: list[Any] = [decode(line) for line in lines_of(chunk)]  # not `decode_lines`: one row on each line
-        test = _RAW if verbatim else _TEXT
-        take = self.take
-        out: list[_Out] = []
-        gained = 0
-        for row in rows:
-            done, more = take(row, test)
-            out.append(done)
-            gained += more
+        rows: list[Any] = [decode(line) for line in chunk.lines]  # not `decode_lines`: one row on each line
+        out, gained = self.take(rows, _good_raw if verbatim else _good_text)
         lines = _encoder.encode_lines(out)
-        if lines.count(b":") - chunk.count(b":") != gained:  # keys that came twice are in the chunk only
+        if lines.count(b":") - data.count(b":") != gained:  # keys that came twice are in the chunk only
             raise NotPlain
         return Block(lines, len(rows))
 
@@ -269,7 +246,7 @@ class Journey:
         self._bad_chunks = 0
         self._odd = 0
 
-    def pieces(self, first: int, chunk: bytes) -> Iterator[tuple[int, bytes, Block | None]]:
+    def pieces(self, first: int, chunk: Chunk) -> Iterator[tuple[int, Chunk, Block | None]]:
         """The chunk in pieces, each with its first line, and with its block if it is plain."""
         if self._bad_chunks >= _GIVE_UP_AFTER:
             yield first, chunk, None
@@ -281,87 +258,52 @@ class Journey:
             yield line, piece, block
         self._bad_chunks = self._bad_chunks + 1 if 4 * self._odd > rows else 0
 
-    def _divided(self, first: int, chunk: bytes) -> Iterator[tuple[int, bytes, Block | None]]:
+    def _divided(self, first: int, chunk: Chunk) -> Iterator[tuple[int, Chunk, Block | None]]:
         block = self._lane.lines(chunk)
         if block is not None:
             yield first, chunk, block
             return
-        lines = lines_of(chunk)
+        lines = chunk.lines
         if len(lines) == 1:
             self._odd += 1
             yield first, chunk, None
             return
         size = int(len(lines) ** 0.5) if len(lines) > 8 else 1
         for start in range(0, len(lines), size):
-            yield from self._divided(first + start, b"".join(lines[start : start + size]))
+            some = lines[start : start + size]
+            yield from self._divided(first + start, Chunk(b"".join(some), some))
 
 
-def _lane(row: Any, take: Take) -> Straight:
-    return Straight(msgspec.json.Decoder(row[Raw]), msgspec.json.Decoder(row[str]), take)
+def _lane(shape: Callable[[Any], type[Struct]], take: Take) -> Straight:
+    return Straight(msgspec.json.Decoder(shape(Raw)), msgspec.json.Decoder(shape(str)), take)
 
 
 TO_CHAT: Mapping[str, Straight] = {
-    "sharegpt": _lane(_ShareGpt, _from_sharegpt),
-    "chat": _lane(_Chat, _from_chat),
-    "alpaca": _lane(_Alpaca, _from_alpaca),
-    "prompt-completion": _lane(_Pair, _from_pair),
+    "sharegpt": _lane(_sharegpt, _from_sharegpt),
+    "chat": _lane(_chat, _from_chat),
+    "alpaca": _lane(_alpaca, _from_alpaca),
+    "prompt-completion": _lane(_pair, _from_pair),
 }
 """By the format that is read."""
-
-_TOKENS = re.compile(rb"<(?:\||/?s>|</?SYS|bos>|eos>|start_of_turn>|end_of_turn>|\xef\xbd\x9c)")
-"""Whatever `SPECIAL_TOKEN` finds contains one of these, or `INST]`."""
-_ODD_LETTERS = re.compile(
-    rb"\xc3(?:\x83\xc2|\xa2\xe2\x82\xac|\x82\xc2)"
-    rb"|\xe2(?:\x80[\x8b\xaa-\xae]|\x81[\xa0\xa6-\xa9])|\xef\xbb\xbf"
-)
-"""Whatever `MOJIBAKE` or `HIDDEN` finds contains one of these."""
-_RARE_ESCAPE = re.compile(rb"\\\\*[u/bf]")
-
-
-def suspicious(chunk: bytes) -> bool:
-    """Whether some text as it stands may deserve a finding: a mark of a template, say. Sometimes wrong, never missing
-    one; what escapes stand for is not looked at."""
-    if b"INST]" in chunk or b"\x7f" in chunk or (b"<" in chunk and _TOKENS.search(chunk) is not None):
-        return True
-    return not chunk.isascii() and _ODD_LETTERS.search(chunk) is not None
 
 
 def is_verbatim(chunk: bytes) -> bool:
     """Whether texts may be copied as they stand: valid UTF-8, and no escape that would be written another way."""
-    for found in _RARE_ESCAPE.findall(chunk):
-        if not len(found) % 2:  # an odd run of backslashes: the last one escapes what follows
-            return False
-    return is_utf8(chunk)
+    return not has_escapes(chunk) and is_utf8(chunk)
 
 
-_start = struct.Struct("<H").unpack_from
-_SAFE = bytearray(1 << 16)
-"""By its first two bytes: whether a raw value is surely a text that is not blank."""
-for _byte in range(0x21, 0x100):
-    if _byte not in (0x22, 0x5C, 0xC2, 0xE1, 0xE2, 0xE3):  # a quote, an escape, what Unicode's spaces begin with
-        _SAFE[0x22 | _byte << 8] = 1
-
-
-_BLANK = re.compile(
-    rb'"(?:\s|\\[nrt]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)*+"'
+_BAD = re.compile(
+    rb"\n(?:[^\"]"
+    rb'|"(?:\s|\\[nrt]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)*+")'
 )
-"""A JSON string of nothing but spaces, as `str.isspace` knows them."""
+"""Among JSON values on lines of their own: one that is no string, or a string of what `str.isspace` calls spaces."""
 
 
-def _good_raw(value: Any) -> bool:
-    return _start(value)[0] & 0xFF == 0x22 and not _BLANK.fullmatch(value)
+def _good_raw(values: Sequence[Any]) -> bool:
+    """Whether all are texts as they stand in a chunk without marks, and none is blank."""
+    return _BAD.search(b"\n".join([b"", *values])) is None
 
 
-def _good_text(text: str) -> bool:
-    """Whether a decoded text, whose escapes may have hidden anything from `suspicious`, needs no finding."""
-    return not (not text or text.isspace() or any(mark.search(text) for mark in TEXT_MARKS))
-
-
-_RAW = _Test(_start, bytes(_SAFE), _good_raw)
-
-
-def _unsure(_text: str) -> tuple[int]:
-    return (0,)
-
-
-_TEXT = _Test(_unsure, b"\0", _good_text)
+def _good_text(values: Sequence[str]) -> bool:
+    """The same for decoded texts, whose escapes may have hidden a mark."""
+    return not any(not text or text.isspace() or any(mark.search(text) for mark in TEXT_MARKS) for text in values)

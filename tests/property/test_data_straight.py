@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from finetune_sdk.data import Dataset, ranges, straight
 from finetune_sdk.data.checks import TEXT_MARKS
 from finetune_sdk.data.convert import Outcome, convert
+from finetune_sdk.data.readers import chunk_of
 from finetune_sdk.errors import DataError
 
 ODD_TEXTS = st.sampled_from(
@@ -148,13 +149,13 @@ def test_the_straight_way_writes_and_tells_what_the_general_way_does(case: tuple
 def test_a_plain_row_of_the_format_takes_the_straight_way(name: str) -> None:
     row = SHAPES[name]([("human", "Grüße 😀"), ("gpt", "a \\ b\n")])
     line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-    assert straight.TO_CHAT[name].lines(line * 3) is not None
+    assert straight.TO_CHAT[name].lines(chunk_of(line * 3)) is not None
 
 
 def test_one_odd_row_does_not_send_its_neighbours_the_general_way() -> None:
     good = json.dumps(sharegpt([])).encode() + b"\n"
     journey = straight.Journey(straight.TO_CHAT["sharegpt"])
-    pieces = list(journey.pieces(1, good * 50 + b"oops\n" + good * 49))
+    pieces = list(journey.pieces(1, chunk_of(good * 50 + b"oops\n" + good * 49)))
     assert [line for line, _, block in pieces if block is None] == [51]
     assert sum(block.rows for _, _, block in pieces if block) == 99
 
@@ -164,7 +165,7 @@ def test_one_odd_row_does_not_send_its_neighbours_the_general_way() -> None:
 def test_every_mark_that_gives_a_text_a_finding_keeps_it_from_the_straight_way(text: str) -> None:
     for style in STYLES:
         line = json.dumps({"prompt": f"a{text}b", "completion": "x"}, **style).encode() + b"\n"
-        assert straight.TO_CHAT["prompt-completion"].lines(line) is None
+        assert straight.TO_CHAT["prompt-completion"].lines(chunk_of(line)) is None
 
 
 MANY = [
