@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,9 @@ from pathlib import Path
 from finetune_sdk._procedures import refresh
 from finetune_sdk._records import JobRecord
 from finetune_sdk._steps import Call, Steps
+from finetune_sdk.deploy import local
+from finetune_sdk.deploy.handle import Deployed
+from finetune_sdk.deploy.local import Serving
 from finetune_sdk.errors import SpecError, Unsupported, WrongStatus
 from finetune_sdk.provider import Provider
 from finetune_sdk.registry import load
@@ -38,15 +41,37 @@ def _at_provider(home: Path, job_id: str) -> Steps[tuple[Provider, str | None]]:
 
 
 def deploy(
-    home: Path, job_id: str, name: str | None, kind: ArtifactKind | None, checkpoint: int | str | None
-) -> Steps[Deployment]:
+    home: Path,
+    job_id: str,
+    *,
+    name: str | None,
+    kind: ArtifactKind | None,
+    checkpoint: int | str | None,
+    serving: Serving | None,
+) -> Steps[Deployed]:
     """Deploy one artifact or checkpoint of a job and store the deployment."""
     provider, artifact = yield from _chosen(home, job_id, kind, checkpoint)
-    deed = partial(provider.deploy, artifact, name=name or job_id)
+    deed = _deed(home, provider, artifact, name or job_id, serving)
     deployment = yield from Call(deed, abandon=False)
     store = yield from Call(partial(JobStore, home))
     yield from Call(partial(store.save_deployment, job_id, deployment))
-    return deployment
+    return Deployed.of(deployment, home)
+
+
+def _deed(
+    home: Path, provider: Provider, artifact: Artifact, name: str, serving: Serving | None
+) -> Callable[[], Deployment]:
+    """The provider's own way; a server on this machine where it has none, or where one is described."""
+    claimed = provider.capabilities.claim("feature.deploy").support
+    if claimed and serving is None:
+        return partial(provider.deploy, artifact, name=name)
+    if local.servable(artifact):
+        return partial(local.deploy, home, artifact, name=name, provider=provider.name, serving=serving)
+    if not claimed:
+        return partial(provider.deploy, artifact, name=name)  # says why not
+    raise SpecError(
+        f"{artifact.uri!r} does not lie on this machine: {provider.name} serves it, and `serving` says how here"
+    )
 
 
 def deploy_terms(home: Path, job_id: str, kind: ArtifactKind | None, checkpoint: int | str | None) -> Steps[str]:

@@ -20,11 +20,13 @@ from finetune_sdk.home import home_folder, job_folder
 from finetune_sdk.provider import Plan
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.store import JobStore
-from finetune_sdk.types import Artifact, ArtifactKind, Checkpoint, Deployment, Event, JobStatus
+from finetune_sdk.types import Artifact, ArtifactKind, Checkpoint, Event, JobStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from finetune_sdk.deploy.handle import Deployed
+    from finetune_sdk.deploy.local import Serving
     from finetune_sdk.evaluate import Evaluated
 
 SpecLike: TypeAlias = "JobSpec | str | os.PathLike[str] | Mapping[str, Any]"
@@ -167,15 +169,21 @@ class FineTuneJob(_Handle):
         return run(_results.artifacts(self.home, self.id))
 
     def deploy(
-        self, *, name: str | None = None, kind: ArtifactKind | None = None, checkpoint: int | str | None = None
-    ) -> Deployment:
+        self,
+        *,
+        name: str | None = None,
+        kind: ArtifactKind | None = None,
+        checkpoint: int | str | None = None,
+        serving: Serving | None = None,
+    ) -> Deployed:
         """Make the result answer OpenAI's chat API under the model name `name` (None = the job's id).
 
         `kind` None = the first there is of merged, model, hosted, adapter, onnx, gguf. `checkpoint` (a step, or the
         `ref` of one of `checkpoints`) deploys that instead. Idempotent by name. It may cost by the hour from then on:
-        `deploy_terms` says so before.
+        `deploy_terms` says so before. `serving`: how a server on this machine is to serve it (address, key, engine).
         """
-        return run(_results.deploy(self.home, self.id, name, kind, checkpoint))
+        made = _results.deploy(self.home, self.id, name=name, kind=kind, checkpoint=checkpoint, serving=serving)
+        return run(made)
 
     def deploy_terms(self, *, kind: ArtifactKind | None = None, checkpoint: int | str | None = None) -> str:
         """What `deploy` would cost from then on, in words; empty = nothing. Deploys nothing."""
@@ -266,10 +274,16 @@ class AsyncFineTuneJob(_Handle):
         return await arun(_results.artifacts(self.home, self.id))
 
     async def deploy(
-        self, *, name: str | None = None, kind: ArtifactKind | None = None, checkpoint: int | str | None = None
-    ) -> Deployment:
-        """See `FineTuneJob.deploy`."""
-        return await arun(_results.deploy(self.home, self.id, name, kind, checkpoint))
+        self,
+        *,
+        name: str | None = None,
+        kind: ArtifactKind | None = None,
+        checkpoint: int | str | None = None,
+        serving: Serving | None = None,
+    ) -> Deployed:
+        """See `FineTuneJob.deploy`. The verbs of what it answers block."""
+        made = _results.deploy(self.home, self.id, name=name, kind=kind, checkpoint=checkpoint, serving=serving)
+        return await arun(made)
 
     async def deploy_terms(self, *, kind: ArtifactKind | None = None, checkpoint: int | str | None = None) -> str:
         """See `FineTuneJob.deploy_terms`."""

@@ -187,6 +187,10 @@ class JobStore:
         query = "INSERT OR REPLACE INTO deployment (id, job_id, provider, body, updated_at) VALUES (?, ?, ?, ?, ?)"
         self._db.write(lambda db: db.execute(query, row))
 
+    def forget_deployment(self, id_: str) -> None:
+        """Delete what is stored about a deployment. Idempotent."""
+        self._db.write(lambda db: db.execute("DELETE FROM deployment WHERE id = ?", (id_,)))
+
     def deployments(self) -> list[Deployment]:
         """All stored deployments, by id."""
         rows = self._db.read(lambda db: db.execute("SELECT body FROM deployment ORDER BY id").fetchall())

@@ -113,6 +113,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "deploy": (f"{_HOME}.deploy:command", "Let a tuned model, or a checkpoint, answer OpenAI's chat API."),
     "deployments": (f"{_HOME}.deployments:group", "List, show, end and restart what answers."),
     "chat": (f"{_HOME}.chat:command", "Talk to a deployment, or to a job's model."),
+    "deployments": (f"{_HOME}.deployments:group", "List, show, end and restart what answers."),
+    "chat": (f"{_HOME}.chat:command", "Talk to a deployment, or to a job's model."),
     "serve": (f"{_HOME}.serve:command", "Answer OpenAI's fine-tuning and chat API, in front of any backend."),
     "compare": (f"{_HOME}.compare:command", "Train and ask every candidate the same questions: which one is best?"),
     "report": (f"{_HOME}.report:command", "Write a job's HTML report."),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from finetune_sdk.deploy import served_here
 from finetune_sdk.provider import YES, Capabilities, Claim, Support
 
-_LATER = Claim(Support.NOT_IMPLEMENTED, "not written yet")
 _HOSTED = Claim(Support.UNSUPPORTED, "a setting of hosted reinforcement fine-tuning")
 _TRACKER = Claim(Support.PARTIAL, "needs the tracker's package in the worker's interpreter")
 
@@ -72,7 +72,7 @@ CAPABILITIES = Capabilities(
         **{f"feature.{name}": YES for name in _FEATURES},
         "feature.resubmit": YES,
         "feature.exact_find": YES,
-        "feature.deploy": _LATER,
+        **served_here.CLAIMS,
     },
     notes=(
         "Runs on this machine; costs nothing.",

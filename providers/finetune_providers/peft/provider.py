@@ -16,8 +16,9 @@ from finetune_providers.peft.estimating import estimate
 from finetune_providers.peft.judging import Judge
 from finetune_providers.peft.options import PeftOptions, parse
 from finetune_sdk.data import prepare
+from finetune_sdk.deploy.served_here import ServedHere
 from finetune_sdk.errors import DataError, JobNotFound, ProviderError, SpecError, Unsupported
-from finetune_sdk.provider import Capabilities, Environment, Plan, Provider
+from finetune_sdk.provider import Capabilities, Environment, Plan
 from finetune_sdk.spec import RFT, SFT, DataSpec, JobSpec
 from finetune_sdk.types import Artifact, Checkpoint, Event, JobState
 from finetune_sdk.worker import process
@@ -29,7 +30,7 @@ LOCK = HERE / "worker.lock"
 SMOKE = ("torch", "transformers", "peft", "trl")
 
 
-class PeftProvider(Provider):
+class PeftProvider(ServedHere):
     """Trains on this machine. A job's reference is its key; everything about it lies in `home/jobs/<key>`."""
 
     name: ClassVar[str] = "peft"

@@ -61,7 +61,7 @@ class Row:
     ends: frozenset[int]
     taste: Taste
     speech: Speech
-    made: list[int] = field(default_factory=list)
+    made: list[int] = field(default_factory=list[int])
     state: Any = None
     """The engine's own."""
 

@@ -47,7 +47,7 @@ class Engine(Protocol):
         """Forget a row."""
         ...
 
-    def step(self) -> list[tuple[Row, int, dict[str, Any] | None] | tuple[Row, Exception]]:
+    def step(self) -> list[tuple[Row, int | Exception, dict[str, Any] | None]]:
         """One more token for every row, or what went wrong with it."""
         ...
 
@@ -114,7 +114,7 @@ class Service:
             return told | {"text": "", "end": "error", "error": f"{type(result).__name__}: {result}"}
         text, end = row.take(result)
         told |= {"text": text, "tokens": len(row.made)}
-        if logprobs is not None:
+        if logprobs is not None and result not in row.ends:
             told["logprobs"] = self._named(row, result, logprobs)
         if end is not None:
             told["end"] = end

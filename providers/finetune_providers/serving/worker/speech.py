@@ -20,7 +20,7 @@ class Speech:
         self._ids: list[int] = []
         self._from = 0
         self._upto = 0
-        self._held = ""
+        self._held: str = ""
         """Decoded and not sent: it may be the beginning of a stop sequence."""
         self.stopped = False
         """A stop sequence has come; what followed it is dropped."""

@@ -23,7 +23,7 @@ class Batch:
     def __init__(self, model: Any, *, prefix: Any = None, cache: Any = None) -> None:
         self._model = model
         self._prefix = prefix
-        self._cache = cache
+        self._cache: Any = cache
         """Given: the cache this model needs; such a batch holds one row. None = grown and cut here."""
         self._mask: Any = None
         self._tokens: Any = None

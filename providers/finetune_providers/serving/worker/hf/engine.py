@@ -52,9 +52,12 @@ class HFEngine:
         if all(one.state == "left" for _, batch in self._batches for one in batch.rows):
             self._batches.clear()
 
-    @torch.inference_mode()
     def step(self) -> list[Any]:
         """New rows get their first token, all others one more."""
+        with torch.inference_mode():
+            return self._step()
+
+    def _step(self) -> list[Any]:
         told: list[Any] = []
         going = list(self._batches)
         fresh, self._fresh = [row for row in self._fresh if row.state != "left"], []
@@ -86,7 +89,7 @@ class HFEngine:
         except (RuntimeError, ValueError, IndexError) as exc:
             traceback.print_exc()
             batch.keep([])
-            return [(row, exc) for row in concerned]
+            return [(row, exc, None) for row in concerned]
 
     def _more(self, variant: Variant, batch: Batch) -> list[Any]:
         batch.keep([row for row in batch.rows if row.state != "left"])

@@ -90,7 +90,8 @@ def _weights(source: str, message: dict[str, Any]) -> Any:
         model = AutoModelForCausalLM.from_pretrained(
             source, dtype=_precision(source, config, device, message), use_safetensors=True, **_common(message)
         )
-    return model.to(device).eval()
+    placed: Any = model
+    return placed.to(device).eval()
 
 
 def _common(message: dict[str, Any]) -> dict[str, Any]:

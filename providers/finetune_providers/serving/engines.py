@@ -1,0 +1,21 @@
+"""The engines that local deployments run on; entry points of the group `finetune_sdk.engines`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from finetune_sdk.deploy.engines import EngineKind
+from finetune_sdk.provider import Environment
+
+HERE = Path(__file__).parent
+START = HERE / "worker" / "start.py"
+PEFT = HERE.parent / "peft" / "worker.lock"
+
+TRANSFORMERS = EngineKind(
+    name="transformers",
+    serves=("adapter", "merged", "model"),
+    script=START,
+    requirements=("torch>=2.8", "transformers>=5.20,<6", "peft>=0.21,<0.22"),
+    environment=Environment(lock=PEFT, smoke=("torch", "transformers", "peft")),
+    environment_name="peft",  # what trained an adapter serves it: no second copy of torch
+)
