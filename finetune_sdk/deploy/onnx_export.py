@@ -15,6 +15,8 @@ from finetune_sdk.spec import JobSpec
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
 """Asked when nothing is known of the model's own data: a few general questions with their answers."""
 _HELD_OUT = ("test", "validation", "train")
+_READABLE = ("sft", "pretraining", "classification")
+"""Methods whose rows can be asked; those of others hold no single right answer."""
 _CLASSIFIER = "ForSequenceClassification"
 
 
@@ -40,7 +42,7 @@ def spec_for(
     if not adapter and not (folder / "config.json").is_file():
         raise SpecError(f"there is no adapter and no model in {folder}: neither adapter_config.json nor config.json")
     rows = None if data is None else Path(data).expanduser().absolute()
-    rows = rows or _held_out(folder)
+    rows = rows or (_held_out(folder) if _trained(folder) in _READABLE else None)
     method = _method(folder, adapter=adapter)
     if rows is None and method == "classification":
         raise SpecError(f"{folder} holds a classifier; give labelled rows to compare the package on (data=...)")
@@ -67,9 +69,6 @@ def _held_out(folder: Path) -> Path | None:
 
 def _method(folder: Path, *, adapter: bool) -> str:
     """How the rows are to be read: as the job that made the folder read them, else by the model's architecture."""
-    spec = _object(folder.parent.parent / "spec.json")
-    request: dict[str, Any] = spec.get("request", {})
-    trained = (request.get("train") or request).get("method", {}).get("kind")
     if adapter:
         scored = _object(folder / "adapter_config.json").get("task_type") == "SEQ_CLS"
     else:
@@ -78,7 +77,15 @@ def _method(folder: Path, *, adapter: bool) -> str:
         )
     if scored:
         return "classification"
-    return trained if trained in ("sft", "pretraining") else "sft"
+    trained = _trained(folder)
+    return trained if trained in _READABLE else "sft"
+
+
+def _trained(folder: Path) -> str | None:
+    """The method of the job whose `artifacts/` this folder lies in."""
+    request: dict[str, Any] = _object(folder.parent.parent / "spec.json").get("request", {})
+    found: str | None = (request.get("train") or request).get("method", {}).get("kind")
+    return found
 
 
 def _base(folder: Path) -> str:

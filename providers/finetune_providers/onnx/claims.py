@@ -5,6 +5,7 @@ from __future__ import annotations
 from finetune_providers.peft.claims import CAPABILITIES as PEFT
 from finetune_sdk.provider import YES, Capabilities, Claim, Support
 
+_FEATURES = ("find", "events", "checkpoints", "cancel", "pause", "resume", "artifacts", "evaluate")
 _CHANGED: dict[str, Claim] = {
     "method.reward": Claim(Support.NOT_IMPLEMENTED, "a reward model's score head is not exported yet"),
     "method.classification": Claim(
@@ -12,10 +13,15 @@ _CHANGED: dict[str, Claim] = {
     ),
     "adapter.prompt_tuning": Claim(Support.UNSUPPORTED, "a tuned prompt changes no weight, so it cannot be merged"),
     "compute.processes": Claim(Support.NOT_IMPLEMENTED, "training in several processes before an export"),
-    "feature.deploy": Claim(Support.NOT_IMPLEMENTED, "not written yet"),
+    **{f"feature.{name}": YES for name in _FEATURES},
+    "feature.resubmit": YES,
+    "feature.exact_find": YES,
+    "feature.deploy": Claim(
+        Support.NOT_IMPLEMENTED, "load the package with onnxruntime-genai; examples/08_onnx shows it"
+    ),
     "seed": YES,
 }
-_SKIPPED = ("adapter.prompt_tuning.", "method.reward.")
+_SKIPPED = ("feature.", "adapter.prompt_tuning.", "method.reward.")
 
 CAPABILITIES = Capabilities(
     claims={

@@ -54,7 +54,7 @@ class OnnxProvider(Provider):
             provider=self.name,
             request={**request, "peft_worker": str(PEFT_WORKER)},
             data=data.files,
-            findings=(*data.findings, *sources.findings(options, source.base or source.path, data.files)),
+            findings=(*data.findings, *sources.findings(options, kind, source.base or source.path, data.files)),
             notes=(*notes, *sources.doubts(options, source)),
         )
 
@@ -66,7 +66,7 @@ class OnnxProvider(Provider):
             provider=self.name,
             request={**request, "peft_worker": str(PEFT_WORKER)},
             data=peft.data,
-            findings=(*peft.findings, *sources.findings(options, str(peft.request["model"]), peft.data)),
+            findings=(*peft.findings, *sources.findings(options, kind, str(peft.request["model"]), peft.data)),
             cost=peft.cost,
             notes=(*peft.notes, *notes),
         )

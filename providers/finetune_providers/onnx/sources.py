@@ -86,7 +86,7 @@ def kind(spec: JobSpec, model: str) -> models.Kind:
     return wanted
 
 
-def findings(options: OnnxOptions, model: str, files: Sequence[DataFile]) -> Iterator[Finding]:
+def findings(options: OnnxOptions, kind: models.Kind, model: str, files: Sequence[DataFile]) -> Iterator[Finding]:
     """What is to be known about the rows that are asked, and about the tokenizer."""
     rows = {file.role: file for file in files}
     asked = rows.get("test") or rows.get("validation") or rows["train"]
@@ -106,7 +106,7 @@ def findings(options: OnnxOptions, model: str, files: Sequence[DataFile]) -> Ite
             fix=f"Give at least {_CALIBRATION_ROWS} rows, or use algorithm: k_quant, which needs none.",
             file=rows["train"].source,
         )
-    if model != TINY and options.chat_template is None and peft_models.lacks_chat_template(model):
+    if kind == "causal" and model != TINY and options.chat_template is None and peft_models.lacks_chat_template(model):
         yield Finding(
             rule="onnx-no-chat-template",
             severity="warning",

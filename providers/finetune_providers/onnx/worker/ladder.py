@@ -9,6 +9,8 @@ from typing import Any
 from . import adapters, children, packaging, verdict
 from .stages import Done
 
+_FROM_REFERENCE = ("bench_prompt", "bench_new", "vocabulary", "max_length")
+
 
 @dataclass
 class Verdict:
@@ -58,7 +60,7 @@ def _try(flow: Any, model: dict[str, Any], reference: Done, candidate: dict[str,
     built = _build(flow, model, candidate)
     orders = {
         **flow.orders(),
-        **{size: reference.result[size] for size in ("bench_prompt", "bench_new", "vocabulary")},
+        **{size: reference.result[size] for size in _FROM_REFERENCE if size in reference.result},
         "name": name,
         "package": str(built.folder),
         "questions": str(reference.folder / "questions.json"),

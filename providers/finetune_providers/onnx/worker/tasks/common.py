@@ -1,5 +1,5 @@
 # pyright: basic
-"""What several tasks need: memory, texts, timing. Standard library only."""
+"""What several tasks need: memory, texts, comparisons. numpy at most."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
 
@@ -31,6 +33,18 @@ def exact_match(answers: Sequence[str], expected: Sequence[str | None]) -> float
     """Share of answers that are what the row expects; None when no row expects anything."""
     pairs = [(a, e) for a, e in zip(answers, expected, strict=True) if e is not None]
     return sum(a == e.strip() for a, e in pairs) / len(pairs) if pairs else None
+
+
+def kl(reference: Any, other: Any) -> Any:
+    """Kullback-Leibler divergence of each row of logits from the reference's."""
+    p, q = log_softmax(reference), log_softmax(other)
+    return np.maximum((np.exp(p) * (p - q)).sum(-1), 0.0)  # rounding may leave it below
+
+
+def log_softmax(logits: Any) -> Any:
+    """Log probabilities."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
 def folder_bytes(folder: Path) -> int:

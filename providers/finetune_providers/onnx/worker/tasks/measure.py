@@ -98,23 +98,13 @@ def _agreement(asked: list[Any], answered: list[Any], reference: Any) -> dict[st
     return {
         "logits_max_diff": float(np.abs(logits - reference).max()),
         "logits_mean_diff": float(np.abs(logits - reference).mean()),
-        "kl": float(_kl(reference, logits).mean()),
+        "kl": float(common.kl(reference, logits).mean()),
         "first_token_agreement": float((logits.argmax(-1) == reference.argmax(-1)).mean()),
         "greedy_agreement": same / total if total else 1.0,
         "greedy_rows_same": rows / len(asked),
         "finite": bool(np.isfinite(logits).all()),
         "rows": len(asked),
     }
-
-
-def _kl(reference: Any, other: Any) -> Any:
-    p, q = _log_softmax(reference), _log_softmax(other)
-    return np.maximum((np.exp(p) * (p - q)).sum(-1), 0.0)  # rounding may leave it below
-
-
-def _log_softmax(logits: Any) -> Any:
-    shifted = logits - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
 def _quality(child: Any, package: Package, orders: Any, asked: list[Any], answered: list[Any]) -> dict[str, Any]:
@@ -149,7 +139,7 @@ def _loss(package: Package, orders: dict[str, Any], question: dict[str, Any]) ->
     generator = _generator(package, orders, 1, len(ids) + 1)
     generator.append_tokens(ids)
     logits = np.array(generator.get_output("logits"), np.float32)[0, :-1]
-    losses = -_log_softmax(logits)[np.arange(len(ids) - 1), ids[1:]]
+    losses = -common.log_softmax(logits)[np.arange(len(ids) - 1), ids[1:]]
     return float(losses[marked].sum()), int(marked.sum())
 
 

@@ -1,0 +1,95 @@
+"""Small export jobs through the onnx provider, for the tests; one managed environment for the whole suite."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import peft_jobs
+from finetune_providers.onnx.provider import OnnxProvider
+from managed_envs import managed_home
+
+from finetune_sdk.spec import JobSpec
+from finetune_sdk.types import JobState
+
+PATIENCE_S = 600.0
+
+
+class Ran(peft_jobs.Ran):
+    """An export and what it left."""
+
+    @property
+    def package(self) -> Path:
+        return self.folder / "artifacts" / "onnx"
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.package / "manifest.json").read_text())
+        return found
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "artifacts" / "verdict.json").read_text())
+        return found
+
+    @property
+    def candidates(self) -> dict[str, dict[str, Any]]:
+        return {one["name"]: one for one in self.verdict["candidates"]}
+
+    def said(self, words: str) -> bool:
+        """Whether some event's text contains the words."""
+        return any(words in message for message in self.messages)
+
+    def until_said(self, words: str) -> None:
+        """Wait for an event."""
+        give_up_s = time.monotonic() + PATIENCE_S
+        while not self.said(words):
+            assert time.monotonic() < give_up_s, f"waited too long for {words!r}; {self.messages[-3:]}"
+            assert not self.state.status.terminal, f"it ended before {words!r}: {self.state.error}"
+            time.sleep(0.02)
+
+    def end(self) -> JobState:
+        """Wait for the end or a pause."""
+        give_up_s = time.monotonic() + PATIENCE_S
+        while not (self.state.status.terminal or self.state.status.value == "paused"):
+            assert time.monotonic() < give_up_s, f"waited too long; {self.messages[-3:]}"
+            time.sleep(0.05)
+        return self.state
+
+
+def home(folder: Path) -> Path:
+    """A home whose environments are the suite's."""
+    return managed_home(folder)
+
+
+def spec(train: Path, options: Mapping[str, Any], **parts: Any) -> JobSpec:
+    """An export of `options["source"]`, or a short training on `builtin/tiny` and its export; one thread."""
+    whole: dict[str, Any] = {
+        "provider": "onnx",
+        "model": "builtin/tiny",
+        "data": {"train": str(train)},
+        "compute": {"environment": "managed", "threads": 1},
+        "options": {"onnx": {"bench_prompt": 16, "bench_new": 4, "new_tokens": 8, "eval_rows": 12, **options}},
+        **parts,
+    }
+    if "source" not in options:
+        whole.setdefault("hyperparameters", {"max_steps": 30, "batch_size": 8})
+    return JobSpec.model_validate(whole)
+
+
+def submit(home: Path, wanted: JobSpec, key: str = "job") -> Ran:
+    """Plan and start."""
+    provider = OnnxProvider(home=home)
+    plan = provider.plan(wanted)
+    assert not plan.errors, plan.errors
+    return Ran(provider, provider.submit(plan, key=key))
+
+
+def run(home: Path, wanted: JobSpec, key: str = "job") -> Ran:
+    """Plan, start and wait."""
+    job = submit(home, wanted, key)
+    job.end()
+    return job
