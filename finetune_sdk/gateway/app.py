@@ -24,7 +24,7 @@ from finetune_sdk.gateway.outbox import secret_of
 from finetune_sdk.gateway.queue import work
 from finetune_sdk.gateway.service import Service, json_response
 from finetune_sdk.home import open_home
-from finetune_sdk.registry import provider_class
+from finetune_sdk.registry import load
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -65,11 +65,11 @@ def build(home: str | Path | None, config: GatewayConfig, *, keys: Keys | None =
 
     Raises `RegistryError` for a backend that is not installed, `SpecError` for a webhook without its secret.
     """
-    for provider in config.providers:
-        provider_class(provider)
     for hook in config.webhooks:
         secret_of(hook)
     folder = open_home(home)
+    for provider in config.providers:
+        load(provider, home=folder)
     gateway = Service(home=folder, config=config, state=state.State(folder))
     routes = [*page.ROUTES, Route("/health", _health), Route("/ready", _ready), *map(_mounted, PREFIXES)]
     app = Application(gateway, Router(routes, lifespan=_lifespan))

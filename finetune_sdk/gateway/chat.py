@@ -20,6 +20,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from finetune_sdk.deploy.handle import Deployed
+from finetune_sdk.deploy.local import BASE
 from finetune_sdk.gateway.bodies import read_json
 from finetune_sdk.gateway.errors import ApiError, not_found
 from finetune_sdk.gateway.jobs import unknown_model
@@ -33,6 +35,9 @@ log = logging.getLogger(__name__)
 _CHECKPOINT = re.compile(r"(.+):ckpt-step-(\d+)")
 _TIMEOUT = httpx.Timeout(600.0, connect=5.0)
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_TUNED_ON = (
+    "SELECT * FROM job WHERE model = ? AND local = 1 AND status = 'succeeded' AND deleted = 0 ORDER BY seq DESC LIMIT 1"
+)
 _PASSED_ON = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
@@ -43,6 +48,8 @@ class Target:
     base_url: str
     model: str
     api_key_env: str | None = None
+    base: str | None = None
+    """The name of the base model there; None = it does not answer beside."""
 
 
 @dataclass(slots=True)
@@ -78,23 +85,39 @@ async def _deployed(gateway: Service, request: Request, model: str) -> Target:
     found = find_tuned(gateway, model)
     if found is not None:
         job, step = found
-        name = job.id if step is None else f"{job.id}-step-{step}"
-        assert job.job_id is not None, "it has succeeded, or has checkpoints"  # noqa: S101
-        return _usable(await AsyncFineTuneJob(job.job_id, gateway.home).deploy(name=name, checkpoint=step), model)
+        return await _served(gateway, job, step, model)
     owner = str(request.scope["owner"])
     provider = gateway.config.backend_for(model, owner)
     base = gateway.config.base_model(model, provider, local=gateway.is_local(provider))
     if base is None or model.startswith("ft:"):
         raise unknown_model(gateway, model)
-    text = f"No server is configured for the base model {model[:200]!r}: name one under `chat:` in the configuration."
+    for row in gateway.state.read(_TUNED_ON, model):
+        target = await _served(gateway, job_of(row), None, model)
+        if target.base is not None:
+            return Target(target.base_url, target.base, target.api_key_env)
+    text = (
+        f"Nothing serves the base model {model[:200]!r}: tune an adapter on it, which is served beside it, or name a "
+        "server under `chat:` in the configuration."
+    )
     raise ApiError(404, text, param="model", code="model_not_served")
 
 
-def _usable(deployment: Deployment, model: str) -> Target:
+async def _served(gateway: Service, job: Job, step: int | None, model: str) -> Target:
+    """The deployment of a job's model or checkpoint. An adapter is served beside its base, which answers too."""
+    assert job.job_id is not None, "it has succeeded, or has checkpoints"  # noqa: S101
+    handle = AsyncFineTuneJob(job.job_id, gateway.home)
+    if step is not None:
+        return _usable(await handle.deploy(name=f"{job.id}-step-{step}", checkpoint=step), model)
+    adapter = job.local and any(one.kind == "adapter" for one in await handle.artifacts())
+    deployment = await handle.deploy(name=job.id, kind="adapter" if adapter else None)
+    return _usable(deployment, model, base=BASE if adapter else None)
+
+
+def _usable(deployment: Deployment, model: str, *, base: str | None = None) -> Target:
     if deployment.status in ("failed", "stopped"):
         text = f"The deployment of {model!r} is {deployment.status}: {deployment.error or 'no reason is known'}."
         raise ApiError(503, text, code="model_not_ready", headers={"retry-after": "5"})
-    return Target(deployment.base_url.rstrip("/"), deployment.model, deployment.api_key_env)
+    return Target(deployment.base_url.rstrip("/"), deployment.model, deployment.api_key_env, base)
 
 
 def find_tuned(gateway: Service, model: str) -> tuple[Job, int | None] | None:
@@ -262,7 +285,8 @@ def _tuned(gateway: Service) -> list[dict[str, Any]]:
 
 
 def _bases(gateway: Service) -> list[dict[str, Any]]:
-    names = dict.fromkeys([*gateway.config.models, *gateway.config.chat])
+    tuned_on = gateway.state.read("SELECT DISTINCT model FROM job WHERE status = 'succeeded' AND deleted = 0")
+    names = dict.fromkeys([*gateway.config.models, *gateway.config.chat, *(row["model"] for row in tuned_on)])
     return [_model(name, 0, "system") for name in names]
 
 
@@ -292,7 +316,15 @@ async def delete_model(request: Request) -> Response:
     found = find_tuned(gateway, name)
     if found is None or found[1] is not None:
         raise not_found("model", name)
-    query = "UPDATE job SET deleted = 1 WHERE id = ?"
-    await anyio.to_thread.run_sync(gateway.state.change, query, found[0].id)
+    await anyio.to_thread.run_sync(_delete, gateway, found[0])
     _chats(request).targets.pop(name, None)
     return json_response({"id": name, "object": "model", "deleted": True})
+
+
+def _delete(gateway: Service, job: Job) -> None:
+    """Forget the model's name, and end what serves it here; a vendor keeps what it has."""
+    gateway.state.change("UPDATE job SET deleted = 1 WHERE id = ?", job.id)
+    if job.local:
+        for one in gateway.store.deployments():
+            if one.model == job.id or one.model.startswith(f"{job.id}-step-"):
+                Deployed.of(one, gateway.home).delete()

@@ -37,7 +37,7 @@ from finetune_sdk.provider import Provider
 from finetune_sdk.registry import load
 from finetune_sdk.types import Event, JobStatus
 
-_METADATA = re.compile(r"metadata\[(.+)\]")
+_METADATA = re.compile(r"metadata\[([^][]+)\]")
 _STOP_S = 10.0
 """How long `cancel` and `pause` wait for the backend to have stopped, so that the answer can say so."""
 _TICK_S = 0.3
@@ -249,6 +249,8 @@ async def list_jobs(request: Request) -> Response:
         elif key := _METADATA.fullmatch(name):
             wheres.append("EXISTS (SELECT 1 FROM json_each(metadata) WHERE key = ? AND value = ?)")
             values += [key[1], value]
+        elif name.startswith("metadata["):
+            raise ApiError(400, "Invalid metadata: write metadata[key]=value, one level deep.", param="metadata")
     where = f"WHERE {' AND '.join(wheres)}" if wheres else ""
     rows = state.read(f"SELECT * FROM job {where} ORDER BY seq DESC LIMIT ?", *values, limit + 1)  # noqa: S608 - fixed texts
     data = [job_object(job_of(row)) for row in rows[:limit]]

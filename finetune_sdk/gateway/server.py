@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from types import FrameType
 
@@ -77,8 +78,16 @@ def serve(
 ) -> None:
     """Serve until told to leave by SIGINT or SIGTERM."""
     guard = build(home, config, keys=keys, loopback=loopback)
-    options = uvicorn.Config(
-        guard,
+    server = _Server(options(guard, log_level=log_level))
+    server.guard = guard
+    with contextlib.suppress(KeyboardInterrupt):  # the signal that it has obeyed, raised once more
+        server.run(sockets=[door])
+
+
+def options(app: Guard, *, log_level: str) -> uvicorn.Config:
+    """How uvicorn serves it."""
+    return uvicorn.Config(
+        app,
         http=_Deadline,
         ws="none",
         access_log=False,
@@ -91,6 +100,3 @@ def serve(
         proxy_headers=False,
         lifespan="on",
     )
-    server = _Server(options)
-    server.guard = guard
-    server.run(sockets=[door])

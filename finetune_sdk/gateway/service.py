@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from finetune_sdk.gateway.config import GatewayConfig
 from finetune_sdk.gateway.state import State
-from finetune_sdk.registry import provider_class
+from finetune_sdk.registry import load
 from finetune_sdk.store import JobStore
 
 _encode = msgspec.json.Encoder().encode
@@ -41,7 +41,7 @@ class Service:
     def is_local(self, provider: str) -> bool:
         """True for a backend whose jobs train on this machine."""
         if provider not in self.locals:
-            self.locals[provider] = provider_class(provider).environment is not None
+            self.locals[provider] = load(provider, home=self.home).environment is not None
         return self.locals[provider]
 
 
