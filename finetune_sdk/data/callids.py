@@ -43,11 +43,12 @@ def with_call_ids(example: Example) -> Example:
 
 
 def _lacks(messages: Sequence[Message]) -> bool:
-    return any(
-        (message.role == "tool" and message.tool_call_id is None)
-        or any(not isinstance(call.id, str) for call in message.tool_calls or ())
-        for message in messages
-    )
+    for message in messages:
+        if message.role == "tool" and message.tool_call_id is None:
+            return True
+        if message.tool_calls and any(not isinstance(call.id, str) for call in message.tool_calls):
+            return True
+    return False
 
 
 def _paired(messages: Sequence[Message]) -> list[Message]:

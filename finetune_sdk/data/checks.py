@@ -18,6 +18,7 @@ from finetune_sdk.data.example import (
     TextExample,
     UnpairedPreference,
 )
+from finetune_sdk.data.marks import may_be_marked
 from finetune_sdk.data.toolchecks import check_tools
 from finetune_sdk.types import Finding, Severity
 
@@ -112,6 +113,8 @@ def _carries_loss(message: Message) -> bool:
 
 
 def _says_something(message: Message) -> bool:
+    if type(message.content) is str and message.content and not message.content.isspace():
+        return True
     if message.tool_calls or message.refusal:
         return True
     if isinstance(message.content, list):
@@ -163,6 +166,8 @@ def _labelled(example: LabelledExample) -> Iterator[Finding]:
 
 
 def _turns(messages: list[Message], path: str) -> Iterator[Finding]:
+    texts = [message.content for message in messages if type(message.content) is str]
+    marked = may_be_marked("\n".join(texts))  # one look for all: nearly always there is nothing
     for index, message in enumerate(messages):
         content = message.content
         if type(content) is str:
@@ -174,7 +179,7 @@ def _turns(messages: list[Message], path: str) -> Iterator[Finding]:
                     f"an empty turn of the {message.role}",
                     "Fill it.",
                 )
-            if "<" in content or "[" in content or not (content.isascii() and content.isprintable()):
+            if marked:
                 yield from _text(content, f"{path}[{index}].content")
         elif isinstance(content, list):
             for at, part in enumerate(content):

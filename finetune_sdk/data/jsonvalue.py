@@ -42,25 +42,25 @@ _KINDS = {
 """What JSON and the columns of tables hold, by Python's name."""
 
 
-def key_count(value: object, depth: int = 0) -> int:
+def key_count(value: object) -> int:
     """How many keys all objects inside hold together. Raises `RecursionError` below `MAX_DEPTH` levels."""
-    if depth > MAX_DEPTH:
-        raise RecursionError
-    if isinstance(value, dict):
-        entries = cast(Object, value)
-        count = len(entries)
-        for inner in entries.values():
-            if isinstance(inner, dict | list):
-                count += key_count(cast(object, inner), depth + 1)
-        return count
-    if isinstance(value, list):
-        return sum(
-            key_count(cast(object, inner), depth + 1)
-            for inner in cast("list[object]", value)
-            if isinstance(inner, dict | list)
-        )
-    return 0
+    count = depth = 0
+    level: list[Any] = [value]
+    while level:
+        if depth > MAX_DEPTH and any(type(one) in _NESTING for one in level):
+            raise RecursionError
+        below: list[Any] = []
+        for one in level:
+            if type(one) is dict:
+                count += len(one)  # pyright: ignore[reportUnknownArgumentType]
+                below += one.values()  # pyright: ignore[reportUnknownMemberType]
+            elif type(one) is list:
+                below += one
+        level = [one for one in below if type(one) in _NESTING]
+        depth += 1
+    return count
 
 
+_NESTING = frozenset((dict, list))
 MAX_DEPTH = 64
 """Levels of nesting; deeper rows are refused: trainers' parsers give up at different depths."""

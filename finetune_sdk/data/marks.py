@@ -1,4 +1,4 @@
-"""What raw JSON lines may hold that deserves a finding, or that would be written another way: whole chunks at a time.
+"""What texts and raw JSON lines may hold that deserves a finding, or would be written another way: many at a time.
 
 With hyperscan a chunk is looked through once, at several GB per second. Without it Python's `re` gives the same
 answers, slower.
@@ -22,6 +22,8 @@ MARKS: Sequence[bytes] = (
 )
 """Whatever `checks.TEXT_MARKS` finds contains one of these. Each begins with one certain byte."""
 
+CONTROL = rb"[\x00-\x08\x0b\x0c\x0e-\x1f]"
+"""Never in raw JSON, but in texts."""
 _ONE, _SEVERAL = rb"(?:^|[^\\])\\[u/bf]", rb"\\\\\\[u/bf]"
 """Escapes that we would write another way: after one backslash, and after a run of them, if it is odd."""
 _ESCAPE = re.compile(rb"\\[\\u/bf]")
@@ -36,15 +38,21 @@ def is_marked(chunk: bytes) -> bool:
     return bool(_own.marks(chunk))
 
 
+def may_be_marked(text: str) -> bool:
+    """The same of a text as a reader sees it."""
+    return bool(_own.texts(text.encode("utf-8", "surrogatepass")))
+
+
 def has_escapes(chunk: bytes) -> bool:
     """Whether some escape would be written another way; only such ones can build a mark."""
     return any(_is_escape(chunk, end) for end in _own.escapes(chunk))
 
 
 def _is_escape(chunk: bytes, end: int) -> bool:
-    before = chunk[max(0, end - 64) : end - 1]
-    run = len(before) - len(before.rstrip(b"\\"))
-    return run % 2 == 1 or run > 60
+    start = end - 1
+    while start and chunk[start - 1] == 0x5C:
+        start -= 1
+    return (end - 1 - start) % 2 == 1
 
 
 def by_re(patterns: Sequence[bytes]) -> Search:
@@ -61,8 +69,18 @@ def _lead(pattern: bytes) -> bytes:
     return bytes([int(pattern[2:4], 16)]) if pattern.startswith(rb"\x") else pattern[:1]
 
 
-def _escapes_by_re(chunk: bytes) -> Sequence[int]:
+def texts_by_re(text: bytes) -> Sequence[int]:
+    """What `may_be_marked` does without hyperscan."""
+    return [1] if _SIGN.search(text) else _MARKS_BY_RE(text)
+
+
+def escapes_by_re(chunk: bytes) -> Sequence[int]:
+    """What `has_escapes` does without hyperscan."""
     return [match.end() for match in _ESCAPE.finditer(chunk) if match.group() != rb"\\"][:1]
+
+
+_SIGN = re.compile(CONTROL)
+_MARKS_BY_RE = by_re(MARKS)
 
 
 def by_hyperscan(once: Sequence[bytes], *every: bytes) -> Search | None:
@@ -103,14 +121,19 @@ class _Own(threading.local):
 
     def __init__(self) -> None:
         self.marks: Search = self._first_marks
+        self.texts: Search = self._first_texts
         self.escapes: Search = self._first_escapes
 
     def _first_marks(self, chunk: bytes) -> Sequence[int]:
-        self.marks = by_hyperscan(MARKS) or by_re(MARKS)
+        self.marks = by_hyperscan(MARKS) or _MARKS_BY_RE
         return self.marks(chunk)
 
+    def _first_texts(self, chunk: bytes) -> Sequence[int]:
+        self.texts = by_hyperscan((*MARKS, CONTROL)) or texts_by_re
+        return self.texts(chunk)
+
     def _first_escapes(self, chunk: bytes) -> Sequence[int]:
-        self.escapes = by_hyperscan((_ONE,), _SEVERAL) or _escapes_by_re
+        self.escapes = by_hyperscan((_ONE,), _SEVERAL) or escapes_by_re
         return self.escapes(chunk)
 
 

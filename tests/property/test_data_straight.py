@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import threading
 from collections.abc import Generator
@@ -15,7 +16,7 @@ from drawing import examples
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from finetune_sdk.data import Dataset, ranges, straight
+from finetune_sdk.data import Dataset, marks, ranges, straight
 from finetune_sdk.data.checks import TEXT_MARKS
 from finetune_sdk.data.convert import Outcome, convert
 from finetune_sdk.data.readers import chunk_of
@@ -166,6 +167,26 @@ def test_every_mark_that_gives_a_text_a_finding_keeps_it_from_the_straight_way(t
     for style in STYLES:
         line = json.dumps({"prompt": f"a{text}b", "completion": "x"}, **style).encode() + b"\n"
         assert straight.TO_CHAT["prompt-completion"].lines(chunk_of(line)) is None
+
+
+@given(text=st.one_of([st.from_regex(mark, fullmatch=True) for mark in TEXT_MARKS]))
+@examples(400)
+def test_one_look_at_many_texts_misses_no_mark_with_and_without_hyperscan(text: str) -> None:
+    data = f"x\n{text}\nÃ".encode()
+    assert marks.may_be_marked(data.decode())
+    assert marks.texts_by_re(data)
+    found = marks.by_hyperscan((*marks.MARKS, marks.CONTROL))
+    assert found is None or found(data)
+
+
+@given(data=st.lists(st.sampled_from((b"\\", b"\\\\", b"u", b"/", b"b", b"f", b"n", b'"', b"x" * 70)), max_size=40))
+@example(data=[b"\\\\"] * 40 + [b"u"])
+@examples(400)
+def test_escapes_are_told_from_escaped_backslashes_with_and_without_hyperscan(data: list[bytes]) -> None:
+    chunk = b'"' + b"".join(data)
+    wanted = any(step[1:] in (b"u", b"/", b"b", b"f") for step in re.findall(rb"\\.", chunk))
+    assert bool(marks.escapes_by_re(chunk)) == wanted
+    assert marks.has_escapes(chunk) == wanted
 
 
 MANY = [
