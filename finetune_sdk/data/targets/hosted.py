@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from finetune_sdk.data.example import Role
 from finetune_sdk.data.targets.base import Doc, Profile, Rule
+from finetune_sdk.data.targets.hosted_rules import TEXT_ROLES
 from finetune_sdk.data.targets.rules import (
     FirstTurn,
     Images,
@@ -46,7 +47,6 @@ VERTEX_PREFERENCE = Doc("Vertex AI, preference tuning for Gemini", "2026-11-20")
 COHERE = Doc("https://docs.cohere.com/v2/docs/chat-preparing-the-data; cohere 7.3.1", "2026-11-20")
 
 _TALK = frozenset[Role](("system", "user", "assistant"))
-_ALL = frozenset[Role](("system", "user", "assistant", "tool"))
 _ALTERNATE: dict[str, tuple[Role, ...]] = {
     "": ("system", "user"),
     "system": ("user",),
@@ -91,7 +91,7 @@ HOSTED = (
                     "tool": ("assistant", "tool"),
                 },
             ),
-            Weights(doc=TOGETHER, roles=_ALL),
+            Weights(doc=TOGETHER, roles=TEXT_ROLES),
             Images(doc=TOGETHER, per_example=10),
             *refuses(TOGETHER, "other-parts", "spans"),
             *_TOGETHER_COMMON,
@@ -123,7 +123,7 @@ HOSTED = (
         hosted=True,
         doc=FIREWORKS,
         rules=(
-            Roles(doc=FIREWORKS, allowed=_ALL),
+            Roles(doc=FIREWORKS, allowed=TEXT_ROLES),
             Refuses(doc=FIREWORKS, of="system-later", why="the system message comes first"),
             Weights(doc=FIREWORKS),
             *refuses(FIREWORKS, "other-parts", "spans"),
@@ -141,7 +141,7 @@ HOSTED = (
         hosted=True,
         doc=MISTRAL,
         rules=(
-            Roles(doc=MISTRAL, allowed=_ALL),
+            Roles(doc=MISTRAL, allowed=TEXT_ROLES),
             Order(
                 doc=MISTRAL,
                 after={

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from finetune_sdk.data.example import Role
 from finetune_sdk.data.targets.base import Doc, Profile, Rule
+from finetune_sdk.data.targets.hosted_rules import TEXT_ROLES, Answers, Content, Learnable, Pair
 from finetune_sdk.data.targets.rules import (
     Images,
     LastTurn,
@@ -42,15 +43,14 @@ _UNKNOWN_KEYS: tuple[Rule, ...] = (
     Refuses(doc=SCHEMA, of="message-keys", severity="warning", why="unknown keys on messages are not accepted"),
     ToolNames(doc=SCHEMA),
     ToolIds(doc=SCHEMA),
+    Content(doc=SCHEMA),
 )
 _IGNORED_KEYS = Refuses(doc=SCHEMA, of="row-keys", severity="warning", why="the key is ignored")
 _ENOUGH = MinRows(doc=GUIDE, rows=10)
 _SIZES: tuple[Rule, ...] = (
-    MaxBytes(doc=FILES, bytes=8_000_000_000),
+    MaxBytes(doc=FILES, bytes=8 * 2**30),
     MaxImageRows(doc=VISION, rows=50_000),
 )
-_TEXT_ROLES = frozenset[Role](("system", "user", "assistant", "tool"))
-
 OPENAI = (
     Profile(
         target="openai",
@@ -60,7 +60,8 @@ OPENAI = (
         hosted=True,
         doc=SCHEMA,
         rules=(
-            Roles(doc=SCHEMA, allowed=_TEXT_ROLES),
+            Roles(doc=SCHEMA, allowed=TEXT_ROLES),
+            Learnable(doc=SCHEMA),
             Weights(doc=SCHEMA),
             *_UNKNOWN_KEYS,
             _IGNORED_KEYS,
@@ -79,7 +80,9 @@ OPENAI = (
         hosted=True,
         doc=SCHEMA,
         rules=(
-            Roles(doc=SCHEMA, allowed=_TEXT_ROLES),
+            Roles(doc=SCHEMA, allowed=TEXT_ROLES),
+            Pair(doc=SCHEMA),
+            Answers(doc=SCHEMA),
             Refuses(doc=SCHEMA, of="answer-turns", why="an answer is exactly one turn of the assistant"),
             Refuses(doc=SCHEMA, of="margin", why="the training schema has no field for it"),
             *_UNKNOWN_KEYS,
@@ -112,7 +115,7 @@ OPENAI = (
 def _azure(profile: Profile) -> Profile:
     """OpenAI's profile with Azure's limits in place of OpenAI's."""
     kept = tuple(rule for rule in profile.rules if not isinstance(rule, Images | MaxBytes | MinRows | MaxTokens))
-    limits: tuple[Rule, ...] = (MinRows(doc=AZURE, rows=10), MaxBytes(doc=AZURE, bytes=512_000_000))
+    limits: tuple[Rule, ...] = (MinRows(doc=AZURE, rows=10), MaxBytes(doc=AZURE, bytes=512 * 2**20))
     if profile.methods == ("sft",):
         limits = (
             *limits,
@@ -138,8 +141,13 @@ AZURE_PROFILES = (
     replace(
         _azure(OPENAI[1]),
         doc=AZURE_DPO,
-        rules=tuple(
-            rule for rule in _azure(OPENAI[1]).rules if not (isinstance(rule, Refuses) and rule.of == "answer-turns")
+        rules=(
+            *(
+                rule
+                for rule in _azure(OPENAI[1]).rules
+                if not (isinstance(rule, Answers) or rule.rule == "answer-turns")
+            ),
+            Answers(doc=AZURE_DPO, roles=frozenset[Role](("assistant", "tool"))),
         ),
         notes=("Unlike at OpenAI, an answer may hold several turns of the assistant and of tools.",),
     ),

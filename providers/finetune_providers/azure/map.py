@@ -56,12 +56,7 @@ DATED = Wire(
 )
 WIRES: Mapping[str, Wire] = {wire.name: wire for wire in (V1, DATED)}
 
-AZURE_RULES = Rules(
-    images_per_row=64,
-    answers_max=16,  # no number is published; more than one is
-    answer_roles=frozenset({"assistant", "tool"}),
-    sources={"min_rows": _GUIDE, "images": f"{_GUIDE}-vision", "roles": f"{_GUIDE}-direct-preference-optimization"},
-)
+AZURE_RULES = Rules(target="azure")
 
 SCOPES = {"v1": "https://ai.azure.com/.default", "2024-10-21": "https://cognitiveservices.azure.com/.default"}
 """Of Entra tokens, by generation. Source: the v1 guide, the vendor SDK's example for dated versions."""

@@ -105,7 +105,11 @@ class DryRun(Place):
             provider=self.name,
             request=self.request(spec, options, connection, body),
             data=prepared.files,
-            findings=(*prepared.findings, *survey.findings(wire), *self.dates(connection, spec.model_id)),
+            findings=(
+                *prepared.findings,
+                *(survey.findings(wire) if survey.rows or not prepared.errors else ()),
+                *self.dates(connection, spec.model_id),
+            ),
             cost=estimate(spec, survey, options, models.source if wire.vendor_dates else {}, asking),
             notes=(*self.notes(spec, options, connection), *([asking.words(survey.model)] if asking else [])),
         )

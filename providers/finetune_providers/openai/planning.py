@@ -9,6 +9,7 @@ import msgspec
 
 from finetune_sdk.data.example import Example, conversation
 from finetune_sdk.data.report import Report
+from finetune_sdk.data.targets import Totals
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import Estimate, Finding, Severity
 
@@ -48,16 +49,17 @@ class Survey:
             if role == "test":
                 continue
             self.rows[role] = self.rows.get(role, 0) + 1
-            for finding in check(example, self.method, self.rules):
+            sent = self.rules.sent(example, self.method)
+            row = render(sent, self.method, last_answer_only=self.last_answer_only)
+            size = self.tokens.add(row) if row is not None and role == "train" else 0
+            for finding in check(sent, self.method, self.rules, tokens=size):
                 self.report.add(finding)
-            row = render(example, self.method, last_answer_only=self.last_answer_only)
             if row is None:
                 continue
             self.bytes[role] = self.bytes.get(role, 0) + len(encode(row)) + 1
-            self._look_closer(role, example, row)
+            self._look_closer(example, row, size)
 
-    def _look_closer(self, role: str, example: Example, row: dict[str, object]) -> None:
-        size = self.tokens.add(row) if role == "train" else 0
+    def _look_closer(self, example: Example, row: dict[str, object], size: int) -> None:
         if self.model.max_tokens is not None and size > self.model.max_tokens:
             self._note(example, "row-truncated", "warning", f"about {size} tokens, {self.model.max_tokens} are used",
                        "Shorten the row; the vendor cuts it off.")  # fmt: skip
@@ -89,11 +91,7 @@ class Survey:
         return (*self.report.findings(), *self._of_files(wire))
 
     def _of_files(self, wire: Wire) -> Iterable[Finding]:
-        rows = self.rows.get("train", 0)
-        if rows < self.rules.min_rows:
-            yield _whole("too-few-rows", f"{rows} training rows", f"At least {self.rules.min_rows} are needed.")
-        if self.image_rows > self.rules.image_rows:
-            yield _whole("too-many-images", f"{self.image_rows} rows with images", f"At most {self.rules.image_rows}.")
+        yield from self.rules.whole(Totals(rows=self.rows.get("train", 0), image_rows=self.image_rows), self.method)
         if self.method == "rft" and self.rules.rft_needs_validation and not self.rows.get("validation"):
             yield _whole(
                 "rft-needs-validation", "no validation rows", "Set `data.validation`: a path, or a share as 0.1."

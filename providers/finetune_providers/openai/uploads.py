@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from finetune_sdk.data import canonical
+from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.example import Example
 from finetune_sdk.data.prepare import Prepared, prepare
 from finetune_sdk.errors import DataError
@@ -68,7 +69,7 @@ def _render_file(source: Path, target: Path, request: Mapping[str, Any], *, bom:
         if bom:
             out.write(BOM)
         for line in lines:
-            example: Example = canonical.parse(line)
+            example: Example = with_call_ids(canonical.parse(line))
             row = render(example, request["method"], last_answer_only=request["last_answer_only"])
             assert row is not None, "the plan refused rows of another kind"
             out.write(encode(row) + b"\n")

@@ -14,7 +14,7 @@ from finetune_providers.openai.connection import Connection, dereference
 from finetune_providers.openai.models import Ends, ends_of, load, retirement
 from finetune_providers.openai.provider import OpenAIProvider
 from wire import stub
-from wire.helpers import MODEL, job_spec, write
+from wire.helpers import MODEL, chat_rows, job_spec, write
 
 from finetune_sdk.errors import AuthFailed, BudgetExceeded, PermissionRefused, SpecError, Unsupported
 from finetune_sdk.job import FineTuneJob
@@ -179,9 +179,9 @@ def test_without_a_key_nothing_is_sent_and_the_variable_is_named(provider: Dated
 
 def test_too_few_rows_are_an_error_before_anything_is_sent(provider: Dated, tmp_path: Path) -> None:
     spec = spec_for(tmp_path)
-    few = {"train": write(tmp_path / "few.jsonl", [{"messages": [{"role": "user", "content": "q"}]}] * 3)}
+    few = {"train": write(tmp_path / "few.jsonl", chat_rows(3))}
     plan = provider.plan(spec.model_copy(update={"data": spec.data.model_copy(update=few)}))
-    assert "too-few-rows" in {one.rule for one in plan.errors}
+    assert "rows-too-few" in {one.rule for one in plan.errors}
 
 
 def test_a_grader_that_asks_for_a_missing_field_is_found_in_the_row(provider: Dated, tmp_path: Path) -> None:

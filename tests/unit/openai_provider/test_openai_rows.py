@@ -84,25 +84,25 @@ def test_training_on_the_last_answer_gives_the_others_weight_zero() -> None:
 @pytest.mark.parametrize(
     ("example", "method", "rule"),
     [
-        (ChatExample(messages=[user()]), "sft", "row-no-assistant"),
-        (ChatExample(messages=[user(), answer(weight=0)]), "sft", "row-trains-nothing"),
-        (ChatExample(messages=[user(weight=1), answer()]), "sft", "weight-not-allowed"),
-        (ChatExample(messages=[user(), answer(weight=0.5)]), "sft", "weight-not-allowed"),
-        (ChatExample(messages=[user(""), answer()]), "sft", "message-empty"),
-        (ChatExample(messages=[user(), answer(reasoning="hm")]), "sft", "message-keys-not-sent"),
-        (ChatExample(messages=[user(), answer()], extra={"id": 1}), "sft", "row-keys-not-sent"),
-        (ChatExample(messages=[user([{"type": "input_audio"}]), answer()]), "sft", "part-not-allowed"),
-        (ChatExample(messages=[user(), answer(image("https://x/y.png"))]), "sft", "image-not-users"),
-        (ChatExample(messages=[user(image("images/1.png")), answer()]), "sft", "image-url"),
-        (ChatExample(messages=[user(image(f"data:image/gif;base64,{PIXEL}")), answer()]), "sft", "image-type"),
-        (ChatExample(messages=[user(image("data:image/png;base64,???")), answer()]), "sft", "image-base64"),
-        (ChatExample(messages=[user(image("https://x/y") * 11), answer()]), "sft", "row-images"),
+        (ChatExample(messages=[user()]), "sft", "nothing-to-learn"),
+        (ChatExample(messages=[user(), answer(weight=0)]), "sft", "nothing-to-learn"),
+        (ChatExample(messages=[user(weight=1), answer()]), "sft", "weights"),
+        (ChatExample(messages=[user(), answer(weight=0.5)]), "sft", "weights"),
+        (ChatExample(messages=[user(""), answer()]), "sft", "turn-empty"),
+        (ChatExample(messages=[user(), answer(reasoning="hm")]), "sft", "reasoning"),
+        (ChatExample(messages=[user(), answer()], extra={"id": 1}), "sft", "row-keys"),
+        (ChatExample(messages=[user([{"type": "input_audio"}]), answer()]), "sft", "other-parts"),
+        (ChatExample(messages=[user(), answer(image("https://x/y.png"))]), "sft", "images-limits"),
+        (ChatExample(messages=[user(image("images/1.png")), answer()]), "sft", "images-limits"),
+        (ChatExample(messages=[user(image(f"data:image/gif;base64,{PIXEL}")), answer()]), "sft", "images-limits"),
+        (ChatExample(messages=[user(image("data:image/png;base64,???")), answer()]), "sft", "images-limits"),
+        (ChatExample(messages=[user(image("https://x/y") * 11), answer()]), "sft", "images-limits"),
         (ChatExample(messages=[user(), answer()]), "dpo", "row-wrong-kind"),
-        (PreferenceExample(prompt=[], chosen=[answer("1")], rejected=[answer("2")]), "dpo", "preference-no-prompt"),
-        (PreferenceExample(prompt=[user()], chosen=[answer("1")], rejected=[answer("1")]), "dpo", "preference-equal"),
+        (PreferenceExample(prompt=[], chosen=[answer("1")], rejected=[answer("2")]), "dpo", "preference-pair"),
+        (PreferenceExample(prompt=[user()], chosen=[answer("1")], rejected=[answer("1")]), "dpo", "preference-pair"),
         (PreferenceExample(prompt=[user()], chosen=[user("1")], rejected=[answer("2")]), "dpo", "preference-answer"),
-        (PromptExample(prompt=[user(), answer()]), "rft", "rft-last-not-user"),
-        (PromptExample(prompt=[Message(role="system", content="s"), user()]), "rft", "role-not-allowed"),
+        (PromptExample(prompt=[user(), answer()]), "rft", "last-turn"),
+        (PromptExample(prompt=[Message(role="system", content="s"), user()]), "rft", "roles"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -111,9 +111,7 @@ def test_a_row_the_vendor_would_refuse_is_found_before(example: Any, method: str
 
 
 def test_azure_takes_what_openai_does_not() -> None:
-    two_turns = PreferenceExample(
-        prompt=[user()], chosen=[answer("1"), Message(role="tool", content="t")], rejected=[answer("2")]
-    )
+    two_turns = PreferenceExample(prompt=[user()], chosen=[answer("1"), answer("2")], rejected=[answer("3")])
     many_images = ChatExample(messages=[user(image("https://x/y") * 11), answer()])
     assert rules_broken(two_turns, "dpo", AZURE_RULES) + rules_broken(many_images, "sft", AZURE_RULES) == []
 

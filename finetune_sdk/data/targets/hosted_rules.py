@@ -1,0 +1,95 @@
+"""Demands that hosted trainers make of turns and of preference pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from msgspec import UNSET
+
+from finetune_sdk.data.example import Message, PreferenceExample, Role
+from finetune_sdk.data.targets.base import Problem, Row, Rule
+
+TEXT_ROLES = frozenset[Role](("system", "user", "assistant", "tool"))
+"""The roles of conversations nearly everywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content(Rule):
+    """No turn is empty."""
+
+    name: ClassVar[str] = "turn-empty"
+
+    def row(self, row: Row) -> Iterator[Problem]:
+        for path, message in row.turns:
+            if not _says(message):
+                yield Problem(path, f"an empty turn of the {message.role}", "Give it content, or remove it.")
+
+    def words(self) -> str:
+        return "every turn has content, a tool call or a refusal"
+
+
+def _says(message: Message) -> bool:
+    if message.tool_calls or message.refusal is not None:
+        return True
+    return message.content not in (None, UNSET, "", [])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers(Rule):
+    """Who speaks in each half of a preference pair."""
+
+    name: ClassVar[str] = "preference-answer"
+    roles: frozenset[Role] = frozenset(("assistant",))
+
+    def row(self, row: Row) -> Iterator[Problem]:
+        if not isinstance(row.example, PreferenceExample):
+            return
+        for part in ("chosen", "rejected"):
+            answer: list[Message] = getattr(row.example, part)
+            roles = {message.role for message in answer}
+            if "assistant" not in roles or not roles <= self.roles:
+                yield Problem(
+                    part,
+                    f"{len(answer)} turns of {', '.join(sorted(roles)) or 'nobody'}; {self.words()}",
+                    "Keep the assistant's last turn, and move what comes before it into the prompt.",
+                )
+
+    def words(self) -> str:
+        return f"each answer has turns of the {' or the '.join(sorted(self.roles))}, one of the assistant at least"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair(Rule):
+    """A preference pair has a prompt, and two answers that differ."""
+
+    name: ClassVar[str] = "preference-pair"
+
+    def row(self, row: Row) -> Iterator[Problem]:
+        if not isinstance(row.example, PreferenceExample):
+            return
+        if not row.example.prompt:
+            yield Problem("prompt", "a preference pair without a prompt", "Add the question.")
+        if row.example.chosen == row.example.rejected:
+            yield Problem("rejected", "both answers are the same", "Remove the row.")
+
+    def words(self) -> str:
+        return "a pair has a prompt and two different answers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnable(Rule):
+    """There is something to learn from."""
+
+    name: ClassVar[str] = "nothing-to-learn"
+
+    def row(self, row: Row) -> Iterator[Problem]:
+        answers = [message for _, message in row.turns if message.role == "assistant"]
+        if not answers:
+            yield Problem("messages", "no turn of the assistant: nothing to learn", "Add the answer.")
+        elif all(message.weight == 0 for message in answers):
+            yield Problem("messages", "every answer has weight 0: nothing to learn", "Give one weight 1.")
+
+    def words(self) -> str:
+        return "at least one turn of the assistant that is learned"
