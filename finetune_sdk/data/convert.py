@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 
@@ -20,12 +20,14 @@ from finetune_sdk.data.containers import changed, stamp
 from finetune_sdk.data.dataset import Dataset
 from finetune_sdk.data.example import Example
 from finetune_sdk.data.formats import Format, format_named
+from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.losses import as_kind, losses, wrong_kind
 from finetune_sdk.data.outputs import RowFile
 from finetune_sdk.data.ranges import convert_ranges
 from finetune_sdk.data.readers import MAX_LINE_BYTES
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.straight import TO_CHAT, Block
+from finetune_sdk.data.verbatim import Verbatim
 from finetune_sdk.errors import DataError
 from finetune_sdk.types import Finding
 
@@ -63,8 +65,8 @@ def convert(
 
 
 def merge(dataset: Dataset, out: Path, *, to: str | None = None, allow: Collection[str] = ()) -> Outcome:
-    """Write several files as one, in the first one's format or in `to`."""
-    return write(dataset, [out], to=to or own_format(dataset), allow=allow)
+    """Write several files as one, in the first one's format or in `to`; rows of that format stay as they are."""
+    return write(dataset, [out], to=to or own_format(dataset), allow=allow, as_is=to is None)
 
 
 def own_format(dataset: Dataset) -> str:
@@ -85,13 +87,14 @@ def write(
     change: Change | None = None,
     judge: Judge | None = None,
     skip_unreadable: bool = False,
+    as_is: bool = False,
     workers: int | None = 1,
 ) -> Outcome:
     """Every row, changed, judged and rendered, into one of the files; in order, in constant memory.
 
     `choose` answers the position of the output, or a word for why the row is left out; `judge` adds findings, and an
     error among them forbids writing. All files appear, or none. A row that cannot be read forbids writing too, unless
-    `skip_unreadable` counts it as left out.
+    `skip_unreadable` counts it as left out. `as_is` writes rows that are of that format already as they are.
     """
     entry = format_named(to)
     if entry.render is None:
@@ -110,7 +113,7 @@ def write(
         job = _job(dataset, files[0], entry, allow, workers) if straight else None
         if job is not None:
             rows, counts[0] = _in_ranges(job, report, _processes(workers))
-        for given in () if job else dataset.scan_to_chat(reading) if straight else dataset.scan(reading):
+        for given, own in () if job else _given(dataset, entry, reading, straight=straight, as_is=as_is):
             if isinstance(given, Block):
                 rows += given.rows
                 files[0].write_block(given)
@@ -124,8 +127,8 @@ def write(
             example = change(given, report) if change is not None else given
             for finding in (judge or content)(example):
                 report.add(_placed(finding, example))
-            for row in _writable(example, entry, allow, report):
-                files[place].write(_render(entry, row))
+            for row in (own,) if own is not None else _rendered(example, entry, allow, report):
+                files[place].write(row)
                 counts[place] += 1
         done = not (report.errors or reading.holds(changed().rule))  # that one is no matter of single rows
         if done:
@@ -137,6 +140,17 @@ def write(
             report.add(replace(finding, severity="info") if done else finding)
     written = {str(out): count for out, count in zip(outs, counts, strict=True)} if done else {}
     return Outcome(rows_read=rows, written=written, dropped=dropped, findings=report.findings())
+
+
+def _given(
+    dataset: Dataset, entry: Format, report: Report, *, straight: bool, as_is: bool
+) -> Iterator[tuple[Any, Object | None]]:
+    """Examples or finished blocks; beside an example its row, where it is to be written as it is."""
+    if as_is:
+        yield from Verbatim.of(dataset).scan_rows(report, entry.name)
+        return
+    for given in dataset.scan_to_chat(report) if straight else dataset.scan(report):
+        yield given, None
 
 
 def _in_ranges(job: ranges.Job, report: Report, processes: int) -> tuple[int, int]:
@@ -182,8 +196,8 @@ def convert_range(job: ranges.Job, stream: BinaryIO, report: Report) -> tuple[by
         rows += 1
         for finding in content(given):
             report.add(_placed(finding, given))
-        for row in _writable(given, entry, job.allow, report):
-            out.append(encoder.encode(_render(entry, row)) + b"\n")
+        for row in _rendered(given, entry, job.allow, report):
+            out.append(encoder.encode(row) + b"\n")
             written += 1
     return b"".join(out), rows, written
 
@@ -211,9 +225,10 @@ def _writable(example: Example, entry: Format, allow: Collection[str], report: R
             yield row
 
 
-def _render(entry: Format, example: Example) -> dict[str, object]:
+def _rendered(example: Example, entry: Format, allow: Collection[str], report: Report) -> Iterator[Object]:
     assert entry.render is not None, "checked before the first row"  # noqa: S101
-    return entry.render(example)
+    for row in _writable(example, entry, allow, report):
+        yield entry.render(row)
 
 
 def _refuse_own_input(dataset: Dataset, outs: Sequence[Path]) -> None:

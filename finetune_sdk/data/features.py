@@ -51,6 +51,7 @@ FEATURES: dict[str, str] = {
     "reasoning": "reasoning apart from the answer",
     "refusal": "a refusal apart from the content",
     "name": "a speaker's name",
+    "result-name": "the function's name beside a tool result, which its call has too",
     "message-keys": "unknown keys on a message",
     "message-keys-clash": "own keys on a message that have a meaning in chat formats",
     "row-keys": "unknown keys on a row",
@@ -78,6 +79,7 @@ SHAPE_ONLY = frozenset(
         "empty-system",
         "tool-call-ids",
         "tool-calls-without-ids",
+        "result-name",
     )
 )
 """Losing these changes how a row is written, not what is learned: a warning. Losing any other one is an error."""
@@ -136,7 +138,17 @@ def _conversation(messages: list[Message], path: str) -> Iterator[tuple[str, str
     yield from _order(messages, path)
     for index, message in enumerate(messages):
         if type(message.content) is not str or _unusual(message):
-            yield from _message(message, f"{path}[{index}]")
+            for feature, at in _message(message, f"{path}[{index}]"):
+                said_twice = feature == "name" and message.role == "tool" and _named_by_call(message, messages)
+                yield ("result-name" if said_twice else feature), at
+
+
+def _named_by_call(result: Message, messages: list[Message]) -> bool:
+    return any(
+        call.function.name == result.name and call.id == result.tool_call_id
+        for message in messages
+        for call in message.tool_calls or ()
+    )
 
 
 def _order(messages: list[Message], path: str) -> Iterator[tuple[str, str]]:

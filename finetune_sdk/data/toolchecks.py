@@ -131,7 +131,8 @@ def _schema_faults(value: object, path: str) -> Iterator[tuple[str, str]]:
 def _type_faults(given: object, path: str) -> Iterator[tuple[str, str]]:
     listed = as_list(given)
     for word in [given] if listed is None else listed:
-        if word is not None and (not isinstance(word, str) or word not in _SCHEMA_TYPES):
+        known = word is None or (isinstance(word, str) and word.lower() in _SCHEMA_TYPES)  # Gemini writes OBJECT
+        if not known:
             yield path, f"{word!r} is no type of JSON Schema: {', '.join(sorted(_SCHEMA_TYPES))}"
 
 

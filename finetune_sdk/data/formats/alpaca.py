@@ -159,6 +159,7 @@ _LOSES = {
     "spans": "left out",
     "reasoning": "left out",
     "name": "left out",
+    "result-name": "left out",
     "message-keys": "left out",
     "content-list": "joined to one text",
     "margin": "left out",

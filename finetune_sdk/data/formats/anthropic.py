@@ -49,7 +49,8 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
     if kind == "text" and isinstance(block.get("text"), str):
         into.parts.append(block)
     elif kind == "tool_use":
-        into.call(str(block.get("name")), block.get("input"), block.get("id"))
+        extra = rest(block, "type", "id", "name", "input")
+        into.call(str(block.get("name")), block.get("input"), block.get("id"), extra)
     elif kind == "tool_result":
         extra = rest(block, "type", "tool_use_id", "content")
         into.result(_result_text(block.get("content")), block.get("tool_use_id"), extra=extra)

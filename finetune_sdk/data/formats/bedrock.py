@@ -44,12 +44,14 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
     if isinstance(block.get("text"), str):
         into.text(block["text"])
     elif call is not None:
-        into.call(str(call.get("name")), call.get("input"), call.get("toolUseId"))
+        extra = rest(call, "name", "input", "toolUseId")
+        into.call(str(call.get("name")), call.get("input"), call.get("toolUseId"), extra)
     elif result is not None:
         into.result(_result_text(result), result.get("toolUseId"), extra=rest(result, "toolUseId", "content"))
     elif thought is not None:
         text = as_object(thought.get("reasoningText")) or {}
         into.reasoning.append(str(text.get("text", "")))
+        into.extra.update({**rest(text, "text"), **rest(thought, "reasoningText")})
     elif image is not None:
         into.parts.append(_image(image, path))
     elif set(block) <= _BLOCKS:
@@ -64,7 +66,8 @@ def _image(image: Object, path: str) -> Object:
     place = as_object(source.get("s3Location")) or {}
     kind = str(image.get("format", "png"))
     if isinstance(place.get("uri"), str):
-        return {"type": "image_url", "image_url": {"url": place["uri"], "mime_type": f"image/{kind}"}}
+        url = {"url": place["uri"], "mime_type": f"image/{kind}", **rest(place, "uri")}
+        return {"type": "image_url", "image_url": url}
     if isinstance(source.get("bytes"), str):
         return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{source['bytes']}"}}
     raise Fault("part-type", path, "an image needs a source", 'Write {"s3Location": {"uri": ...}}.')
@@ -124,7 +127,8 @@ def _block(part: Object) -> Object:
         return {"image": {"format": head.removesuffix(";base64").rpartition("/")[2], "source": {"bytes": data}}}
     mime = str(part["image_url"].get("mime_type") or f"image/{url.rpartition('.')[2]}")
     kind = mime.rpartition("/")[2].replace("jpg", "jpeg")
-    return {"image": {"format": kind, "source": {"s3Location": {"uri": url}}}}
+    owner = {key: part["image_url"][key] for key in ("bucketOwner",) if key in part["image_url"]}
+    return {"image": {"format": kind, "source": {"s3Location": {"uri": url, **owner}}}}
 
 
 def _turn(role: Role, messages: list[Message]) -> Object:

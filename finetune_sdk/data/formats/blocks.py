@@ -31,13 +31,14 @@ class Gathered:
     def text(self, text: str) -> None:
         self.parts.append({"type": "text", "text": text})
 
-    def call(self, name: str, arguments: object, call_id: object) -> None:
+    def call(self, name: str, arguments: object, call_id: object, extra: Object | None = None) -> None:
         self.calls.append(
             ToolCall(
                 id=call_id if isinstance(call_id, str) else UNSET,
                 type="function",
                 function=FunctionCall(name=name, arguments=msgspec.json.encode(arguments or {}).decode()),
                 arguments_object=True,
+                extra=extra or {},
             )
         )
 
@@ -179,6 +180,7 @@ BLOCK_LOSSES = {
     "spans": "left out",
     "refusal": "left out",
     "name": "left out",
+    "result-name": "left out",
     "message-keys": "left out",
     "content-list": "a single text part is not told from plain text",
     "content-null": "written as empty content",
@@ -188,5 +190,6 @@ BLOCK_LOSSES = {
     "template-kwargs": "left out",
     "margin": "left out",
     "empty-tools": "left out",
+    "tool-calls-without-ids": "a result of no call is written with an empty id",
 }
 BLOCK_CANNOT = frozenset(("system-later", "system-parts", "arguments-not-object", "other-parts", "no-user"))

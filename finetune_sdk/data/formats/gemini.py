@@ -40,7 +40,8 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
     file = _either(block, "fileData", "file_data")
     inline = _either(block, "inlineData", "inline_data")
     if call is not None:
-        into.call(str(call.get("name")), call.get("args"), call.get("id"))
+        extra = {**rest(call, "name", "args", "id"), **rest(block, "functionCall", "function_call")}
+        into.call(str(call.get("name")), call.get("args"), call.get("id"), extra)
     elif response is not None:
         into.result(_response_text(response.get("response")), response.get("id"), response.get("name") or None)
     elif isinstance(block.get("text"), str):
@@ -214,7 +215,7 @@ def _render_preference(example: Example) -> Object:
     return {**row, **example.extra}
 
 
-_LOSSES = {**BLOCK_LOSSES, "name": "written on tool results only"}
+_LOSSES = {**BLOCK_LOSSES, "name": "written on tool results only", "result-name": "always written"}
 
 FORMATS = (
     Format(

@@ -269,6 +269,7 @@ _LOSES = {
     "reasoning": "written into the answer as <think>...</think>",
     "refusal": "left out",
     "name": "left out",
+    "result-name": "left out",
     "message-keys": "left out",
     "content-list": "joined to one text",
     "content-null": "written as empty text",

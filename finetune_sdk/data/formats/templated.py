@@ -119,6 +119,7 @@ _LOSES = {
     "reasoning": "left out",
     "refusal": "left out",
     "name": "left out",
+    "result-name": "left out",
     "message-keys": "left out",
     "content-list": "joined to one text",
     "content-null": "written as empty text",

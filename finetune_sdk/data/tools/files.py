@@ -149,7 +149,11 @@ def split(
         plan = Split.by_hash(sizes, units)
     names = list(outs)
     return write(
-        dataset, list(outs.values()), to=own_format(dataset), choose=lambda example: names.index(plan.part(example))
+        dataset,
+        list(outs.values()),
+        to=own_format(dataset),
+        choose=lambda example: names.index(plan.part(example)),
+        as_is=True,
     )
 
 
@@ -177,7 +181,7 @@ def sample(dataset: Dataset, out: Path, *, rows: int, seed: int = 42) -> Outcome
         left -= 1
         return 0
 
-    return write(dataset, [out], to=own_format(dataset), choose=choose)
+    return write(dataset, [out], to=own_format(dataset), choose=choose, as_is=True)
 
 
 def dedupe(dataset: Dataset, out: Path, *, near: float | None = None, by_prompt: bool = False) -> Outcome:
@@ -195,7 +199,7 @@ def dedupe(dataset: Dataset, out: Path, *, near: float | None = None, by_prompt:
         asked.add(key)
         return 0
 
-    return write(dataset, [out], to=own_format(dataset), choose=choose)
+    return write(dataset, [out], to=own_format(dataset), choose=choose, as_is=True)
 
 
 def fix(

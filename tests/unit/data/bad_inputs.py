@@ -990,9 +990,9 @@ CASES: dict[str, Case] = {
     "67d-answer-of-two-turns": Case(
         name="t.jsonl",
         data=second({**OPENAI_PAIRS[0], "preferred_output": [ANSWER, ANSWER]}, OPENAI_PAIRS),
-        target="openai",
+        target="vertex",
         rule="answer-turns",
-        says="exactly one turn",
+        says="an answer of several turns",
         line=2,
         rows=13,
     ),
