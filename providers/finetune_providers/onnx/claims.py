@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from finetune_providers.peft.claims import CAPABILITIES as PEFT
+from finetune_sdk.deploy import served_here
 from finetune_sdk.provider import YES, Capabilities, Claim, Support
 
 _FEATURES = ("find", "events", "checkpoints", "cancel", "pause", "resume", "artifacts", "evaluate")
@@ -16,9 +17,7 @@ _CHANGED: dict[str, Claim] = {
     **{f"feature.{name}": YES for name in _FEATURES},
     "feature.resubmit": YES,
     "feature.exact_find": YES,
-    "feature.deploy": Claim(
-        Support.NOT_IMPLEMENTED, "load the package with onnxruntime-genai; examples/08_onnx shows it"
-    ),
+    **served_here.CLAIMS,
     "seed": YES,
 }
 _SKIPPED = ("feature.", "adapter.prompt_tuning.", "method.reward.")

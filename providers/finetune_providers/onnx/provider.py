@@ -15,8 +15,9 @@ from finetune_providers.onnx.options import OnnxOptions, parse
 from finetune_providers.peft.provider import WORKER as PEFT_WORKER
 from finetune_providers.peft.provider import PeftProvider
 from finetune_sdk.data import prepare
+from finetune_sdk.deploy.served_here import ServedHere
 from finetune_sdk.errors import DataError, JobNotFound, ProviderError
-from finetune_sdk.provider import Capabilities, Environment, Plan, Provider
+from finetune_sdk.provider import Capabilities, Environment, Plan
 from finetune_sdk.spec import DataSpec, JobSpec
 from finetune_sdk.types import Artifact, Checkpoint, Event, JobState
 from finetune_sdk.worker import process
@@ -28,7 +29,7 @@ LOCK = HERE / "worker.lock"
 SMOKE = ("torch", "transformers", "peft", "onnx_ir", "onnxruntime_genai")
 
 
-class OnnxProvider(Provider):
+class OnnxProvider(ServedHere):
     """Works on this machine. A job's reference is its key; everything about it lies in `home/jobs/<key>`."""
 
     name: ClassVar[str] = "onnx"
