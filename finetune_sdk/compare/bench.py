@@ -151,7 +151,8 @@ class Search(_Part):
     over: Mapping[str, Range | tuple[JsonValue, ...]]
     """Keys of a job description, each with a range or a list of values."""
     trials: Count = 8
-    sampler: Literal["random", "tpe"] = "random"
+    sampler: Literal["random", "quasi-random"] = "random"
+    """All settings are drawn before anything is trained; `quasi-random` spreads them more evenly."""
     halving: bool = True
     """Successive halving: all trials are trained on few rows, the best `1/factor` on `factor` times as many, and on."""
     factor: Annotated[int, Field(ge=2)] = 3

@@ -11,7 +11,10 @@ from typing import Any
 from finetune_sdk import __version__
 from finetune_sdk.compare import bench as benches
 from finetune_sdk.compare.bench import Bench
+from finetune_sdk.compare.budget import Budget
 from finetune_sdk.compare.costs import break_even
+from finetune_sdk.compare.extras import Extras
+from finetune_sdk.compare.judging import saved
 from finetune_sdk.compare.results import CandidateResult, Results
 from finetune_sdk.compare.run import Run, Tell, now
 from finetune_sdk.compare.scoring import Answered, candidate_result, in_order, score, shown
@@ -104,6 +107,8 @@ class Comparison:
         if not parts.record.exists():
             raise WrongStatus(f"the comparison {self.bench.name!r} has not been run: there is nothing in {self.folder}")
         items = parts.items()
+        run.candidates += tuple(run.found())
+        budget = Budget(run.folder.path / "spent.json", self.bench.limits)
         everybody = [
             Answered(
                 candidate=candidate,
@@ -113,9 +118,13 @@ class Comparison:
             for candidate in run.candidates
         ]
         answered = [one for one in everybody if one.standing.stage == "done"]
+        extras = Extras(run, items)
         scored = score(self.bench, items, answered)
         metric = self.bench.metrics[0].chosen
-        found = [candidate_result(self.bench, items if one in answered else [], one, scored) for one in everybody]
+        found = [
+            extras.added(candidate_result(self.bench, items if one in answered else [], one, scored))
+            for one in everybody
+        ]
         ranked = _ranked(found, metric.key, higher=metric.higher_is_better)
         summary, findings = verdict(
             ranked,
@@ -142,6 +151,11 @@ class Comparison:
             findings=(*findings, *self._money(ranked)),
             shown=shown(items, answered, scored),
             requests_per_month=self.bench.requests_per_month,
+            curve=extras.curve(),
+            judged=saved(run.folder.path / "judged.json"),
+            spent_usd=budget.spent_usd,
+            spent_unknown=budget.unknown,
+            took_s=budget.took_s,
         )
 
     def write(self, results: Results) -> dict[str, Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,16 +13,21 @@ from pydantic import JsonValue
 
 from finetune_sdk import registry
 from finetune_sdk.compare.asking import Asker, reachable
-from finetune_sdk.compare.bench import Bench, Candidate
+from finetune_sdk.compare.bench import Bench, Candidate, Prompt, Search
 from finetune_sdk.compare.budget import Budget
 from finetune_sdk.compare.candidates import expand, job_of, model_of, prices_of
+from finetune_sdk.compare.drift import neutral_items, write_rows
 from finetune_sdk.compare.items import Answer, Item
+from finetune_sdk.compare.judging import judged, save
 from finetune_sdk.compare.prompts import asking
+from finetune_sdk.compare.scoring import in_order
+from finetune_sdk.compare.searching import searched, winner
 from finetune_sdk.compare.serving import answering
 from finetune_sdk.compare.split import Frozen, Parts, freeze
-from finetune_sdk.compare.state import Folder, Standing
+from finetune_sdk.compare.state import Folder, Journal, Standing, answers_in
+from finetune_sdk.compare.statistics import Measured
 from finetune_sdk.compare.training import trained
-from finetune_sdk.errors import BudgetExceeded, FineTuneError, JobFailed
+from finetune_sdk.errors import BudgetExceeded, FineTuneError, JobFailed, SpecError
 from finetune_sdk.job import FineTuneJob
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import Deployment
@@ -32,6 +37,7 @@ Tell = Callable[[str, Standing, int, int], None]
 
 _LETTERS_PER_TOKEN = 2.5  # a cautious guess for prompts whose tokens nobody has counted yet
 _BUILT_IN = "builtin/"
+_NEUTRAL_LOSS: Mapping[str, JsonValue] = {"metrics": ["perplexity"], "max_new_tokens": 1}
 
 
 class Run:
@@ -44,10 +50,14 @@ class Run:
         self._tell = tell or _silent
         self._stop = threading.Event()
         self._parts = Parts(self.folder.split)
+        self._rows: dict[str, Path] = {}  # pilots train on other rows than the candidates
+        self._neutral: list[Item] = []
 
     def begin(self) -> Frozen:
         """Make or find the folder and the split. Raises `SpecError`, `DataError`."""
         self.folder.open(self.bench)
+        self._neutral = neutral_items(self.bench.forgetting)
+        write_rows(self._neutral, self.neutral_rows)
         return freeze(self.bench.data, self.folder.split, slices=self.bench.slices)
 
     def all(self) -> None:
@@ -60,9 +70,12 @@ class Run:
         self.budget = Budget(self.folder.path / "spent.json", self.bench.limits)
         items = self._parts.items()
         try:
-            self._train()
-            for candidate in self._in_turn():
+            self.candidates += tuple(self._searched())
+            self._train(self.candidates)
+            for candidate in self.candidates:
                 self._guarded(candidate, lambda one=candidate: self._ask(one, items))  # type: ignore[misc]
+            self._curve(items)
+            self._judge(items)
         except KeyboardInterrupt:
             self._stop.set()
             raise
@@ -79,6 +92,11 @@ class Run:
 
     # --- training ---------------------------------------------------------------------------------------------------
 
+    @property
+    def neutral_rows(self) -> Path:
+        """The neutral sample as rows."""
+        return self.folder.path / "neutral.jsonl"
+
     def data(self, rows: Path | None = None) -> dict[str, JsonValue]:
         """The `data:` of every job here: the frozen training rows, or some of them."""
         found: dict[str, JsonValue] = {"train": str(rows or self._parts.rows("train")), "format": "chat"}
@@ -88,11 +106,24 @@ class Run:
 
     def job(self, candidate: Candidate) -> JobSpec:
         """The job that trains a candidate. Raises `SpecError`."""
-        return job_of(self.bench, candidate, self.data())
+        rows = self._rows.get(str(candidate.name))
+        data = self.data(rows)
+        if rows is not None or not self._measures_loss(candidate):
+            return job_of(self.bench, candidate, data)
+        neutral = {"test": str(self.neutral_rows)}
+        measured = candidate.model_copy(update={"tune": {"evaluation": dict(_NEUTRAL_LOSS), **(candidate.tune or {})}})
+        return job_of(self.bench, measured, {**data, **neutral})
 
-    def _train(self) -> None:
+    def _measures_loss(self, candidate: Candidate) -> bool:
+        """Whether its worker tells the loss on the neutral sample before and after, at no price."""
+        provider = registry.load(candidate.provider, home=self.home)
+        asked = "evaluation" in (candidate.tune or {}) or "evaluation" in self.bench.base
+        claims = bool(provider.capabilities.claim("feature.evaluate").support)
+        return claims and provider.environment is not None and not asked
+
+    def _train(self, candidates: Sequence[Candidate]) -> None:
         """Jobs on this machine and at vendors side by side, each kind up to its limit."""
-        waiting = [one for one in self.candidates if one.tune is not None and self._open(one)]
+        waiting = [one for one in candidates if one.tune is not None and self._open(one)]
         local = [one for one in waiting if self._is_local(one)]
         hosted = [one for one in waiting if one not in local]
         limits = self.bench.limits
@@ -114,10 +145,6 @@ class Run:
         return registry.load(candidate.provider, home=self.home).environment is not None
 
     # --- asking -----------------------------------------------------------------------------------------------------
-
-    def _in_turn(self) -> Sequence[Candidate]:
-        """One model answers at a time, so that times are comparable; models made by a job come after its training."""
-        return [one for one in self.candidates if self._open(one)]
 
     def _open(self, candidate: Candidate) -> bool:
         return self.folder.standing(str(candidate.name)).stage not in ("done", "failed", "over budget")
@@ -154,6 +181,24 @@ class Run:
             standing.base_url = deployment.base_url
             self.folder.save(name, standing)
             self._questions(candidate, deployment, missing, of)
+            self._ask_neutral(candidate, deployment)
+
+    def _ask_neutral(self, candidate: Candidate, to: Deployment) -> None:
+        """The neutral sample, of tuned models and of base models that are asked plainly: see `drift`."""
+        name, limits = str(candidate.name), self.bench.limits
+        plain = candidate.tune is not None or candidate.prompt == Prompt()
+        if candidate.at is not None or not plain or name in self._rows or not self._is_local(candidate):
+            return
+        path = self.folder.candidate(name) / "neutral.jsonl"
+        known = answers_in(path)
+        missing = [item for item in self._neutral if item.id not in known]
+        journal = Journal(path)
+        try:
+            with Asker(to, limits=limits, max_tokens=64, temperature=0.0) as asker:
+                for answer in asker.all(missing, lambda item: item.messages, self._over):
+                    journal.add(answer)
+        finally:
+            journal.close()
 
     def _questions(self, candidate: Candidate, to: Deployment, missing: Sequence[Item], of: int) -> None:
         name, bench = str(candidate.name), self.bench
@@ -200,6 +245,96 @@ class Run:
             f"{model} is made while it is tuned: a comparison that asks it untuned needs a candidate that trains an "
             "adapter on it"
         )
+
+    # --- pilots -----------------------------------------------------------------------------------------------------
+
+    def _pilot(self, candidate: Candidate, share: float, items: Sequence[Item]) -> Measured | None:
+        """Train on a share of the rows and measure on `items` by the deciding metric. None when it failed."""
+        name = str(candidate.name)
+        self._rows[name] = self._parts.share(share)
+        self._train([candidate])
+        self._guarded(candidate, lambda: self._ask(candidate, items))
+        if self.folder.standing(name).stage != "done":
+            return None
+        found = self.folder.answers(name)
+        return self.bench.metrics[0].chosen.measure(
+            items, [found.get(item.id) or Answer(item=item.id, error="not asked") for item in items]
+        )
+
+    def _searched(self) -> Iterator[Candidate]:
+        """The best setting of each search, as a candidate. Raises `SpecError` for a search without validation rows."""
+        known = {str(one.name): one for one in self.candidates}
+        sign = 1.0 if self.bench.metrics[0].chosen.higher_is_better else -1.0
+        for search in self.bench.search:
+            if not self._parts.rows("validation").exists():
+                raise SpecError("search: settings are chosen on validation rows; give `data: validation: 0.1`")
+            items = self._parts.examples("validation")
+
+            def score(candidate: Candidate, share: float, items: Sequence[Item] = items) -> float | None:
+                pilot = candidate.model_copy(update={"name": f"{candidate.name}.{share:g}"})
+                measured = self._pilot(pilot, share, items)
+                return None if measured is None else sign * measured.score
+
+            found = searched(search, known, self.search_log(search), score)
+            if found is not None:
+                yield found
+
+    def found(self) -> Iterator[Candidate]:
+        """What searches that are over have found."""
+        known = {str(one.name): one for one in self.candidates}
+        for search in self.bench.search:
+            best = winner(search, known, self.search_log(search))
+            if best is not None:
+                yield best
+
+    def search_log(self, search: Search) -> Path:
+        """Where a search keeps its trials."""
+        return self.folder.path / "searches" / f"{search.candidate}.json"
+
+    def _curve(self, items: Sequence[Item]) -> None:
+        """Every share of the learning curve, as pilots of one tuned candidate."""
+        curve = self.bench.curve
+        if curve is None:
+            return
+        for share in curve.shares:
+            if share < 1.0:
+                self._pilot(self.on_the_curve(share), share, items)
+
+    def rows_at(self, share: float) -> int:
+        """Training rows at a share."""
+        return len(self._parts.share(share).read_bytes().splitlines())
+
+    def on_the_curve(self, share: float) -> Candidate:
+        """The candidate of the learning curve at a share of the rows. Raises `SpecError` when there is none."""
+        curve = self.bench.curve
+        wanted = curve.candidate if curve is not None else None
+        found = [one for one in self.candidates if one.tune is not None and wanted in (None, one.name)]
+        if not found:
+            raise SpecError("curve: there is no tuned candidate" + (f" {wanted!r}" if wanted else ""))
+        return found[0] if share >= 1.0 else found[0].model_copy(update={"name": f"{found[0].name}.rows-{share:g}"})
+
+    def _judge(self, items: Sequence[Item]) -> None:
+        judge = self.bench.judge
+        if judge is None:
+            return
+        done = [one for one in self.candidates if self.folder.standing(str(one.name)).stage == "done"]
+        first = next((one for one in done if judge.against in (None, one.name)), None)
+        if first is None:
+            return
+        theirs = in_order(items, self.folder.answers(str(first.name)))
+        found = [
+            judged(
+                judge,
+                items,
+                ((str(first.name), theirs), (str(one.name), in_order(items, self.folder.answers(str(one.name))))),
+                limits=self.bench.limits,
+                journal=self.folder.candidate(str(one.name)) / f"judged-against-{first.name}.jsonl",
+                stop=self._over,
+            )
+            for one in done
+            if one is not first
+        ]
+        save(self.folder.path / "judged.json", found)
 
     # --- money ------------------------------------------------------------------------------------------------------
 

@@ -64,6 +64,20 @@ class Parts:
         dataset = Dataset.open(str(self.rows(part)))
         return [item for item in map(item_of, dataset) if item is not None]
 
+    def share(self, share: float) -> Path:
+        """A share of the training rows, chosen by content: a larger one contains a smaller one."""
+        if share >= 1.0:
+            return self.rows("train")
+        path = self.folder / f"train-{share:g}.jsonl"
+        if not path.exists():
+            lines = self.rows("train").read_bytes().splitlines(keepends=True)
+            order = sorted(range(len(lines)), key=lambda index: hashlib.blake2b(lines[index]).digest())
+            kept = set(order[: max(1, round(share * len(lines)))])
+            part = path.with_suffix(".part")
+            part.write_bytes(b"".join(line for index, line in enumerate(lines) if index in kept))
+            part.replace(path)
+        return path
+
     def frozen(self) -> Frozen:
         """The record of the split. Raises `DataError` when a file was changed since."""
         frozen = msgspec.json.decode(self.record.read_bytes(), type=Frozen)

@@ -60,7 +60,7 @@ class Folder:
         self.path.mkdir(parents=True, exist_ok=True)
         record = self.path / "bench.json"
         wanted = bench.model_dump(mode="json")
-        if not record.exists():
+        if not record.exists() or not (self.split / "split.json").exists():  # nothing rests on it yet
             _replace(record, json.dumps(wanted, indent=1, ensure_ascii=False).encode())
             return
         changes = list(_differences(json.loads(record.read_text(encoding="utf-8")), wanted))
@@ -88,24 +88,29 @@ class Folder:
 
     def answers(self, name: str) -> dict[str, Answer]:
         """By item; of an item asked again, the last answer."""
-        found: dict[str, Answer] = {}
-        try:
-            lines = (self.candidate(name) / "answers.jsonl").read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return found
-        decoder = msgspec.json.Decoder(Answer)
-        for line in lines:
-            try:
-                answer = decoder.decode(line)
-            except msgspec.DecodeError:
-                continue  # torn by a kill: the item is asked again
-            found[answer.item] = answer
-        return found
+        return answers_in(self.candidate(name) / "answers.jsonl")
 
     def journal(self, name: str) -> Journal:
         folder = self.candidate(name)
         folder.mkdir(parents=True, exist_ok=True)
         return Journal(folder / "answers.jsonl")
+
+
+def answers_in(path: Path) -> dict[str, Answer]:
+    """The answers of a journal by item; of an item asked again, the last one. Empty without the file."""
+    found: dict[str, Answer] = {}
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return found
+    decoder = msgspec.json.Decoder(Answer)
+    for line in lines:
+        try:
+            answer = decoder.decode(line)
+        except msgspec.DecodeError:
+            continue  # torn by a kill: the item is asked again
+        found[answer.item] = answer
+    return found
 
 
 class Journal:

@@ -107,7 +107,7 @@ def compare(
         raise ValueError("candidates can only be compared on the same items")
     names = list(measured)
     pairs = list(combinations(names, 2)) if reference is None else [(reference, n) for n in names if n != reference]
-    draws = _bootstrap(measured, seed=seed, resamples=resamples)
+    draws = resampled(measured, seed=seed, resamples=resamples)
     again = {name: _Resampled(draws[name], _left_out(one)) for name, one in measured.items()}
     tests = _p_values(measured, pairs, seed=seed, resamples=resamples)
     adjusted = holm([tests[pair] for pair in pairs])
@@ -191,7 +191,7 @@ def _more_items(difference: float, left_out: Array, *, level: float) -> int | No
 # --- resampling -----------------------------------------------------------------------------------------------------
 
 
-def _bootstrap(measured: Mapping[str, Measured], *, seed: int, resamples: int) -> dict[str, Array]:
+def resampled(measured: Mapping[str, Measured], *, seed: int, resamples: int = RESAMPLES) -> dict[str, Array]:
     """The score of each candidate in each resample; the resamples are the same for all, which keeps pairs paired."""
     import numpy as np  # noqa: PLC0415 - an extra
 

@@ -65,7 +65,7 @@ def _labels(path: Path) -> dict[str, str]:
 
 def normal_label(text: str) -> str:
     """A label as it is compared: without white space, quotes and a full stop around it, case aside."""
-    return text.strip().strip("\"'`").removesuffix(".").strip().casefold()
+    return text.strip().removesuffix(".").strip("\"'` \t\n").removesuffix(".").strip().casefold()
 
 
 @dataclass(slots=True)

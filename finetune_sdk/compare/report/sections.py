@@ -47,8 +47,8 @@ def pairs(results: Results) -> str:
         f"<section><h2>Pairs</h2><details{' open' if len(pairs) <= 10 else ''}>"
         f"<summary>{len(pairs)} pairs on the same rows</summary>{table(head, body)}"
         '<p class="soft">p: exact McNemar test for right-or-wrong metrics, else approximate randomisation. Holm: '
-        "corrected for the number of pairs; below 0.05 is decided. The interval is of the pair alone (paired bootstrap, "
-        "BCa).</p>"
+        "corrected for the number of pairs; below 0.05 is decided. The interval is of the pair alone (paired "
+        "bootstrap, BCa).</p>"
         "</details></section>"
     )
 
