@@ -18,6 +18,8 @@ from finetune_sdk.spec import JobSpec
 
 METHODS = {"openai": ("sft", "dpo", "rft"), "azure-v1": ("sft", "dpo", "rft"), "azure-2024-10-21": ("sft",)}
 
+HEADERS = ("authorization", "api-key", "aoai-copy-ft-checkpoints")
+
 pytestmark = NEEDED
 
 
@@ -35,6 +37,9 @@ def recorded(dialect: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> lis
                 provider.poll(ref)
             provider.events(ref)
             provider.checkpoints(ref)
+            if dialect == "azure-v1" and isinstance(provider, AzureProvider):
+                provider.copy_checkpoint(ref, "ftchkpt-1", destination="/subscriptions/s/x", region="westus3")
+                provider.checkpoint_copy(ref, "ftchkpt-1")
         requests += service.requests
     return requests
 
@@ -55,7 +60,7 @@ def refusal(port: int, request: stub.Request) -> str | None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         query = "&".join(f"{name}={value}" for name, value in request.query.items())
-        headers = {name: request.headers[name] for name in ("authorization", "api-key") if name in request.headers}
+        headers = {name: request.headers[name] for name in HEADERS if name in request.headers}
         body = None if request.body is None else json.dumps(request.body)
         if body is not None:
             headers["content-type"] = "application/json"

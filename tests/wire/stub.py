@@ -113,6 +113,8 @@ class Service:
     """What goes wrong next: "auth", "throttled", "unreachable", "lost answer" (of a creation), "unknown word"."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     content: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    copies: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Checkpoints copied to other accounts, by id."""
     uploads: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
@@ -386,6 +388,16 @@ class Service:
         ]  # fmt: skip
         return 200, _page(shown, request.query, ids=True)
 
+    def _copy_checkpoint(self, request: Request, job_id: str, checkpoint: str) -> tuple[int, Any]:
+        self._job(job_id)
+        if request.headers.get("aoai-copy-ft-checkpoints") != "preview":
+            raise Refused(404, "copying is a preview")
+        if request.method == "POST":
+            self.copies[checkpoint] = request.body
+        if checkpoint not in self.copies:
+            raise Refused(404, f"no copy of {checkpoint}")
+        return 200, {"checkpointedModelName": checkpoint, "status": "Completed"}
+
     # --- the rest
 
     def _tuned_models(self) -> list[str]:
@@ -470,6 +482,8 @@ _ROUTES = (
     (_J + r"/([^/]+)/resume", "POST", "resume_job"),
     (_J + r"/([^/]+)/events", "GET", "list_events"),
     (_J + r"/([^/]+)/checkpoints", "GET", "list_checkpoints"),
+    (_J + r"/([^/]+)/checkpoints/([^/]+)/copy", "POST", "copy_checkpoint"),
+    (_J + r"/([^/]+)/checkpoints/([^/]+)/copy", "GET", "copy_checkpoint"),
     (r"/fine_tuning/alpha/graders/validate", "POST", "validate_grader"),
     (r"/fine_tuning/alpha/graders/run", "POST", "run_grader"),
     (r"/models", "GET", "list_models"),

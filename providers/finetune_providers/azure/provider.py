@@ -174,8 +174,19 @@ class AzureProvider(OpenAIProvider):
 
     def copy_checkpoint(self, ref: str, checkpoint: str, *, destination: str, region: str) -> Json:
         """Start copying a checkpoint (its id) to another account (its ARM id); a preview of v1."""
-        server, job_id = self.at(ref)
+        server, job_id = self._copying(ref)
         return server.copy_checkpoint(job_id, checkpoint, destination=destination, region=region)
+
+    def checkpoint_copy(self, ref: str, checkpoint: str) -> Json:
+        """How the copy of a checkpoint stands, in the vendor's words."""
+        server, job_id = self._copying(ref)
+        return server.checkpoint_copy(job_id, checkpoint)
+
+    def _copying(self, ref: str) -> tuple[Server, str]:
+        server, job_id = self.at(ref)
+        if not server.wire.method_object:
+            raise Unsupported(self.name, "copying a checkpoint through the dated generation", "Use `api: v1`.")
+        return server, job_id
 
     def arm(self, connection: Connection) -> Deployments:
         """The deployments of the resource behind a connection. Raises `SpecError` when it is not known where it is."""

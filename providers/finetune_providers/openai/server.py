@@ -158,12 +158,16 @@ class Server:
 
     def copy_checkpoint(self, job_id: str, checkpoint: str, *, destination: str, region: str) -> Json:
         """Start copying a checkpoint to another account (Azure v1, preview)."""
-        path = f"/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint}/copy"
         body = {"destinationResourceId": destination, "region": region}
         with translated(self.provider, f"copying checkpoint {checkpoint}"):
-            preview: Any = {"headers": {"aoai-copy-ft-checkpoints": "preview"}}
-            answer = self.client.post(path, body=body, cast_to=object, options=preview)
+            answer = self.client.post(_copy(job_id, checkpoint), body=body, cast_to=object, options=_COPY_PREVIEW)
             return cast("Json", expect(answer, dict, self.provider, "copying a checkpoint"))
+
+    def checkpoint_copy(self, job_id: str, checkpoint: str) -> Json:
+        """How the copy of a checkpoint stands (Azure v1, preview)."""
+        with translated(self.provider, f"looking at the copy of checkpoint {checkpoint}"):
+            answer = self.client.get(_copy(job_id, checkpoint), cast_to=object, options=_COPY_PREVIEW)
+            return cast("Json", expect(answer, dict, self.provider, "looking at a checkpoint's copy"))
 
     def events(self, job_id: str) -> Iterator[Json]:
         """The job's events in the server's order, a page at a time."""
@@ -267,6 +271,13 @@ class Server:
     def _json(self, answer: object, kind: type[Any], what: str) -> Json:
         """The answer as it came, extra fields included."""
         return cast("Json", expect(answer, kind, self.provider, what).to_dict(mode="json"))
+
+
+_COPY_PREVIEW: Final[Any] = {"headers": {"aoai-copy-ft-checkpoints": "preview"}}
+
+
+def _copy(job_id: str, checkpoint: str) -> str:
+    return f"/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint}/copy"
 
 
 _NO_LISTING = (
