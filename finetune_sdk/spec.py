@@ -279,6 +279,8 @@ class DataSpec(Model):
     split_seed: int = 0
     max_rows: Count | None = None
     """Use only the first rows of the training data; None = all."""
+    allow: tuple[Literal["secret", "personal-data"], ...] = ()
+    """What may leave this machine with the rows: hosted providers refuse rows that hold secrets or personal data."""
 
     @field_validator("validation", "test", mode="before")
     @classmethod

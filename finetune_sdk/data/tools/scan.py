@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -99,6 +100,15 @@ def scan(examples: Iterable[Example], *, secrets: bool = True, personal: bool = 
                 line=source.line if source else None,
                 path=hit.path,
             )
+
+
+def leaving(example: Example, allowed: Collection[str] = ()) -> Iterator[Finding]:
+    """An error per hit that nobody allowed to leave this machine, for providers that send rows away."""
+    for finding in scan([example]):
+        if finding.rule not in allowed:
+            message = f"would be sent away: {finding.message}"
+            fix = f"{finding.fix} `finetune data scan` lists all. Or allow it: `data.allow: [{finding.rule}]`."
+            yield replace(finding, severity="error", message=message, fix=fix)
 
 
 def scan_example(example: Example, *, secrets: bool = True, personal: bool = True) -> Iterator[Found]:

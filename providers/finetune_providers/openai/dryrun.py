@@ -122,6 +122,7 @@ class DryRun(Place):
             model=self.base_model(spec, wire),
             item_fields=item_fields(grader),
             last_answer_only=isinstance(spec.method, SFT) and spec.method.train_on == "last_assistant",
+            allowed=spec.data.allow,
         )
 
     def request(self, spec: JobSpec, options: JobOptions, connection: Connection, body: Json) -> dict[str, JsonValue]:

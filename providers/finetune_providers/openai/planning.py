@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from finetune_sdk.data.example import Example, conversation
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.targets import Totals
+from finetune_sdk.data.tools.scan import leaving
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import Estimate, Finding, Severity
 
@@ -34,6 +35,8 @@ class Survey:
     item_fields: frozenset[str] = frozenset()
     """Row keys a grader asks for."""
     last_answer_only: bool = False
+    allowed: Collection[str] = ()
+    """What may leave this machine: `data.allow`."""
     report: Report = field(default_factory=Report)
     rows: dict[str, int] = field(default_factory=dict[str, int])
     bytes: dict[str, int] = field(default_factory=dict[str, int])
@@ -46,6 +49,9 @@ class Survey:
         for role, example in examples:
             if asking is not None:
                 asking.look(role, example)
+            if role != "test" or asking is not None:
+                for finding in leaving(example, self.allowed):
+                    self.report.add(finding)
             if role == "test":
                 continue
             self.rows[role] = self.rows.get(role, 0) + 1
