@@ -116,6 +116,8 @@ def check(
 
     asked = TARGETS if targets is None else _names(targets)
     dataset = opened(files, named, columns)
+    if html is not None and any(path.exists() and html.exists() and path.samefile(html) for path in dataset.files):
+        raise click.BadParameter(f"{html} is the data itself", param_hint="--html")
     found = judge(dataset, asked, method=method, model=model, counter=_counter(tokenizer), allow=allow)
     if html is not None:
         from finetune_sdk.data.writing import AtomicFile  # noqa: PLC0415
@@ -336,7 +338,8 @@ def leaks(train: str, held_out: str, near: float | None) -> None:
     from finetune_sdk.data import Dataset  # noqa: PLC0415
     from finetune_sdk.data.tools.dedupe import leaks as find  # noqa: PLC0415
 
-    found = list(find(Dataset.open(train), Dataset.open(held_out), near))
+    with shown():
+        found = list(find(Dataset.open(train), Dataset.open(held_out), near))
     _out.data([leak._asdict() for leak in found], lambda: leaks_text(found))
     if found:
         click.get_current_context().exit(_BAD_DATA)

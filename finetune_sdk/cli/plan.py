@@ -8,6 +8,7 @@ import click
 
 from finetune_sdk.cli import _out, _spec
 from finetune_sdk.cli._app import current, settings
+from finetune_sdk.cli._data_progress import shown
 
 
 @click.command("plan")
@@ -23,6 +24,7 @@ def command(spec: Path, provider: str | None, changes: tuple[str, ...]) -> None:
     from finetune_sdk.job import FineTuneJob  # noqa: PLC0415
 
     wanted = _spec.read(spec, provider, changes)
-    planned = FineTuneJob.plan(wanted, home=current().home)
+    with shown():
+        planned = FineTuneJob.plan(wanted, home=current().home)
     _out.data(planned, lambda: plan_text(wanted, planned, request=True))
     refuse(wanted, planned)

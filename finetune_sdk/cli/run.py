@@ -8,6 +8,7 @@ import click
 
 from finetune_sdk.cli import _out, _spec
 from finetune_sdk.cli._app import current, settings
+from finetune_sdk.cli._data_progress import shown
 
 
 @click.command("run")
@@ -32,7 +33,8 @@ def command(
     from finetune_sdk.cli import _running  # noqa: PLC0415 - not for `--help`
 
     wanted = _spec.read(spec, provider, changes)
-    job = _running.submit(wanted, home=current().home, ask=not yes and _out.interactive())
+    with shown():
+        job = _running.submit(wanted, home=current().home, ask=not yes and _out.interactive())
     if detach:
         _running.told_submitted(job)
         _running.told_detached(job)
