@@ -97,6 +97,8 @@ class GatewayConfig(Model):
     """How long a client may keep the gateway waiting for the next part of a request."""
     python_graders: bool = False
     """Run graders written in Python: code from clients, on this machine, in a restricted process."""
+    grader_seconds: Count = 30
+    """Processor seconds that one grading may take."""
     webhooks: tuple[Webhook, ...] = ()
     cors_origins: tuple[str, ...] = ()
     """Web pages of these origins may use the API; none by default."""

@@ -27,7 +27,7 @@ from finetune_sdk.graders import Grader
 from finetune_sdk.registry import names, provider_class
 
 _SCRIPT = Path(__file__).with_name("_grade.py")
-_SECONDS = 60.0
+_START_S = 30.0
 _ANSWER_BYTES = 1 << 20
 _SOURCE_BYTES = 256 << 10
 _ERRORS = (
@@ -48,7 +48,7 @@ async def validate(request: Request) -> Response:
     gateway = service(request)
     body = parse(ValidateGrader, await read_json(request, gateway.config.json_bytes))
     grader = _read(gateway, body.grader)
-    told = await anyio.to_thread.run_sync(_graded, {"check": grader})
+    told = await anyio.to_thread.run_sync(_graded, {"check": grader}, gateway.config.grader_seconds)
     if told["error"] is not None:
         raise ApiError(400, f"Invalid grader: {told['error']}", param="grader", code="invalid_grader")
     return json_response({"grader": body.grader})
@@ -60,7 +60,8 @@ async def run(request: Request) -> Response:
     body = parse(RunGrader, await read_json(request, gateway.config.json_bytes))
     grader = _read(gateway, body.grader)
     start = time.monotonic()
-    told = await anyio.to_thread.run_sync(_graded, {"run": grader, "sample": body.model_sample, "item": body.item})
+    order = {"run": grader, "sample": body.model_sample, "item": body.item}
+    told = await anyio.to_thread.run_sync(_graded, order, gateway.config.grader_seconds)
     errors: dict[str, Any] = {**dict.fromkeys(_ERRORS, False), **dict.fromkeys(_DETAILS, None)}
     if told["error"] is not None:
         errors[told["flag"]] = True
@@ -122,15 +123,20 @@ def _grading() -> Path:
     raise ApiError(400, "No installed backend grades on this machine.", code="unsupported")
 
 
-def _graded(order: dict[str, Any]) -> dict[str, Any]:
+def _graded(order: dict[str, Any], seconds: int) -> dict[str, Any]:
     """What the restricted process answers; its death is an answer too."""
     command = [sys.executable, "-I", str(_SCRIPT), str(_grading())]
     try:
         done = subprocess.run(
-            command, input=msgspec.json.encode(order), capture_output=True, timeout=_SECONDS, check=False, env={}
+            command,
+            input=msgspec.json.encode({**order, "seconds": seconds}),
+            capture_output=True,
+            timeout=seconds * 2 + _START_S,
+            check=False,
+            env={},
         )
     except subprocess.TimeoutExpired:
-        return _broken(f"the grader took longer than {_SECONDS:g} s")
+        return _broken(f"the grader took longer than {seconds} s")
     try:
         told: dict[str, Any] = msgspec.json.decode(done.stdout[:_ANSWER_BYTES])
     except msgspec.DecodeError:

@@ -15,7 +15,7 @@ from finetune_sdk.gateway.config import GatewayConfig
 from finetune_sdk.gateway.guard import Guard
 from finetune_sdk.gateway.keys import Keys
 
-_HEADERS_S = 20.0
+HEADERS_S = 20.0
 """From a connection's first moment, or the end of its last answer, to the end of the next request's headers."""
 _LEAVE_S = 20
 _MOST_CONNECTIONS = 2000
@@ -44,7 +44,7 @@ class _Deadline(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        self._timer = self.loop.call_later(_HEADERS_S, self._late)
+        self._timer = self.loop.call_later(HEADERS_S, self._late)
 
     def _rest(self) -> None:
         if self._timer is not None:
