@@ -46,15 +46,15 @@ class _Manners:
     temperature: bool = True
     limit: str = "max_tokens"
 
-    def learn(self, text: str) -> bool:
-        """Whether something was learned from a refusal (status 400 or 422)."""
-        if "max_completion_tokens" in text and self.limit == "max_tokens":
+    def learn(self, text: str, sent: Mapping[str, Any]) -> bool:
+        """Whether a refusal (status 400 or 422) of what was `sent` says what to leave out."""
+        if "max_completion_tokens" in text and "max_tokens" in sent:
             self.limit = "max_completion_tokens"
-        elif "stream_options" in text and self.usage_while_streaming:
+        elif "stream_options" in text and "stream_options" in sent:
             self.usage_while_streaming = False
-        elif "temperature" in text and self.temperature:
+        elif "temperature" in text and "temperature" in sent:
             self.temperature = False
-        elif "stream" in text and self.stream:
+        elif "stream" in text and "stream" in sent:
             self.stream = False
         else:
             return False
@@ -124,15 +124,16 @@ class Asker(AbstractContextManager["Asker"]):
 
     def _once_mannered(self, item: Item, messages: list[dict[str, Any]], at: float) -> Answer:
         while True:
+            body = self._body(item, messages)
             try:
-                return self._once(item, messages, at)
+                return self._once(item, body, at)
             except _Refused as refusal:
-                if refusal.status not in (400, 422) or not self._manners.learn(refusal.text):
+                if refusal.status not in (400, 422) or not self._manners.learn(refusal.text, body):
                     raise
 
-    def _once(self, item: Item, messages: list[dict[str, Any]], at: float) -> Answer:
+    def _once(self, item: Item, body: Mapping[str, Any], at: float) -> Answer:
         begun = time.perf_counter()
-        with self._http.stream("POST", "chat/completions", json=self._body(item, messages)) as response:
+        with self._http.stream("POST", "chat/completions", json=body) as response:
             if response.status_code != 200:
                 response.read()
                 raise _Refused(response.status_code, response.text, _retry_after(response.headers))

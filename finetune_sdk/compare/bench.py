@@ -104,7 +104,7 @@ def _names(value: object) -> object:
 class Candidate(_Part):
     """One way to answer. With `tune` it is trained first; with `at` it answers already; else it is the base model."""
 
-    name: str | None = None
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9{][A-Za-z0-9._+{}-]{0,79}$")] | None = None
     """None = made from what distinguishes it; in a grid `{key}` is replaced by its value."""
     provider: str = "peft"
     model: str | None = None

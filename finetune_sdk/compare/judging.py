@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -99,10 +100,7 @@ def verdict(text: str | None) -> str | None:
 
 
 def _counted(name: str, against: str, ids: Sequence[str], replies: dict[str, Answer]) -> JudgeResult:
-    counts = dict.fromkeys(("won", "lost", "tied", "inconsistent", "nonsense", "failed"), 0)
-    for item in ids:
-        straight, turned = (replies.get(f"{item}-{how}") for how in ("straight", "turned"))
-        counts[_outcome(straight, turned)] += 1
+    counts = Counter(_outcome(replies.get(f"{item}-straight"), replies.get(f"{item}-turned")) for item in ids)
     tied = counts["tied"] + counts["inconsistent"]
     decided = counts["won"] + counts["lost"]
     share = None
