@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from finetune_providers.azure.provider import AzureProvider
 from wire import stub
 from wire.helpers import job_spec
-from wire.proxy import Fault, Plan, everything, proxying
+from wire.proxy import FAULTS, Fault, Plan, everything, proxying
 
 from finetune_sdk.errors import AuthFailed, FineTuneError, JobFailed, JobNotFound, ProviderError
 from finetune_sdk.job import FineTuneJob
@@ -54,6 +55,17 @@ def test_a_job_deleted_at_the_vendor_is_one_clear_error_and_its_record_stays(
     with pytest.raises(JobNotFound, match=name):
         job.wait(poll_s=0.001)
     assert job.status is JobStatus.VALIDATING
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_lost_answer_is_one_job_also_where_the_servers_clock_is_an_hour_off(
+    service: stub.Running, home: Path, tmp_path: Path, hours: int
+) -> None:
+    service.service.clock = int(time.time()) + hours * 3600
+    with proxying(service.port, Plan([FAULTS["dropped after"]])) as port:
+        job = FineTuneJob.submit(job_spec(tmp_path, f"http://127.0.0.1:{port}/v1"), home=home)
+        assert job.wait(poll_s=0.001).status is JobStatus.SUCCEEDED
+    assert len(service.service.jobs) == 1
 
 
 def _refusal(status: int, code: str, message: str) -> Fault:

@@ -113,6 +113,12 @@ class Service:
     """What goes wrong next: "auth", "throttled", "unreachable", "lost answer" (of a creation), "unknown word"."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     content: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    takes: frozenset[str] | None = None
+    """The fields a creation may have, where the server refuses others; None = those of the contract."""
+    one_at_a_time: bool = False
+    """Another job is refused with 409 while one is going on."""
+    missing: frozenset[str] = frozenset()
+    """Routes, by name, that answer 500: what a proxy does not know."""
     copies: dict[str, Any] = field(default_factory=dict[str, Any])
     """Checkpoints copied to other accounts, by id."""
     uploads: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
@@ -135,6 +141,8 @@ class Service:
             for pattern, method, name in _ROUTES:
                 match = re.fullmatch(pattern, request.path)
                 if match and method == request.method:
+                    if name in self.missing:
+                        raise Refused(500, "the proxy does not know this route")
                     return getattr(self, f"_{name}")(request, *match.groups())
             raise Refused(404, f"Invalid URL ({request.method} {request.path})")
 
@@ -252,6 +260,10 @@ class Service:
         body = request.body
         if self.refuse_create is not None:
             raise self.refuse_create
+        if self.takes is not None and not body.keys() <= self.takes:
+            raise Refused(400, f"unknown fields: {sorted(body.keys() - self.takes)}")
+        if self.one_at_a_time and any(job["status"] not in TERMINAL for job in self.jobs.values()):
+            raise Refused(409, "A training job is already running")
         for role in ("training_file", "validation_file"):
             if body.get(role) and body[role] not in self.files:
                 raise Refused(400, f"invalid {role}: {body[role]}", code="invalid_file", param=role)

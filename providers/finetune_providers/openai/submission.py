@@ -115,6 +115,12 @@ class Submission:
                 failure = exc
             else:
                 return self.adopt(journal, [job] if journal.posts == 1 else self._with_twins(journal, job))
+            if self._is_busy(failure):
+                journal.save(posts=journal.posts - 1)
+                raise ProviderError(
+                    f"{self._error(failure)} This server trains one job at a time: wait for the other one, or cancel "
+                    "it. No job was created."
+                ) from _speakable(failure)
             if refused(failure):
                 journal.save(posts=journal.posts - 1)
                 raise self._refusal(failure) from _speakable(failure)
@@ -131,6 +137,9 @@ class Submission:
         if isinstance(error, Throttled):
             raise error from _speakable(failure)
         raise Ambiguous(f"{error} {POSTS} requests were sent; no job is listed so far.") from _speakable(failure)
+
+    def _is_busy(self, exc: Exception) -> bool:
+        return self.server.wire.one_job_at_a_time and isinstance(exc, openai.ConflictError)
 
     def _with_twins(self, journal: Journal, job: Json) -> list[Json]:
         """The job and those that earlier requests may have created after all."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, cast
 
 import httpx2
@@ -102,13 +103,18 @@ def message(exc: openai.APIStatusError) -> str:
 
 
 def retry_after_s(exc: openai.APIStatusError) -> float | None:
-    """Seconds the server asks to wait; None if it does not say, or not in seconds."""
+    """Seconds the server asks to wait; None if it does not say. A date is read by the server's own clock, not ours."""
+    headers: Mapping[str, str] = exc.response.headers
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
-            return max(0.0, float(exc.response.headers[name]) * scale)
+            return max(0.0, float(headers[name]) * scale)
         except (KeyError, ValueError):
             continue
-    return None
+    try:
+        until, now = (parsedate_to_datetime(headers[name]) for name in ("retry-after", "date"))
+        return max(0.0, (until - now).total_seconds())
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 def never_left(exc: BaseException) -> bool:

@@ -62,6 +62,8 @@ class Wire:
     """Whether `GET /models` lists what answers, tuned models included."""
     tuned_prefix: str = "ft:"
     """How ids of tuned models begin in that list; empty = they cannot be told from base models."""
+    one_job_at_a_time: bool = False
+    """Whether 409 to a creating request means "another job is running", for sure: nothing was created."""
     max_tokens_key: str = "max_completion_tokens"
     """What limits an answer of the chat API; older servers know `max_tokens` only."""
     words: Mapping[str, JobStatus] = field(default_factory=lambda: WORDS)
@@ -85,6 +87,21 @@ WIRES: Mapping[str, Wire] = {
             tuned_prefix="",
             max_tokens_key="max_tokens",
             source="no promise beyond OpenAI's own format",
+        ),
+        Wire(
+            name="unsloth-studio",
+            methods=frozenset({"sft"}),
+            metadata=False,
+            pause=False,
+            uploads=False,
+            vendor_dates=False,
+            ask_model=False,
+            filters_files=False,
+            tuned_prefix="",
+            one_job_at_a_time=True,
+            max_tokens_key="max_tokens",
+            source="measured, Unsloth Studio 2026.10.9 driven by openai 3.52.0: unknown fields answer 400",
+            read_on="2026-11-20",
         ),
         # LiteLLM's pass-through route forwards `method` but strips `metadata`; its own /fine_tuning route needs a
         # licence and drops `method`, so it is not offered.
