@@ -1,3 +1,4 @@
+# pyright: basic
 """Small export jobs through the onnx provider, for the tests; one managed environment for the whole suite."""
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import peft_jobs
+import peft_models
 from finetune_providers.onnx.provider import OnnxProvider
 from managed_envs import managed_home
 
@@ -93,3 +95,25 @@ def run(home: Path, wanted: JobSpec, key: str = "job") -> Ran:
     job = submit(home, wanted, key)
     job.end()
     return job
+
+
+def merged(job: Path, folder: Path) -> Path:
+    """The job's adapter in its base, as a whole model with its tokenizer."""
+    from transformers import AutoTokenizer  # noqa: PLC0415 - slow to load
+
+    model: Any = peft_models.adapter(job / "artifacts" / "adapter")
+    model.merge_and_unload().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(job / "artifacts" / "tokenizer").save_pretrained(folder)
+    return folder
+
+
+def random_lora(base: Path, name: str, folder: Path) -> str:
+    """An adapter that changes the answers: `one` of rank 8 everywhere, any other of rank 4 on two projections."""
+    import torch  # noqa: PLC0415 - slow to load
+    from peft import LoraConfig, get_peft_model  # noqa: PLC0415
+
+    torch.manual_seed(len(name) + ord(name[0]))
+    rank, targets = (8, "all-linear") if name == "one" else (4, ["q_proj", "v_proj"])
+    settings = LoraConfig(r=rank, lora_alpha=8, target_modules=targets, init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(peft_models.merged(base), settings).save_pretrained(str(folder))
+    return str(folder)

@@ -11,6 +11,7 @@ from typing import Any
 
 from finetune_providers.peft.provider import PeftProvider
 
+from finetune_sdk.provider import Provider
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import JobState, JobStatus
 
@@ -55,7 +56,7 @@ def spec(train: Path, **parts: Any) -> JobSpec:
 class Ran:
     """A job and what it left."""
 
-    def __init__(self, provider: PeftProvider, ref: str) -> None:
+    def __init__(self, provider: Provider, ref: str) -> None:
         self.provider = provider
         self.ref = ref
         self.folder = provider.home / "jobs" / ref

@@ -48,6 +48,9 @@ class OnnxProvider(ServedHere):
         if options.source is None:
             return self._plan_training(spec, options)
         source = models.source(options.source, spec.model_id)
+        for name, folder in options.adapters.items():
+            place = f"options.onnx.adapters.{name}"
+            models.adapter(Path(folder), source.base or source.path, place=place)
         kind = sources.kind(spec, source.base or source.path)
         data = prepare(spec.data, method=spec.method.kind)
         request, notes = mapping.request(spec, options, kind=kind, source=source, train=None)

@@ -9,7 +9,7 @@ from finetune_providers.onnx import models
 from finetune_providers.onnx.options import OnnxOptions
 from finetune_providers.peft import models as peft_models
 from finetune_providers.peft.models import TINY
-from finetune_sdk.errors import SpecError
+from finetune_sdk.errors import SpecError, Unsupported
 from finetune_sdk.provider import demands
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import DataFile, Finding
@@ -23,10 +23,14 @@ _CALIBRATION_ROWS = 32
 
 def agree(spec: JobSpec, options: OnnxOptions) -> None:
     """Raise `SpecError` for settings that contradict one another or would be ignored."""
+    if options.engine == "olive":
+        raise Unsupported("onnx", "`engine: olive` (not written yet)", "Use the default engine; see docs/onnx.md.")
     if options.source is not None:
         _nothing_to_train(spec)
     if options.adapters and options.merge:
         raise SpecError("options.onnx.adapters: several adapters over one base need `merge: false`")
+    if not options.merge:
+        _something_apart(spec, options)
     if not options.merge and spec.method.kind == "classification":
         raise SpecError("options.onnx.merge: a classifier's head is part of its adapter; it can only be merged")
     if options.algorithm == "gptq" and options.engine != "olive":
@@ -46,6 +50,17 @@ def _nothing_to_train(spec: JobSpec) -> None:
             f"method: with options.onnx.source the rows are asked, not learned; use {', '.join(_ASKABLE)}, "
             f"not {spec.method.kind}"
         )
+
+
+def _something_apart(spec: JobSpec, options: OnnxOptions) -> None:
+    """Kept apart can only be a plain LoRA adapter: the builder has room for nothing else."""
+    if options.source is None:
+        if spec.adapter is not None and demands(spec).count("adapter.lora") == 0:
+            raise SpecError(f"options.onnx.merge: false needs a lora adapter, not {spec.adapter.kind}")
+        if spec.model_id == TINY:
+            raise SpecError(f"options.onnx.merge: {TINY} also trains its embeddings, so its adapter can only be merged")
+    elif not options.adapters and not (Path(options.source).expanduser() / "adapter_config.json").is_file():
+        raise SpecError("options.onnx.merge: false has no adapter to keep apart; give options.onnx.adapters")
 
 
 def settled(options: OnnxOptions) -> OnnxOptions:

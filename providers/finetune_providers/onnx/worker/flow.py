@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from . import children, ladder, packaging, preflight, room, surroundings
+from . import adapters, children, ladder, packaging, preflight, room, surroundings
 from .context import Context, Stopped
 from .stages import Done, Stages, digest
 
@@ -40,6 +40,9 @@ class Flow:
         self.request = ctx.request
         self.export: dict[str, Any] = ctx.request["export"]
         self.stages = Stages(ctx)
+        self.apart: dict[str, str] = {}
+        """Folders of the adapters that are kept apart, by name."""
+        self.apart_references: dict[str, Done] = {}
         self.threads = surroundings.threads(ctx.request)
 
     def run(self) -> dict[str, Any]:
@@ -49,7 +52,10 @@ class Flow:
         source = self._source(trained)
         self._room(source)
         model = self._merge(source)
-        reference = self._reference(model)
+        reference = self.reference(model)
+        if not self.export["merge"]:
+            self.apart = adapters.named(self, source)
+            self.apart_references = adapters.references(self, model["path"], self.apart)
         verdict = ladder.climb(self, model, reference)
         return packaging.finish(self, trained=trained, source=source, reference=reference, verdict=verdict)
 
@@ -109,17 +115,21 @@ class Flow:
         if source["kind"] == "model" or not self.export["merge"]:
             path = source["path"] if source["kind"] == "model" else source["base"]
             return {"path": path, "key": _identity(path)}
+        return self.merged(source)
+
+    def merged(self, source: dict[str, Any], *, name: str = "merge") -> dict[str, Any]:
+        """An adapter merged into its base."""
         inputs = {**source, "adapter": digest(Path(source["path"])), "base_is": _identity(source["base"])}
 
         def work(folder: Path) -> dict[str, Any]:
             orders = {**self.orders(), "adapter": source["path"], "base": source["base"], "out": str(folder)}
             return children.run(self.ctx, "merge", orders, heavy=True)
 
-        done = self.stages.run("merge", inputs, work, what="merging the adapter into its base model")
+        done = self.stages.run(name, inputs, work, what="merging the adapter into its base model")
         self.ctx.event("merged exactly", logits_moved=done.result["moved"])
         return {"path": str(done.folder), "key": done.key}
 
-    def _reference(self, model: dict[str, Any]) -> Done:
+    def reference(self, model: dict[str, Any], *, name: str = "reference") -> Done:
         """What PyTorch answers, on the rows held out."""
         orders = {**self.orders(), "model": model["path"], "rows_dir": str(self._rows())}
         inputs = {"model": model["key"], "rows": digest(self._rows()), **_steady(orders)}
@@ -127,7 +137,7 @@ class Flow:
         def work(folder: Path) -> dict[str, Any]:
             return children.run(self.ctx, self.task("reference"), {**orders, "out": str(folder)}, heavy=True)
 
-        return self.stages.run("reference", inputs, work, what="asking the unquantised model in PyTorch")
+        return self.stages.run(name, inputs, work, what="asking the unquantised model in PyTorch")
 
     # --- what the stages share ---------------------------------------------------------------------------------------
 

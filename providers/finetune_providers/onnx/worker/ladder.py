@@ -82,6 +82,9 @@ def _try(flow: Any, model: dict[str, Any], reference: Done, candidate: dict[str,
         "seconds": built.seconds + done.seconds,
     }
     figures["failures"] = verdict.failures(reference.result, figures, flow.export["tolerance"])
+    if flow.apart:
+        figures["adapters"] = adapters.measure(flow, built, orders, flow.apart_references)
+        figures["failures"] += [text for one in figures["adapters"].values() for text in one["failures"]]
     return figures, built.folder
 
 
@@ -92,12 +95,12 @@ def _build(flow: Any, model: dict[str, Any], candidate: dict[str, Any]) -> Done:
         "model": model["path"],
         "cache": str(flow.ctx.dir / "scratch" / "builder"),
     }
-    inputs = {"model": model["key"], "device": orders["device"], **candidate, "adapters": flow.export["adapters"]}
+    inputs = {"model": model["key"], "device": orders["device"], **candidate, "adapters": adapters.identity(flow.apart)}
 
     def work(folder: Path) -> dict[str, Any]:
         given = {**orders, "out": str(folder)}
         if not flow.export["merge"]:
-            return adapters.build(flow, given)
+            return adapters.build(flow, given, flow.apart)
         return children.run(flow.ctx, flow.task("build"), given, heavy=True)
 
     return flow.stages.run(

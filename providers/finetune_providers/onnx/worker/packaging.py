@@ -102,7 +102,7 @@ def _manifest(
         "source": source["path"],
         "chat_template": reference.result["chat_template"],
         "labels": reference.result.get("labels"),
-        "adapters": [{"name": name, "file": f"adapters/{name}.onnx_adapter"} for name in sorted(export["adapters"])],
+        "adapters": [{"name": name, "file": f"adapters/{name}.onnx_adapter"} for name in sorted(flow.apart)],
         "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
         "verdict": _verdict(flow, reference, candidates),
     }
