@@ -59,9 +59,10 @@ def _rows(batches: Iterator[Any], schema: Any) -> Rows:
     for batch in batches:
         if names is None:
             names = class_names(batch.schema.metadata)
+        flat = not names and all(field.type.num_fields == 0 for field in batch.schema)
         for part in (batch.slice(start, _BATCH_ROWS) for start in range(0, batch.num_rows, _BATCH_ROWS)):
             for value in part.to_pylist():
-                yield row, _clean(value, names)
+                yield row, value if flat else _clean(value, names)
                 row += 1
 
 
