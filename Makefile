@@ -15,7 +15,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[peft,openai,azure,data,dedupe,scan,serve,tokens,compare]' --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[peft,openai,azure,data,dedupe,gguf,scan,serve,tokens,compare]' --group dev
 	touch $@
 
 demo: $(STAMP)

@@ -74,6 +74,16 @@ def _deed(
     )
 
 
+def exportable(home: Path, job_id: str) -> Steps[Path]:
+    """The folder of the adapter, else of the whole model. Raises `WrongStatus` when none lies on this machine."""
+    found = yield from artifacts(home, job_id)
+    for kind in ("adapter", "model", "merged"):
+        for one in found:
+            if one.kind == kind and Path(one.uri).is_dir():
+                return Path(one.uri)
+    raise WrongStatus(f"job {job_id} left no model on this machine that could be exported")
+
+
 def deploy_terms(home: Path, job_id: str, kind: ArtifactKind | None, checkpoint: int | str | None) -> Steps[str]:
     """What `deploy` with these arguments costs from then on; empty = nothing to say."""
     provider, artifact = yield from _chosen(home, job_id, kind, checkpoint)

@@ -25,6 +25,7 @@ from finetune_sdk.types import Artifact, ArtifactKind, Checkpoint, Event, JobSta
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from finetune_sdk.deploy.export import Exported, Target
     from finetune_sdk.deploy.handle import Deployed
     from finetune_sdk.deploy.local import Serving
     from finetune_sdk.evaluate import Evaluated
@@ -185,6 +186,17 @@ class FineTuneJob(_Handle):
         made = _results.deploy(self.home, self.id, name=name, kind=kind, checkpoint=checkpoint, serving=serving)
         return run(made)
 
+    def exportable(self) -> Path:
+        """The folder `export` starts from: the adapter where there is one, else the model. Raises `WrongStatus`."""
+        return run(_results.exportable(self.home, self.id))
+
+    def export(self, *, to: Target, out: str | Path | None = None, **options: Any) -> Exported:
+        """The result in another form (merged, gguf, vllm, hub), compared with the trained model first.
+
+        `options` as in `finetune_sdk.deploy.export.export`. Raises `ExportFailed` with the difference.
+        """
+        return run(_exporting(self.home, self.id, to, out, options))
+
     def deploy_terms(self, *, kind: ArtifactKind | None = None, checkpoint: int | str | None = None) -> str:
         """What `deploy` would cost from then on, in words; empty = nothing. Deploys nothing."""
         return run(_results.deploy_terms(self.home, self.id, kind, checkpoint))
@@ -285,6 +297,14 @@ class AsyncFineTuneJob(_Handle):
         made = _results.deploy(self.home, self.id, name=name, kind=kind, checkpoint=checkpoint, serving=serving)
         return await arun(made)
 
+    async def exportable(self) -> Path:
+        """See `FineTuneJob.exportable`."""
+        return await arun(_results.exportable(self.home, self.id))
+
+    async def export(self, *, to: Target, out: str | Path | None = None, **options: Any) -> Exported:
+        """See `FineTuneJob.export`."""
+        return await arun(_exporting(self.home, self.id, to, out, options))
+
     async def deploy_terms(self, *, kind: ArtifactKind | None = None, checkpoint: int | str | None = None) -> str:
         """See `FineTuneJob.deploy_terms`."""
         return await arun(_results.deploy_terms(self.home, self.id, kind, checkpoint))
@@ -296,6 +316,16 @@ class AsyncFineTuneJob(_Handle):
     async def remove(self) -> None:
         """See `FineTuneJob.remove`."""
         await arun(_results.remove(self.home, self.id))
+
+
+def _exporting(
+    home: Path, job_id: str, to: Target, out: str | Path | None, options: Mapping[str, Any]
+) -> Steps[Exported]:
+    from finetune_sdk.deploy.export import export  # noqa: PLC0415 - only when asked for
+
+    folder = yield from _results.exportable(home, job_id)
+    where = None if out is None else Path(out)
+    return (yield from Call(partial(export, home, folder, to=to, out=where, **options), abandon=False))
 
 
 def _planning(spec: SpecLike, provider: str | None, home: Home) -> Steps[Plan]:

@@ -112,6 +112,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "jobs": (f"{_HOME}.jobs:group", "List, follow, cancel, pause, resume and remove jobs."),
     "deploy": (f"{_HOME}.deploy:command", "Let a tuned model, or a checkpoint, answer OpenAI's chat API."),
     "deployments": (f"{_HOME}.deployments:group", "List, show, end and restart what answers."),
+    "export": (f"{_HOME}.export:command", "Export a tuned model: merged, GGUF, vLLM, the Hub, ONNX."),
     "chat": (f"{_HOME}.chat:command", "Talk to a deployment, or to a job's model."),
     "deployments": (f"{_HOME}.deployments:group", "List, show, end and restart what answers."),
     "chat": (f"{_HOME}.chat:command", "Talk to a deployment, or to a job's model."),

@@ -34,6 +34,8 @@ class EngineKind:
     """What is built where none has."""
     environment_name: str
     """Engines and providers that share an environment share this name."""
+    training_template: Path | None = None
+    """The module with which training renders conversations; exports are compared with it."""
     order: int = 0
     """Among those that can serve a thing, the lowest is taken."""
 

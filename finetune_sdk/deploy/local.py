@@ -99,7 +99,7 @@ def deploy(
             _same(written, artifact, serving, name)
             fresh = False
         else:
-            interpreter = partial(EngineKind.python, home=home, preferred=_trained_with(home, artifact), say=say)
+            interpreter = partial(EngineKind.python, home=home, preferred=trained_with(home, artifact), say=say)
             written = _written(artifact, name, provider, serving, interpreter)
             record.write(folder, written)
             fresh = True
@@ -277,7 +277,7 @@ def _settled(artifact: Artifact) -> Artifact:
     return replace(artifact, kind="adapter" if adapter else "model")
 
 
-def _trained_with(home: Path, artifact: Artifact) -> list[Path]:
+def trained_with(home: Path, artifact: Artifact) -> list[Path]:
     """The interpreter that made an artifact of a job of this home: it has the libraries to serve it."""
     jobs, place = home.absolute() / "jobs", Path(artifact.uri).absolute()
     if jobs not in place.parents:

@@ -17,5 +17,6 @@ TRANSFORMERS = EngineKind(
     script=START,
     requirements=("torch>=2.8", "transformers>=5.20,<6", "peft>=0.21,<0.22"),
     environment=Environment(lock=PEFT, smoke=("torch", "transformers", "peft")),
+    training_template=HERE.parent / "peft" / "worker" / "template.py",
     environment_name="peft",  # what trained an adapter serves it: no second copy of torch
 )

@@ -1,4 +1,4 @@
-"""The entry point of an engine's process: `python -I start.py ENGINE FD`. Standard library only.
+"""The entry point of an engine's process: `python -I start.py ENGINE FD`, or of an export. Standard library only.
 
 FD is one end of a socket pair; when the other end closes, the process leaves.
 """
@@ -27,4 +27,7 @@ def load(folder: Path) -> None:
 
 if __name__ == "__main__":
     load(Path(__file__).resolve().parent)
-    importlib.import_module(f"{PACKAGE}.service").run(sys.argv[1], int(sys.argv[2]))
+    if sys.argv[1] == "export":
+        importlib.import_module(f"{PACKAGE}.export.main").run(sys.argv[2])
+    else:
+        importlib.import_module(f"{PACKAGE}.service").run(sys.argv[1], int(sys.argv[2]))
