@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from pydantic import Field, JsonValue, ValidationError
 
@@ -30,21 +31,28 @@ class PeftOptions(Model):
     """How many checkpoints stay on disk; the best one stays besides."""
 
 
+Options = TypeVar("Options", bound=Model)
+
+
 def parse(given: Mapping[str, JsonValue]) -> PeftOptions:
     """The validated options. Raises `SpecError` that names the key, with the nearest valid name for an unknown one."""
+    return parse_as(PeftOptions, given, provider="peft")
+
+
+def parse_as(kind: type[Options], given: Mapping[str, JsonValue], *, provider: str) -> Options:
+    """The same for the options of another provider."""
     try:
-        return PeftOptions.model_validate(dict(given))
+        return kind.model_validate(dict(given))
     except ValidationError as exc:
-        raise SpecError(
-            "\n".join(_sentence(error["loc"], error["type"], error["msg"]) for error in exc.errors())
-        ) from None
+        known = sorted(kind.model_fields)
+        told = (_sentence(error["loc"], error["type"], error["msg"], provider, known) for error in exc.errors())
+        raise SpecError("\n".join(told)) from None
 
 
-def _sentence(place: tuple[int | str, ...], kind: str, message: str) -> str:
+def _sentence(place: tuple[int | str, ...], kind: str, message: str, provider: str, known: Sequence[str]) -> str:
     name = ".".join(str(part) for part in place)
     if kind != "extra_forbidden":
-        return f"options.peft.{name}: {message}"
-    known = sorted(PeftOptions.model_fields)
+        return f"options.{provider}.{name}: {message}"
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    return f"options.peft has no {name!r}. {hint}It has: {', '.join(known)}."
+    return f"options.{provider} has no {name!r}. {hint}It has: {', '.join(known)}."

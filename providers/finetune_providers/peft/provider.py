@@ -36,13 +36,20 @@ class PeftProvider(ServedHere):
     name: ClassVar[str] = "peft"
     capabilities: ClassVar[Capabilities] = CAPABILITIES
     environment: ClassVar[Environment | None] = Environment(lock=LOCK, smoke=SMOKE)
+    worker: ClassVar[Path] = WORKER
+    """The code that trains; a provider with another one and the same kind of request inherits the rest."""
+    grading: ClassVar[Path | None] = WORKER / "graders.py"
 
     def check(self, spec: JobSpec) -> None:
         """Beyond the table: trackers whose package is missing here, and unknown options."""
         super().check(spec)
-        parse(spec.options.get(self.name, {}))
+        self.options(spec)
         if spec.compute.environment in ("auto", "current"):
             self._check_trackers(spec)
+
+    def options(self, spec: JobSpec) -> PeftOptions:
+        """This provider's section of `spec.options`, validated."""
+        return parse(spec.options.get(self.name, {}))
 
     def _check_trackers(self, spec: JobSpec) -> None:
         missing = [name for name in spec.report_to if importlib.util.find_spec(name) is None]
@@ -53,12 +60,12 @@ class PeftProvider(ServedHere):
     def plan(self, spec: JobSpec) -> Plan:
         """Reads the data and, of a local model, the file names. Loads nothing heavy."""
         self.check(spec)
-        options = parse(spec.options.get(self.name, {}))
+        options = self.options(spec)
         model = models.resolve(spec.model_id)
         judge, doubts = _judge(spec, model, options)
         prepared = prepare(spec.data, method=spec.method.kind, judge=judge)
         if judge.conversations and not judge.template:
-            _refuse_conversations(spec, model)
+            _refuse_conversations(spec, model, self.name)
         request, notes = mapping.request(spec, model, options, prepared.files)
         return Plan(
             provider=self.name,
@@ -84,7 +91,7 @@ class PeftProvider(ServedHere):
             process.start(
                 folder,
                 python=python,
-                worker=WORKER,
+                worker=self.worker,
                 request=plan.request,
                 job_id=key,
                 processes=sent.compute.processes,
@@ -137,7 +144,8 @@ class PeftProvider(ServedHere):
         shutil.rmtree(self._folder(ref), ignore_errors=True)
 
     def _python(self, wanted: str) -> Path:
-        return EnvStore(self.home).python(self.name, LOCK, wanted=wanted, smoke=SMOKE)
+        needs = self.environment or Environment(lock=LOCK, smoke=SMOKE)
+        return EnvStore(self.home).python(self.name, needs.lock, wanted=wanted, smoke=needs.smoke)
 
     def _folder(self, key: str) -> Path:
         return self.home / "jobs" / key
@@ -182,10 +190,10 @@ def _judge(spec: JobSpec, model: str, options: PeftOptions) -> tuple[Judge, tupl
     return judge, doubts
 
 
-def _refuse_conversations(spec: JobSpec, model: str) -> None:
+def _refuse_conversations(spec: JobSpec, model: str, provider: str) -> None:
     if spec.method.kind in ("pretraining", "classification"):
         return
     raise SpecError(
         f"model: the tokenizer in {model} has no chat template, and the data are conversations; set "
-        "options.peft.chat_template to a Jinja template or its path, or train on prompt/completion texts"
+        f"options.{provider}.chat_template to a Jinja template or its path, or train on prompt/completion texts"
     )

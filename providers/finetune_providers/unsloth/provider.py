@@ -1,0 +1,53 @@
+"""The `unsloth` provider: fine-tuning on this machine with Unsloth, in a worker process and an environment of its own.
+
+Unsloth's pins exclude today's transformers and TRL, importing it patches both, and parts of it are AGPL-3.0: it is
+never imported here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from finetune_providers.peft.provider import PeftProvider
+from finetune_providers.unsloth.claims import CAPABILITIES
+from finetune_providers.unsloth.options import UnslothOptions, parse
+from finetune_sdk.errors import SpecError, Unsupported
+from finetune_sdk.provider import Capabilities, Environment
+from finetune_sdk.spec import JobSpec, LoRA
+from finetune_sdk.worker import locks
+
+HERE = Path(__file__).parent
+LOCK = HERE / "worker.lock"
+SMOKE = ("unsloth", "trl")
+
+
+class UnslothProvider(PeftProvider):
+    """Trains on this machine, as `peft` does; only the worker and what it can do differ."""
+
+    name: ClassVar[str] = "unsloth"
+    capabilities: ClassVar[Capabilities] = CAPABILITIES
+    environment: ClassVar[Environment | None] = Environment(lock=LOCK, smoke=SMOKE)
+    worker: ClassVar[Path] = HERE / "worker"
+
+    def check(self, spec: JobSpec) -> None:
+        """Beyond the table: what Unsloth does on a GPU only, and what it refuses together."""
+        super().check(spec)
+        self._check_gpu(spec)
+        adapter = spec.adapter
+        if isinstance(adapter, LoRA) and adapter.init in ("pissa", "olora"):
+            what = f"`adapter.init: {adapter.init}`: Unsloth's merge does not know that it rewrites the base weights"
+            raise Unsupported(self.name, what, "Use init: default, or provider: peft.")
+        if spec.compute.processes > 1:
+            raise SpecError("compute.processes: unsloth trains in one process; use provider: peft for several")
+
+    def options(self, spec: JobSpec) -> UnslothOptions:
+        """`options.unsloth`, validated."""
+        return parse(spec.options.get(self.name, {}))
+
+    def _check_gpu(self, spec: JobSpec) -> None:
+        if self.options(spec).model_class != "vision":
+            return
+        if spec.compute.device == "cpu" or not locks.gpu_seen():
+            what = "`options.unsloth.model_class: vision` without a GPU: Unsloth's CPU backend loads text models only"
+            raise Unsupported(self.name, what, "Run it where an NVIDIA GPU is, or use model_class: language.")

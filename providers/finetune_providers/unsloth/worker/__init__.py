@@ -1,0 +1,31 @@
+# pyright: basic
+"""The training code of the unsloth provider. Runs in the worker's environment; never imports finetune_sdk.
+
+Unsloth patches torch, transformers, TRL and peft when it is imported, and what was imported before stays as it was. So
+the order is: environment variables, `import unsloth`, everything else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import settle
+
+
+def main(ctx: Any) -> dict[str, Any]:
+    """Train the requested model; the dict is what result.json holds (succeeded unless it says otherwise)."""
+    settle.environment(ctx)
+    if ctx.stop:  # told to leave before there is anything to lose: do not load for half a minute first
+        return _stopped(ctx)
+    from . import vendor  # noqa: PLC0415 - sees the variables
+
+    vendor.load(ctx)
+    if ctx.stop:
+        return _stopped(ctx)
+    from . import job  # noqa: PLC0415 - imports what Unsloth has patched by now
+
+    return job.run(ctx)
+
+
+def _stopped(ctx: Any) -> dict[str, Any]:
+    return {"status": "cancelled" if ctx.stop == "cancel" else "paused"}

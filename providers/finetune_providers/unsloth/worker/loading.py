@@ -1,0 +1,108 @@
+# pyright: basic
+"""Model and adapter through Unsloth's own door; what it does not say about them is looked up in `effective`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any
+
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+
+from . import vendor
+from .local import part
+
+_LOADING = (
+    OSError,
+    ValueError,
+    ImportError,
+    KeyError,
+    RuntimeError,
+    SafetensorError,
+    HfHubHTTPError,
+)
+
+
+def tokenizer(job: Any) -> Any:
+    """The tokenizer with the chat template of the options: Jinja, a file of it, or one of Unsloth's names."""
+    wanted, ctx = job.request["options"]["chat_template"], job.ctx
+    if wanted is None or "{" in wanted or wanted.endswith((".jinja", ".jinja2", ".txt")) or "/" in wanted:
+        return part("model").tokenizer(ctx, job.source)
+    chat_templates = importlib.import_module("unsloth.chat_templates")
+    names = sorted(chat_templates.CHAT_TEMPLATES)
+    if wanted not in names:
+        near = difflib.get_close_matches(wanted, names, n=3)
+        raise ctx.Failed(
+            f"options.unsloth.chat_template: Unsloth has no {wanted!r}; "
+            f"{'near are: ' + ', '.join(near) if near else 'it has: ' + ', '.join(names)}"
+        )
+    job.request["options"]["chat_template"] = None  # else the name would be taken for a template
+    loaded = chat_templates.get_chat_template(part("model").tokenizer(ctx, job.source), chat_template=wanted)
+    ctx.event(f"chat template: {wanted}, as Unsloth has it")
+    return loaded
+
+
+def base(job: Any) -> Any:
+    """The base model; what Unsloth refuses fails the job with its words."""
+    quantize = job.request["adapter"].get("quantize", "none")
+    arguments = {
+        **part("model").common(job.ctx),
+        "max_seq_length": job.max_length,
+        "dtype": job.choices.weights,
+        "load_in_4bit": quantize == "4bit",
+        "load_in_8bit": quantize == "8bit",
+        "full_finetuning": job.request["adapter"]["kind"] == "full",
+        "use_gradient_checkpointing": _checkpointing(job),
+        "random_state": job.request["seed"],
+    }
+    if (attention := job.request["options"]["attn_implementation"]) != "auto":
+        arguments["attn_implementation"] = attention
+    try:
+        with vendor.tolerated():
+            model, _ = vendor.fast(job.request).from_pretrained(job.source, **arguments)
+    except _LOADING as exc:
+        reason = " ".join(str(exc).split())[:400]
+        raise job.ctx.Failed(f"Unsloth cannot load {job.source!r}: {reason}") from exc
+    return model
+
+
+def _checkpointing(job: Any) -> Any:
+    return ("unsloth" if vendor.on_gpu() else True) if job.gradient_checkpointing else False
+
+
+def adapted(job: Any, model: Any) -> Any:
+    """The model with its LoRA adapter; in full training every weight is trained."""
+    adapter, ctx = job.request["adapter"], job.ctx
+    if adapter["kind"] == "full":
+        tuned = model
+    else:
+        targets = adapter["target_modules"]
+        try:
+            tuned = vendor.fast(job.request).get_peft_model(
+                model,
+                r=adapter["r"],
+                lora_alpha=_whole(adapter["alpha"]),
+                lora_dropout=adapter["dropout"],
+                target_modules=targets if isinstance(targets, str) else list(targets),
+                modules_to_save=list(adapter["modules_to_save"]) or None,
+                use_rslora=adapter["rslora"],
+                init_lora_weights=True if adapter["init"] == "default" else adapter["init"],
+                use_gradient_checkpointing=_checkpointing(job),
+                random_state=job.request["seed"],
+                max_seq_length=job.max_length,
+                **({"use_dora": True} if adapter["dora"] else {}),
+            )
+        except (ValueError, TypeError, NotImplementedError, RuntimeError) as exc:
+            reason = " ".join(str(exc).split())[:400]
+            raise ctx.Failed(f"the adapter does not fit the model (target_modules: {targets}): {reason}") from exc
+    count = sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
+    total = sum(parameter.numel() for parameter in tuned.parameters())
+    if count == 0:
+        raise ctx.Failed("the adapter leaves no trainable parameters; check adapter.target_modules")
+    ctx.event(f"training {count:,} of {total:,} parameters ({adapter['kind']})", trainable_parameters=float(count))
+    return tuned
+
+
+def _whole(number: float) -> float:
+    return int(number) if number == int(number) else number
