@@ -15,6 +15,7 @@ whose library or compiler is missing are left out, and said so.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import random
@@ -25,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 TEXT = """
@@ -93,10 +95,93 @@ def prepare(source: Path, out: Path) -> None:
     prepared.write(out.with_suffix(".prepared"))
 
 
+def write_tables(source: Path) -> None:
+    """The single questions and answers of the rows as CSV and Parquet, and all rows as gzip, beside the source."""
+    import pyarrow
+    from pyarrow import csv, parquet
+
+    pairs: list[dict[str, str]] = []
+    with source.open(encoding="utf-8") as read:
+        for line in read:
+            turns = json.loads(line)["conversations"]
+            said = [(asked["value"], answer["value"]) for asked, answer in pairwise(turns) if answer["from"] == "gpt"]
+            pairs += [{"prompt": asked, "completion": answer} for asked, answer in said]
+            if len(pairs) > 60_000:
+                break
+    table = pyarrow.Table.from_pylist(pairs)
+    csv.write_csv(table, source.with_name("pairs.csv"))
+    parquet.write_table(table, source.with_name("pairs.parquet"), row_group_size=10_000)
+    with gzip.open(source.with_name("rows.jsonl.gz"), "wb", compresslevel=6) as out, source.open("rb") as whole:
+        out.write(whole.read(50_000_000))
+
+
+def table_rows(name: str) -> Callable[[Path, Path], None]:
+    """A table to Python objects, as our readers give them."""
+
+    def read(source: Path, _out: Path) -> None:
+        from finetune_sdk.data.containers import open_file
+        from finetune_sdk.data.readers import read_rows
+
+        with open_file(source.with_name(name)) as opened:
+            for _ in read_rows(opened, lambda line, fault: sys.exit(f"{line}: {fault}")):
+                pass
+
+    return read
+
+
+def arrow_csv(source: Path, _out: Path) -> None:
+    """A table to Python objects, as pyarrow gives them."""
+    from pyarrow import csv
+
+    options = csv.ParseOptions(newlines_in_values=True)
+    reading = csv.ReadOptions(use_threads=False)
+    for batch in csv.open_csv(source.with_name("pairs.csv"), parse_options=options, read_options=reading):
+        batch.to_pylist()
+
+
+def arrow_parquet(source: Path, _out: Path) -> None:
+    """A table to Python objects, as pyarrow gives them."""
+    from pyarrow import parquet
+
+    for batch in parquet.ParquetFile(source.with_name("pairs.parquet")).iter_batches():
+        batch.to_pylist()
+
+
+def gunzip(source: Path, _out: Path) -> None:
+    """Unpacked only."""
+    from finetune_sdk.data.containers import open_file
+
+    with open_file(source.with_name("rows.jsonl.gz")) as opened:
+        while opened.stream.read(1 << 18):
+            pass
+
+
+def zlib_gunzip(source: Path, _out: Path) -> None:
+    """Unpacked only, by the standard library."""
+    with gzip.open(source.with_name("rows.jsonl.gz"), "rb") as read:
+        while read.read(1 << 18):
+            pass
+
+
 def copy(source: Path, out: Path) -> None:
     with source.open("rb") as read, out.open("wb") as write:
         while block := read.read(1 << 18):
             write.write(block)
+
+
+def msgspec_alone(source: Path, out: Path) -> None:
+    """The floor of what we build on: each row decoded and encoded in C, texts not looked at, nothing checked."""
+    import msgspec
+
+    turn = msgspec.defstruct("Turn", [("from", str), ("value", msgspec.Raw)], gc=False)
+    row = msgspec.defstruct("Row", [("conversations", list[turn])], gc=False)  # type: ignore[valid-type]
+    decode, encode = msgspec.json.Decoder(row).decode_lines, msgspec.json.Encoder().encode_lines
+    left = b""
+    with source.open("rb") as read, out.open("wb") as write:
+        while block := read.read(1 << 18):
+            lines, _, rest = block.rpartition(b"\n")
+            write.write(encode(decode(left + lines)))
+            left = rest
 
 
 def stdlib_json(source: Path, out: Path) -> None:
@@ -138,6 +223,27 @@ def trl_chatml(source: Path, out: Path) -> None:
     rows.map(maybe_convert_to_chatml, remove_columns=["conversations"]).to_json(str(out))  # type: ignore[attr-defined]
 
 
+def unsloth(source: Path, out: Path) -> None:
+    """Unsloth's own conversion, and `to_json`."""
+    from unsloth_zoo.dataset_utils import standardize_data_formats
+
+    rows = _loaded(source, out)
+    standardize_data_formats(rows, num_proc=1).to_json(str(out))
+
+
+def llama_factory(source: Path, out: Path) -> None:
+    """LLaMA-Factory's own conversion, and `to_json`."""
+    from types import SimpleNamespace
+
+    from llamafactory.data.converter import SharegptDatasetConverter
+    from llamafactory.data.parser import DatasetAttr
+
+    attributes = DatasetAttr("file", dataset_name="rows", formatting="sharegpt", messages="conversations")
+    convert = SharegptDatasetConverter(attributes, SimpleNamespace(media_dir=None))
+    rows = _loaded(source, out)
+    rows.map(convert, remove_columns=["conversations"]).to_json(str(out))  # type: ignore[attr-defined]
+
+
 def simdjson(source: Path, out: Path) -> None:
     """One thread of C++ that checks nothing."""
     subprocess.run([str(source.with_name("simdjson")), str(source), str(out)], check=True)
@@ -150,11 +256,30 @@ CASES: dict[str, Callable[[Path, Path], None]] = {
     "ours, prepare+write": prepare,
     "copy": copy,
     "simdjson C++": simdjson,
+    "msgspec alone": msgspec_alone,
     "json script": stdlib_json,
     "datasets.map": datasets_map,
     "TRL chatml": trl_chatml,
+    "Unsloth": unsloth,
+    "LLaMA-Factory": llama_factory,
+    "ours, CSV rows": table_rows("pairs.csv"),
+    "pyarrow, CSV rows": arrow_csv,
+    "ours, Parquet rows": table_rows("pairs.parquet"),
+    "pyarrow, Parquet rows": arrow_parquet,
+    "ours, gunzip": gunzip,
+    "zlib, gunzip": zlib_gunzip,
 }
-IMPORTS = {"datasets.map": ("datasets",), "TRL chatml": ("datasets", "trl.data_utils")}
+TABLES = ("CSV rows", "Parquet rows", "gunzip")
+"""Cases on files of their own: only their ratios are told."""
+IMPORTS = {
+    "datasets.map": ("datasets",),
+    "TRL chatml": ("datasets", "trl.data_utils"),
+    "Unsloth": ("datasets", "unsloth_zoo.dataset_utils"),
+    "LLaMA-Factory": ("datasets", "llamafactory.data.converter"),
+    "pyarrow, CSV rows": ("pyarrow.csv",),
+    "pyarrow, Parquet rows": ("pyarrow.parquet",),
+    "ours, Parquet rows": ("finetune_sdk.data.readers", "pyarrow.parquet"),
+}
 
 
 def run_case(name: str, source: Path, out: Path) -> None:
@@ -215,11 +340,17 @@ def show(best: dict[str, dict[str, float]], size: float) -> None:
     """The table, and the ratios that matter."""
     print(f"{'case':<22}{'MB/CPU-s':>10}{'MB/s':>8}{'peak MB':>9}")
     for name, found in best.items():
+        if name.endswith(TABLES):
+            continue
         print(f"{name:<22}{size / found['cpu_s']:>10.0f}{size / found['wall_s']:>8.0f}{found['peak_mb']:>9.0f}")
+    for what, peer in zip(TABLES, ("pyarrow", "pyarrow", "zlib"), strict=True):
+        if f"ours, {what}" in best and f"{peer}, {what}" in best:
+            times = best[f"{peer}, {what}"]["cpu_s"] / best[f"ours, {what}"]["cpu_s"]
+            print(f"{what}: {times:.2f} times as fast as {peer}, per CPU-second")
     one, two = best.get("ours, 1 process"), best.get("ours, 2 processes")
     if one is None:
         return
-    for name in ("datasets.map", "TRL chatml", "json script"):
+    for name in ("datasets.map", "TRL chatml", "Unsloth", "LLaMA-Factory", "json script"):
         if name in best:
             print(f"per CPU-second, {name} does 1 and we do {best[name]['cpu_s'] / one['cpu_s']:.1f}")
     if "simdjson C++" in best:
@@ -228,6 +359,8 @@ def show(best: dict[str, dict[str, float]], size: float) -> None:
         print(f"2 processes: {one['wall_s'] / two['wall_s']:.2f} times as fast as 1")
     if "ours, general way" in best:
         print(f"the general way needs {best['ours, general way']['cpu_s'] / one['cpu_s']:.1f} times the CPU")
+    if "msgspec alone" in best:
+        print(f"of the CPU that msgspec alone needs: {one['cpu_s'] / best['msgspec alone']['cpu_s']:.1f} times")
 
 
 def main() -> None:
@@ -238,6 +371,9 @@ def main() -> None:
     parser.add_argument("--folder", help="where to put the files (default: memory, else the temporary folder)")
     parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.case and arguments.case[0] == "tables":  # in a process of its own: its memory would count as ours
+        write_tables(Path(arguments.case[1]))
+        return
     if arguments.case:
         run_case(arguments.case[0], Path(arguments.case[1]), Path(arguments.case[2]))
         return
@@ -245,6 +381,8 @@ def main() -> None:
         folder = Path(name)
         source = folder / "sharegpt.jsonl"
         generate(source, arguments.size)
+        if any(name.endswith(TABLES) for name in arguments.only or CASES):
+            subprocess.run([sys.executable, __file__, "--case", "tables", str(source), ""], check=True)
         size = source.stat().st_size / 1e6
         print(f"{size:.0f} MB of ShareGPT; {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; {time.strftime('%F')}")
         names = list(arguments.only or CASES)
