@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from finetune_sdk.compare.bench import Bench, Candidate
-from finetune_sdk.compare.candidates import prices_of
+from finetune_sdk.compare.candidates import model_of, prices_of
 from finetune_sdk.compare.costs import costs
 from finetune_sdk.compare.items import Answer, Item
 from finetune_sdk.compare.metrics import Chosen, Unfit, chosen
@@ -18,6 +18,7 @@ from finetune_sdk.compare.metrics.labels import confusion
 from finetune_sdk.compare.results import CandidateResult, PairResult, Score, Shown, Slice, Speed
 from finetune_sdk.compare.state import Standing
 from finetune_sdk.compare.statistics import Array, Measured, Pair, compare
+from finetune_sdk.errors import SpecError
 
 _SHOWN_ITEMS = 1_000
 _SHOWN_LETTERS = 600
@@ -140,7 +141,7 @@ def candidate_result(bench: Bench, items: Sequence[Item], one: Answered, scored:
         name=one.name,
         kind="given" if candidate.at else "tuned" if candidate.tune is not None else "base",
         provider=candidate.provider,
-        model=standing.model or candidate.model or "",
+        model=_model(bench, candidate, standing),
         prompt=_style(candidate),
         stage=standing.stage,
         error=standing.error,
@@ -167,6 +168,16 @@ def candidate_result(bench: Bench, items: Sequence[Item], one: Answered, scored:
         job_id=standing.job_id,
         notes=tuple(standing.notes),
     )
+
+
+def _model(bench: Bench, candidate: Candidate, standing: Standing) -> str:
+    """The base model as the bench names it."""
+    if candidate.at is not None:
+        return candidate.at.model
+    try:
+        return model_of(bench, candidate)
+    except SpecError:
+        return standing.model or ""
 
 
 def _style(candidate: Candidate) -> str:

@@ -13,7 +13,7 @@ from itertools import combinations
 from statistics import NormalDist
 from typing import TYPE_CHECKING, TypeAlias
 
-from finetune_sdk.evaluate.intervals import mcnemar, paired_difference
+from finetune_sdk.evaluate.intervals import mcnemar, paired_difference, wilson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +112,7 @@ def compare(
     tests = _p_values(measured, pairs, seed=seed, resamples=resamples)
     adjusted = holm([tests[pair] for pair in pairs])
     return Standing(
-        intervals={name: _bca(again[name].draws, one.score, again[name].left_out) for name, one in measured.items()},
+        intervals={name: _interval(one, again[name]) for name, one in measured.items()},
         pairs=[_pair(pair, measured, again, (tests[pair], holds)) for pair, holds in zip(pairs, adjusted, strict=True)],
     )
 
@@ -126,6 +126,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def _interval(one: Measured, again: _Resampled) -> Interval | None:
+    """The bootstrap's; Wilson's for a share of all or of none, where nothing varies."""
+    bounds = _bca(again.draws, one.score, again.left_out)
+    if bounds is None and one.binary and one.items:
+        return wilson(round(float(one.parts[:, 0].sum())), one.items)
+    return bounds
 
 
 # --- one pair -------------------------------------------------------------------------------------------------------
