@@ -12,7 +12,7 @@ from finetune_sdk.errors import SpecError
 from finetune_sdk.spec import Count, Model, NonNegative, Positive
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
-Algorithm = Literal["default", "rtn", "k_quant", "gptq"]
+Algorithm = Literal["default", "rtn", "k_quant"]
 Device = Literal["cpu", "cuda", "dml", "webgpu", "trt-rtx"]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
@@ -70,7 +70,7 @@ class OnnxOptions(Model):
     device: Device = "cpu"
     """Where the package will run; its execution provider must be installed where it is made."""
     algorithm: Algorithm | Literal["auto"] = "auto"
-    """How weights are quantised; "auto" = k_quant for int4, the builder's own for int8. `gptq` needs engine olive."""
+    """How weights are quantised; "auto" = k_quant for int4, the builder's own for int8."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
     """Weights that share a scale."""
     accuracy_level: Literal[1, 2, 3, 4] | Literal["auto"] = "auto"
@@ -103,8 +103,6 @@ class OnnxOptions(Model):
     trust_remote_code: bool = False
     revision: str | None = None
     local_files_only: bool = False
-    olive: Mapping[str, JsonValue] | str | None = None
-    """For engine olive: overrides of its run configuration, a whole one, or a file (JSON, YAML) with one."""
 
     @field_validator("search")
     @classmethod

@@ -17,8 +17,6 @@ from finetune_sdk.types import DataFile, Finding
 _ASKABLE = ("sft", "pretraining", "classification")
 _FEW_ROWS = 8
 """Below this a tolerance says little: one answer more or less moves every share by more than a tenth."""
-_CALIBRATION_ROWS = 32
-"""What GPTQ needs at least to estimate its Hessians (our choice; Olive's own default is 128 rows)."""
 
 
 def agree(spec: JobSpec, options: OnnxOptions) -> None:
@@ -33,10 +31,6 @@ def agree(spec: JobSpec, options: OnnxOptions) -> None:
         _something_apart(spec, options)
     if not options.merge and spec.method.kind == "classification":
         raise SpecError("options.onnx.merge: a classifier's head is part of its adapter; it can only be merged")
-    if options.algorithm == "gptq" and options.engine != "olive":
-        raise SpecError("options.onnx.algorithm: gptq needs `engine: olive`; the model builder has rtn and k_quant")
-    if options.olive is not None and options.engine != "olive":
-        raise SpecError("options.onnx.olive is for `engine: olive`")
 
 
 def _nothing_to_train(spec: JobSpec) -> None:
@@ -104,22 +98,14 @@ def kind(spec: JobSpec, model: str) -> models.Kind:
 def findings(options: OnnxOptions, kind: models.Kind, model: str, files: Sequence[DataFile]) -> Iterator[Finding]:
     """What is to be known about the rows that are asked, and about the tokenizer."""
     rows = {file.role: file for file in files}
-    asked = rows.get("test") or rows.get("validation") or rows["train"]
-    if asked.rows < _FEW_ROWS:
+    asked = rows.get("test") or rows.get("validation") or rows.get("train")
+    if asked is not None and asked.rows < _FEW_ROWS:
         yield Finding(
             rule="onnx-few-rows",
             severity="warning",
             message=f"only {asked.rows} row(s) to compare the package with PyTorch on",
             fix=f"Hold out at least {_FEW_ROWS}: data.test, such as 0.1.",
             file=asked.source,
-        )
-    if options.algorithm == "gptq" and rows["train"].rows < _CALIBRATION_ROWS:
-        yield Finding(
-            rule="onnx-calibration",
-            severity="error",
-            message=f"gptq calibrates on the training rows, and there are {rows['train'].rows}",
-            fix=f"Give at least {_CALIBRATION_ROWS} rows, or use algorithm: k_quant, which needs none.",
-            file=rows["train"].source,
         )
     if kind == "causal" and model != TINY and options.chat_template is None and peft_models.lacks_chat_template(model):
         yield Finding(

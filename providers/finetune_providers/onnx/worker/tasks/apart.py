@@ -82,7 +82,7 @@ def _room(child: Any, orders: dict[str, Any], places: list[str], folder: Path) -
     """An adapter of rank 1 over all places, so that the builder leaves nodes for them."""
     targets = sorted({place.rsplit(".", 1)[1] for place in places})
     model = loading.model(child, orders["model"], orders)
-    get_peft_model(model, LoraConfig(r=1, target_modules=targets)).save_pretrained(folder)
+    get_peft_model(model, LoraConfig(r=1, target_modules=targets)).save_pretrained(str(folder))
 
 
 def _open(file: Path) -> None:
