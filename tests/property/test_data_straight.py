@@ -16,7 +16,7 @@ from drawing import examples
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from finetune_sdk.data import Dataset, marks, ranges, straight
+from finetune_sdk.data import Dataset, marks, ranges, readers, straight
 from finetune_sdk.data.checks import TEXT_MARKS
 from finetune_sdk.data.convert import Outcome, convert
 from finetune_sdk.data.readers import chunk_of
@@ -144,6 +144,36 @@ def test_the_straight_way_writes_and_tells_what_the_general_way_does(case: tuple
         with without_lanes():
             slow = converted(path, Path(folder) / "slow.jsonl", name)
         assert fast == slow
+
+
+@given(case=st.sampled_from(list(SHAPES)).flatmap(files), size=st.integers(1, 400))
+@examples(60)
+def test_what_is_written_and_told_does_not_depend_on_the_size_of_chunks(
+    case: tuple[str, list[bytes]], size: int
+) -> None:
+    name, rows = case
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder) / "train.jsonl"
+        path.write_bytes(b"\n".join(rows) + b"\n")
+        whole = converted(path, Path(folder) / "whole.jsonl", name)
+        patch.setattr(readers, "CHUNK_BYTES", size)
+        assert converted(path, Path(folder) / "chunks.jsonl", name) == whole
+
+
+@given(case=st.sampled_from(list(SHAPES)).flatmap(files), size=st.integers(1, 400), workers=st.integers(2, 3))
+@examples(20)
+def test_what_is_written_and_told_does_not_depend_on_the_number_of_processes(
+    case: tuple[str, list[bytes]], size: int, workers: int
+) -> None:
+    name, rows = case
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder) / "train.jsonl"
+        path.write_bytes(b"\n".join(rows) + b"\n")
+        one = converted(path, Path(folder) / "one.jsonl", name)
+        patch.setattr(threading, "active_count", lambda: 1)  # a fork then: quick
+        patch.setattr(ranges, "LARGE_BYTES", 0)
+        patch.setattr(ranges, "RANGE_BYTES", size)
+        assert converted(path, Path(folder) / "more.jsonl", name, workers) == one
 
 
 @pytest.mark.parametrize("name", SHAPES)
