@@ -71,7 +71,13 @@ def build(home: str | Path | None, config: GatewayConfig, *, keys: Keys | None =
     for provider in config.providers:
         load(provider, home=folder)
     gateway = Service(home=folder, config=config, state=state.State(folder))
-    routes = [*page.ROUTES, Route("/health", _health), Route("/ready", _ready), *map(_mounted, PREFIXES)]
+    routes = [
+        *page.ROUTES,
+        Route("/health", _health),
+        Route("/ready", _ready),
+        Route("/deployments", _Door({"GET": chat.list_deployments})),
+        *map(_mounted, PREFIXES),
+    ]
     app = Application(gateway, Router(routes, lifespan=_lifespan))
     return Guard(app, service=gateway, keys=keys or Keys(), loopback=loopback)
 

@@ -296,6 +296,15 @@ async def list_models(request: Request) -> Response:
     return json_response({"object": "list", "data": [*_bases(gateway), *_tuned(gateway)]})
 
 
+async def list_deployments(request: Request) -> Response:
+    """`GET /deployments`, for the page: which tuned models a server is up for, by the names that clients use."""
+    gateway = service(request)
+    known = {one.model: one for one in await anyio.to_thread.run_sync(gateway.store.deployments)}
+    rows = gateway.state.read("SELECT id, tuned FROM job WHERE status = 'succeeded' AND deleted = 0")
+    data = [{"model": row["tuned"], "status": known[row["id"]].status} for row in rows if row["id"] in known]
+    return json_response({"object": "list", "data": data})
+
+
 async def retrieve_model(request: Request) -> Response:
     """`GET /models/{model}`."""
     gateway, name = service(request), request.path_params["model"]
