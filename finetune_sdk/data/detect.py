@@ -43,7 +43,9 @@ class Detection:
 
     def __str__(self) -> str:
         share = "" if self.confidence == 1 else f" in {self.confidence:.0%} of {self.sampled} sampled rows"
-        return f"{self.file}: {self.format} ({KIND_NAMES[self.kind]}; {self.container}): {self.evidence}{share}"
+        others = [name for name in self.also if format_named(name).kind != self.kind]
+        also = f"; `--as {others[0]}` would read {KIND_NAMES[format_named(others[0]).kind]}" if others else ""
+        return f"{self.file}: {self.format} ({KIND_NAMES[self.kind]}; {self.container}): {self.evidence}{share}{also}"
 
 
 def detect(

@@ -14,6 +14,7 @@ from msgspec import UNSET
 from finetune_sdk.data.example import Message, Role
 from finetune_sdk.data.features import FEATURES
 from finetune_sdk.data.targets.base import Doc, Problem, Row, Rule, Totals, image_urls
+from finetune_sdk.data.tools.strip import STRIP
 from finetune_sdk.types import Severity
 
 
@@ -43,6 +44,8 @@ class Refuses(Rule):
         path = row.features.get(self.of)
         if path is not None:
             fix = self.fix or f"Remove it, or drop it in conversion: `--allow-loss {self.of}`."
+            if not self.fix and self.of not in STRIP:
+                fix = "Remove the row, or choose another target: without it the row would say something else."
             yield Problem(path, f"{FEATURES[self.of]}: {self.why or 'not accepted'}", fix)
 
     def words(self) -> str:
