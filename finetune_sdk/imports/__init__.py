@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from finetune_sdk import config
 from finetune_sdk._document import is_mapping, parse
 from finetune_sdk.errors import SpecError
-from finetune_sdk.imports import autotrain
+from finetune_sdk.imports import autotrain, olive
 from finetune_sdk.imports._found import Imported, Mapped
 
 __all__ = ["IMPORTERS", "Imported", "Importer", "Mapped", "read"]
@@ -26,7 +26,10 @@ class Importer(NamedTuple):
     convert: Callable[[Mapping[str, Any], Path], Imported]
 
 
-IMPORTERS: tuple[Importer, ...] = (Importer("autotrain", autotrain.recognises, autotrain.convert),)
+IMPORTERS: tuple[Importer, ...] = (
+    Importer("autotrain", autotrain.recognises, autotrain.convert),
+    Importer("olive", olive.recognises, olive.convert),
+)
 """In the order in which they look at a document."""
 
 
