@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from finetune_sdk._document import is_mapping
 from finetune_sdk._words import did_you_mean
@@ -170,8 +170,8 @@ def _take(walk: Walk, key: str, to: str) -> None:
 def _data(walk: Walk, path: Path) -> None:
     """The first data configuration that names files; a template's fields become columns."""
     lists = walk.left("data_configs")
-    taken = walk.take(lists[0]) if len(lists) == 1 else None
-    configs: list[Any] = list(cast("list[Any]", taken)) if isinstance(taken, list) else []
+    taken: Any = walk.take(lists[0]) if len(lists) == 1 else None
+    configs: list[Any] = taken if isinstance(taken, list) else []  # pyright: ignore[reportUnknownVariableType]
     config: Any = configs[0] if configs and is_mapping(configs[0]) else {}
     load: Any = config.get("load_dataset_config") or {}
     files = load.get("data_files") or load.get("data_name")
