@@ -1,7 +1,7 @@
 # pyright: basic
-"""Models saved by transformers 5, read by AutoTrain's 4.48: three things moved, two of them would go wrong silently.
+"""Models saved by transformers 5, read by AutoTrain's 4.48: several things moved, two of them would go wrong silently.
 
-A tokenizer class got another name (an error), the chat template lies in a file of its own (AutoTrain would put its
+A tokenizer class got another name and its extra tokens another type (errors), the chat template lies in a file of its own (AutoTrain would put its
 default in its place), and the base of the rotary positions has moved (10,000 would be taken for it).
 """
 
@@ -37,6 +37,14 @@ def understand() -> None:
         found, rest = parts(cls, name, **kwargs)
         return _with_rotary_base(found), rest
 
+    special = base._set_model_specific_special_tokens
+
+    def specials(self: Any, special_tokens: Any) -> None:
+        if isinstance(special_tokens, list):  # a list since 5; its tokens stand in tokenizer.json as well
+            self.extra_special_tokens = special_tokens = {}
+        special(self, special_tokens=special_tokens)
+
+    base._set_model_specific_special_tokens = specials
     base.from_pretrained = classmethod(tokenizer)
     configs.get_config_dict = classmethod(config)
 
