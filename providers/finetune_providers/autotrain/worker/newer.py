@@ -1,8 +1,8 @@
 # pyright: basic
 """Models saved by transformers 5, read by AutoTrain's 4.48: several things moved, two of them would go wrong silently.
 
-A tokenizer class got another name and its extra tokens another type (errors), the chat template lies in a file of its own (AutoTrain would put its
-default in its place), and the base of the rotary positions has moved (10,000 would be taken for it).
+A tokenizer class has another name and its extra tokens another type (errors), the chat template has a file of its own
+(AutoTrain would put its default in its place), and the base of the rotary positions has moved (10,000 would be taken).
 """
 
 from __future__ import annotations
