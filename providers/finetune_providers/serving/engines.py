@@ -20,3 +20,12 @@ TRANSFORMERS = EngineKind(
     training_template=HERE.parent / "peft" / "worker" / "template.py",
     environment_name="peft",  # what trained an adapter serves it: no second copy of torch
 )
+
+ONNX = EngineKind(
+    name="onnxruntime-genai",
+    serves=("onnx",),
+    script=START,
+    requirements=("onnxruntime-genai>=0.16", "numpy>=2"),
+    environment=Environment(lock=HERE / "ort" / "worker.lock", smoke=("onnxruntime_genai",)),
+    environment_name="serving-onnx",
+)

@@ -1,0 +1,1 @@
+"""Serving ONNX packages with onnxruntime-genai; needs neither torch nor transformers."""

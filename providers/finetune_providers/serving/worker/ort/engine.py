@@ -1,0 +1,130 @@
+# pyright: basic
+"""The engine on onnxruntime-genai: one generator per row; rows take turns, token by token."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when the library is loaded
+
+import onnxruntime_genai as og
+
+from ..rows import Failed, Refused, Row
+
+
+class ORTTongue:
+    """See `rows.Tongue`; the package's own tokenizer and chat template."""
+
+    def __init__(self, tokenizer: Any, config: Mapping[str, Any], *, chats: bool) -> None:
+        self._tokenizer = tokenizer
+        self.ends = frozenset(int(token) for token in tokenizer.eos_token_ids)
+        self.context = int(config["model"]["context_length"])
+        self.chats = chats
+
+    def render(self, request: dict[str, Any]) -> list[int]:
+        """The chat template writes its own BOS, if any."""
+        if "messages" not in request:
+            prompt = request["prompt"]
+            return [int(token) for token in self._tokenizer.encode(prompt)] if isinstance(prompt, str) else list(prompt)
+        if not self.chats:
+            raise Refused("this model has no chat template: ask it at /v1/completions", param="messages")
+        messages = [self._plain(message) for message in request["messages"]]
+        tools = json.dumps(request["tools"]) if request.get("tools") else ""
+        try:
+            text = self._tokenizer.apply_chat_template(json.dumps(messages), tools=tools, add_generation_prompt=True)
+        except Exception as exc:
+            raise Refused(f"the chat template refuses the conversation: {exc}", param="messages") from exc
+        return [int(token) for token in self._tokenizer.encode(text)]
+
+    def _plain(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        content = message.get("content") or ""
+        text = content if isinstance(content, str) else "".join(part["text"] for part in content)
+        return {**message, "content": text}
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Without the end tokens."""
+        kept = [token for token in ids if token not in self.ends]
+        return self._tokenizer.decode(kept) if kept else ""
+
+    def token(self, token: int) -> tuple[str, list[int]]:
+        """One token as text and as bytes."""
+        text = self._tokenizer.decode([token])
+        return text, list(text.encode())
+
+    def grammar(self, wanted: dict[str, Any]) -> Any:  # noqa: ARG002 - the protocol's
+        """Refused."""
+        raise Refused("this engine cannot hold answers to a JSON schema", param="response_format")
+
+
+class ORTEngine:
+    """See `service.Engine`."""
+
+    def __init__(self, model: Any, name: str, tongue: ORTTongue, device: str) -> None:
+        self._model = model
+        self.tongues: dict[str, Any] = {name: tongue}
+        self._rows: list[Row] = []
+        self.facts = {
+            "engine": "onnxruntime-genai",
+            "device": device,
+            "batched": False,
+            "abilities": ["logit_bias", "logprobs"],
+            "models": {name: {"context": tongue.context, "chats": tongue.chats}},
+        }
+
+    @property
+    def rows(self) -> int:
+        """How many are being generated."""
+        return len(self._rows)
+
+    def join(self, row: Row) -> None:
+        """Its prompt is read with the next step."""
+        self._rows.append(row)
+
+    def leave(self, row: Row) -> None:
+        """Its memory is given back at once."""
+        row.state = None
+        self._rows.remove(row)
+
+    def step(self) -> list[Any]:
+        """One more token for every row."""
+        return [self._next(row) for row in list(self._rows)]
+
+    def _next(self, row: Row) -> Any:
+        try:
+            if row.state is None:
+                params = og.GeneratorParams(self._model)
+                params.set_search_options(max_length=len(row.prompt) + row.limit + 1, batch_size=1)
+                row.state = og.Generator(self._model, params)
+                row.state.append_tokens(row.prompt)
+            else:
+                row.state.append_tokens([row.made[-1]])
+            logits = row.state.get_logits().reshape(-1, row.state.get_logits().shape[-1])[-1]
+        except Exception as exc:  # noqa: BLE001 - the library raises plain Exceptions; told to whoever asked
+            traceback.print_exc()
+            return (row, exc, None)
+        return (row, *row.taste.choose(logits))
+
+
+def load(message: dict[str, Any]) -> ORTEngine:
+    """What the first message says. Raises `Failed`."""
+    if len(message["models"]) != 1:
+        raise Failed("a server for ONNX holds one model")
+    ((name, place),) = message["models"].items()
+    folder = Path(place)
+    try:
+        config = json.loads((folder / "genai_config.json").read_text())
+        model = og.Model(str(folder))
+        tokenizer = og.Tokenizer(model)
+    except Exception as exc:
+        raise Failed(f"cannot load {place!r}: {' '.join(str(exc).split())[:500]}") from exc
+    chats = (folder / "chat_template.jinja").is_file() or "chat_template" in _text(folder / "tokenizer_config.json")
+    return ORTEngine(model, name, ORTTongue(tokenizer, config, chats=chats), str(model.device_type))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
