@@ -27,7 +27,7 @@ for (let step = 0; step < 12; step += 1) {
 await page.locator("#message").focus();
 await page.keyboard.type("I smile about number 0");
 await page.keyboard.press("Control+Enter");
-await page.waitForFunction(() => ["left-answer", "right-answer"].every((id) => !["", "…"].includes(document.getElementById(id).textContent)));
+await page.waitForFunction(() => ["left-answer", "right-answer"].every((id) => !["", "…"].includes(document.getElementById(id).textContent)), undefined, { timeout: 300000 });
 if (shots) await page.screenshot({ path: `${shots}/page.png`, fullPage: true });
 const text = (id) => page.locator(`#${id}`).textContent();
 console.log(JSON.stringify({ faults, strangers, tabs, curve: await text("curve-text"), title: await text("job-title"),
