@@ -2,7 +2,7 @@
 
 It detaches from whoever deploys, keeps the listening socket (so the port is kept and clients queue while the front is
 started again), starts the front, and starts it again when it dies. It leaves on SIGTERM or when the marker `stop` lies
-in the folder, and leaves nothing running behind it.
+in the folder or the folder is gone, and leaves nothing running behind it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 WORKER = Path(__file__).resolve().parent.parent / "worker"
 STOP = "stop"
+RECORD = "deployment.json"
 LOG = "server.log"
 STATE = "state.json"
 _SIGNALS = {signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGHUP}
@@ -93,7 +94,7 @@ def _settle_in(folder: Path) -> None:
 def _guard(folder: Path, command: list[str], listen_fd: int) -> None:
     """Keep the front alive until told to leave."""
     quick = 0
-    while not (folder / STOP).exists():
+    while not _dismissed(folder):
         began = time.monotonic()
         front = subprocess.Popen(command, pass_fds=[listen_fd], preexec_fn=_in_front)  # noqa: PLW1509 - one thread here
         told = _until_end(folder, front)
@@ -111,6 +112,11 @@ def _guard(folder: Path, command: list[str], listen_fd: int) -> None:
         (folder / STATE).unlink(missing_ok=True)
 
 
+def _dismissed(folder: Path) -> bool:
+    """Told to leave, or the deployment's folder is gone and nobody could tell."""
+    return (folder / STOP).exists() or not (folder / RECORD).exists()
+
+
 def _until_end(folder: Path, front: subprocess.Popen[bytes]) -> bool:
     """Wait for the front; True when it was to leave."""
     told_s: float | None = None
@@ -118,7 +124,7 @@ def _until_end(folder: Path, front: subprocess.Popen[bytes]) -> bool:
         got = signal.sigtimedwait(_SIGNALS, _TICK_S)
         ends.reap_others(front.pid)
         terminated = got is not None and got.si_signo == signal.SIGTERM
-        if told_s is None and (terminated or (folder / STOP).exists()):
+        if told_s is None and (terminated or _dismissed(folder)):
             told_s = time.monotonic()
             front.terminate()
         if told_s is not None and time.monotonic() - told_s > _LEAVING_S:
