@@ -277,7 +277,7 @@ def wait(home: Path, job_id: str, timeout_s: float | None, poll_s: float | None)
         if at_rest(job):
             return _succeeded(job)
         if job.status is JobStatus.PAUSED and (last is None or last.status is not JobStatus.PAUSED):
-            log.warning("job %s: %s paused it by itself; waiting goes on", job_id, job.provider)
+            log.info("job %s: %s paused it by itself; waiting goes on", job_id, job.provider)
         left_s = float("inf") if timeout_s is None else timeout_s - (time.monotonic() - start)
         if left_s <= 0:
             raise WaitTimeout(job_id, timeout_s or 0.0)
