@@ -13,6 +13,7 @@ from msgspec import UNSET
 from finetune_sdk.data.example import (
     ChatExample,
     Example,
+    LabelledExample,
     Message,
     PreferenceExample,
     PromptExample,
@@ -60,6 +61,7 @@ FEATURES: dict[str, str] = {
     "margin": "a margin between two answers",
     "answer-turns": "an answer of several turns",
     "empty-tools": "an empty list of tools",
+    "label-of-the-whole": "a label that is not one tag for each word",
 }
 
 MESSAGE_KEYS = frozenset(
@@ -97,12 +99,21 @@ def features(example: Example) -> Iterator[tuple[str, str]]:
     elif isinstance(example, PromptExample):
         yield from _conversation(example.prompt, "prompt")
         yield from _switches(example)
+    elif isinstance(example, LabelledExample):
+        if not _tagged(example):
+            yield "label-of-the-whole", "label"
     elif isinstance(example, PreferenceExample):
         yield from _pair(example)
     elif isinstance(example, UnpairedPreference):
         yield from _conversation(example.prompt, "prompt")
         yield from _answer(example.completion, "completion")
         yield from _switches(example)
+
+
+def _tagged(example: LabelledExample) -> bool:
+    words = example.text.split(" ")
+    one_each = isinstance(example.label, list) and len(example.label) == len(words)
+    return one_each and all(words) and example.text_pair is None
 
 
 def _pair(example: PreferenceExample) -> Iterator[tuple[str, str]]:

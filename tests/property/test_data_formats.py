@@ -177,7 +177,10 @@ def ignore(rule: str, path: str, message: str, fix: str) -> None:
 
 WRITERS = [entry for entry in FORMATS if entry.render is not None]
 LAX = settings(
-    max_examples=20, deadline=None, suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much)
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much),
 )
 
 

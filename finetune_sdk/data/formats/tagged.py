@@ -70,6 +70,7 @@ FORMATS = (
         match=_match,
         parse=_parse,
         render=_render,
+        cannot=frozenset({"label-of-the-whole"}),
         reserved=frozenset((*_TOKEN_KEYS, *_TAG_KEYS)),
         rank=16,
         aliases=("token-classification", "ner"),
