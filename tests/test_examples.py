@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from managed_envs import managed_home
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SPECS = sorted(EXAMPLES.glob("*/finetune.yaml"))
@@ -22,7 +23,8 @@ def _id(path: Path) -> str:
 @pytest.mark.parametrize("spec", SPECS, ids=_id)
 def test_the_example_job_succeeds(spec: Path, tmp_path: Path) -> None:
     finetune = Path(sys.executable).with_name("finetune")
-    command = [str(finetune), "run", str(spec), "--home", str(tmp_path), "--format", "json"]
+    home = managed_home(tmp_path / "home")  # environments are built once for the whole suite
+    command = [str(finetune), "run", str(spec), "--home", str(home), "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
     assert done.returncode == 0, done.stderr[-3000:]

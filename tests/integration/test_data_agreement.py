@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from finetune_providers.unsloth.provider import UnslothProvider
 from peft_worker import module
 
 from finetune_sdk.data import Dataset, canonical
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.tools import files
+from finetune_sdk.worker import runner
 
 TARGETS = ("peft", "autotrain", "unsloth", "onnx")
 LOOKUP: dict[str, Any] = {
@@ -128,6 +133,34 @@ def test_trl_renders_the_same_text(tmp_path: Path, name: str) -> None:
     rendered = trl.apply_chat_template({"messages": row["messages"]}, _tokenizer(), tools=row.get("tools"))
     [(ids, _)] = _samples_of_source(name)
     assert _tokenizer()(rendered["text"], add_special_tokens=False)["input_ids"] == ids
+
+
+def _unsloth_columns(folder: Path, path: Path) -> list[dict[str, Any]]:
+    """The token columns that the unsloth worker's own code makes of the rows in a file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if "finetune_unsloth" not in sys.modules:
+            runner.load(UnslothProvider.worker, "finetune_unsloth")
+        encode = importlib.import_module("finetune_unsloth.encode")
+        findings = importlib.import_module("finetune_unsloth.local").part("findings").Findings()
+    (folder / "data").mkdir()
+    lines = [canonical.render(example).decode().rstrip() + "\n" for example in Dataset.open(path)]
+    (folder / "data" / "train.jsonl").write_text("".join(lines), encoding="utf-8")
+    job = SimpleNamespace(
+        ctx=SimpleNamespace(dir=folder, stop=None),
+        request={"method": {"kind": "sft", "train_on": "assistant"}},
+        tokenizer=_tokenizer(),
+        max_length=512,
+    )
+    return list(encode._plain(job, "train", findings))
+
+
+@pytest.mark.parametrize("name", [name for name, target in TAKEN if target == "unsloth"])
+def test_unsloths_worker_trains_on_the_same_tokens(tmp_path: Path, name: str) -> None:
+    [columns] = _unsloth_columns(tmp_path, _written(tmp_path, name, "unsloth"))
+    [(ids, weights)] = _samples_of_source(name)
+    assert columns["input_ids"] == ids
+    assert [float(label != -100) for label in columns["labels"]] == weights
 
 
 @pytest.mark.parametrize(("name", "target"), sorted(REFUSED))

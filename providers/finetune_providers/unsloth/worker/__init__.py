@@ -19,8 +19,11 @@ def main(ctx: Any) -> dict[str, Any]:
         return _stopped(ctx)
     from . import vendor  # noqa: PLC0415 - sees the variables
 
-    vendor.load(ctx)
-    if ctx.stop:
+    try:
+        vendor.load(ctx)
+        if ctx.stop:
+            return _stopped(ctx)
+    except vendor.Leaving:
         return _stopped(ctx)
     from . import job  # noqa: PLC0415 - imports what Unsloth has patched by now
 
