@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,9 @@ def merged(job: Path, folder: Path) -> Path:
     """The job's adapter in its base, as a whole model with its tokenizer."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - slow to load
 
-    model: Any = peft_models.adapter(job / "artifacts" / "adapter")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft asks transformers by an old name
+        model: Any = peft_models.adapter(job / "artifacts" / "adapter")
     model.merge_and_unload().save_pretrained(folder)
     AutoTokenizer.from_pretrained(job / "artifacts" / "tokenizer").save_pretrained(folder)
     return folder
@@ -115,5 +118,7 @@ def random_lora(base: Path, name: str, folder: Path) -> str:
     torch.manual_seed(len(name) + ord(name[0]))
     rank, targets = (8, "all-linear") if name == "one" else (4, ["q_proj", "v_proj"])
     settings = LoraConfig(r=rank, lora_alpha=8, target_modules=targets, init_lora_weights=False, task_type="CAUSAL_LM")
-    get_peft_model(peft_models.merged(base), settings).save_pretrained(str(folder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft asks transformers by an old name
+        get_peft_model(peft_models.merged(base), settings).save_pretrained(str(folder))
     return str(folder)
