@@ -40,6 +40,14 @@ _DETAILS = (
     "python_grader_runtime_error_details",
     "model_grader_server_error_details",
 )
+_REQUIRED = {
+    "string_check": ("name", "input", "reference", "operation"),
+    "text_similarity": ("name", "input", "reference", "evaluation_metric"),
+    "python": ("name", "source"),
+    "score_model": ("name", "input", "model"),
+    "multi": ("name", "graders", "calculate_output"),
+}
+"""What the published contract asks for; our own specs may leave some of it out."""
 _adapter: TypeAdapter[Any] = TypeAdapter(Annotated[Grader, Field()])
 
 
@@ -82,6 +90,11 @@ async def run(request: Request) -> Response:
 
 def _read(gateway: Service, given: dict[str, Any]) -> dict[str, Any]:
     """The grader as our spec has it. Raises for what is no grader, or may not run here."""
+    wanted = _REQUIRED.get(str(given.get("type")), ())
+    missing = [name for name in wanted if name not in given]
+    if missing:
+        text = f"Invalid grader: it lacks {', '.join(missing)}."
+        raise ApiError(400, text, param="grader", code="invalid_grader")
     try:
         grader = _adapter.validate_python(grader_of(given))
     except ValidationError as error:
