@@ -22,7 +22,7 @@ demo: $(STAMP)
 	$(BIN)/finetune run examples/01_quickstart/finetune.yaml --home .finetune
 
 test: $(STAMP) emulators
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 emulators: tests/emulators/node_modules/.package-lock.json  # without npm the tests that need them are skipped
 

@@ -114,8 +114,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "deployments": (f"{_HOME}.deployments:group", "List, show, end and restart what answers."),
     "export": (f"{_HOME}.export:command", "Export a tuned model: merged, GGUF, vLLM, the Hub, ONNX."),
     "chat": (f"{_HOME}.chat:command", "Talk to a deployment, or to a job's model."),
-    "deployments": (f"{_HOME}.deployments:group", "List, show, end and restart what answers."),
-    "chat": (f"{_HOME}.chat:command", "Talk to a deployment, or to a job's model."),
     "serve": (f"{_HOME}.serve:command", "Answer OpenAI's fine-tuning and chat API, in front of any backend."),
     "compare": (f"{_HOME}.compare:command", "Train and ask every candidate the same questions: which one is best?"),
     "report": (f"{_HOME}.report:command", "Write a job's HTML report."),
