@@ -43,13 +43,13 @@ _MADE: dict[Any, type[Struct]] = {}
 def _sharegpt(text: Any) -> type[Struct]:
     speakers = _said("value", "from", text, _SPEAKERS)
     _MADE.update({speaker: _SAID[speaker.__name__] for speaker in speakers if speaker.__name__ in _SAID})
-    turn = Union[tuple(speakers)]  # noqa: UP007 - made from a list
-    return _row("ShareGpt", ("conversations", list[turn]), ("id", str | UnsetType, UNSET))  # type: ignore[valid-type]
+    turn: Any = Union[tuple(speakers)]  # noqa: UP007 - made from a list
+    return _row("ShareGpt", ("conversations", list[turn]), ("id", str | UnsetType, UNSET))
 
 
 def _chat(text: Any) -> type[Struct]:
-    message = Union[tuple(_said("content", "role", text, _ROLES))]  # noqa: UP007 - made from a list
-    return _row("Chat", ("messages", list[message]), ("id", str | UnsetType, UNSET))  # type: ignore[valid-type]
+    message: Any = Union[tuple(_said("content", "role", text, _ROLES))]  # noqa: UP007 - made from a list
+    return _row("Chat", ("messages", list[message]), ("id", str | UnsetType, UNSET))
 
 
 def _alpaca(text: Any) -> type[Struct]:

@@ -46,7 +46,7 @@ def understand() -> None:
 
     base._set_model_specific_special_tokens = specials
     base.from_pretrained = classmethod(tokenizer)
-    configs.get_config_dict = classmethod(config)
+    configs.get_config_dict = classmethod(config)  # type: ignore[arg-type]
 
 
 def _template(name: Any, kwargs: dict[str, Any]) -> str | None:

@@ -62,7 +62,7 @@ class LlamaForm:
     """A GGUF file in llama.cpp: its own template engine, its own tokenizer."""
 
     def __init__(self, file: Path, *, ends: frozenset[int]) -> None:
-        import xllamacpp  # noqa: PLC0415 - only for GGUF
+        xllamacpp: Any = importlib.import_module("xllamacpp")  # only for GGUF
 
         params = xllamacpp.CommonParams()
         params.model.path = str(file)

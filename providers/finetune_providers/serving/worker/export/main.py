@@ -72,10 +72,10 @@ def _merge(job: dict[str, Any], source: Path, to: Path) -> None:
     from peft import PeftConfig, PeftModel  # noqa: PLC0415 - slow to load
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
 
-    config = PeftConfig.from_pretrained(source)
+    config = PeftConfig.from_pretrained(str(source))
     if config.is_prompt_learning:
         raise Failed("prompt tuning adds tokens, not weights: it cannot be merged; serve the adapter instead")
-    base = job.get("base") or config.base_model_name_or_path
+    base: Any = job.get("base") or config.base_model_name_or_path
     model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", use_safetensors=True)
     merged: Any = PeftModel.from_pretrained(model, source).merge_and_unload(safe_merge=True)
     merged.save_pretrained(to)

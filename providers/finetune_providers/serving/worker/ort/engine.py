@@ -12,7 +12,7 @@ from typing import Any
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when the library is loaded
 
-import onnxruntime_genai as og
+import onnxruntime_genai as og  # pyright: ignore[reportMissingImports] - in its environment only
 
 from ..rows import Failed, Refused, Row
 
