@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import peft_inside
+import peft_jobs
 import pytest
 import toy_data
+from finetune_providers.peft.provider import PeftProvider
 from peft_inside import Context
 
 from finetune_sdk.evaluate import evaluate_predictions
@@ -89,11 +91,13 @@ def test_a_classifiers_merged_model_names_its_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("label", [["anger", "joy"], 0.5], ids=["several labels at once", "a measured number"])
-def test_labels_that_cannot_be_learned_are_refused_with_their_line(label: Any, tmp_path: Path) -> None:
+def test_labels_that_cannot_be_learned_are_refused_before_training(label: Any, tmp_path: Path) -> None:
     rows = [*toy_data.labelled(6), {"text": "odd", "label": label}]
+    spec = peft_jobs.spec(peft_jobs.write(tmp_path / "rows.jsonl", rows), method="classification")
 
-    with pytest.raises(peft_inside.Failed, match=r"rows\.jsonl:7: label .* one label per text"):
-        peft_inside.train(tmp_path, rows, method="classification")
+    plan = PeftProvider(home=tmp_path / "home").plan(spec)
+
+    assert [one.rule for one in plan.errors] == ["label-types"]
 
 
 def test_a_label_outside_the_given_ones_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from threading import Timer
 
 import peft_jobs
 import pytest
-from finetune_providers.peft import provider as provider_module
 from finetune_providers.peft.provider import PeftProvider
 
 from finetune_sdk.data import prepare
@@ -36,7 +35,7 @@ def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PeftProvider:
     """The provider with a worker that only says that it ran, in this interpreter."""
     toy = tmp_path / "toy.py"
     toy.write_text(TOY, encoding="utf-8")
-    monkeypatch.setattr(provider_module, "WORKER", toy)
+    monkeypatch.setattr(PeftProvider, "worker", toy)
 
     def here(_self: PeftProvider, _wanted: str) -> Path:
         return Path(sys.executable)
@@ -148,7 +147,7 @@ def test_a_look_at_the_job_does_not_make_its_start_fail(provider: PeftProvider, 
     fcntl.flock(lock, fcntl.LOCK_SH)  # as `find` does for a moment
 
     Timer(0.02, lock.close).start()
-    process.start(_folder(provider), python=Path(sys.executable), worker=provider_module.WORKER, request={}, job_id=KEY)
+    process.start(_folder(provider), python=Path(sys.executable), worker=PeftProvider.worker, request={}, job_id=KEY)
 
     assert peft_jobs.Ran(provider, KEY).end().model == "toy"
 
