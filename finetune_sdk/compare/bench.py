@@ -254,9 +254,6 @@ class Bench(_Part):
     """A neutral sample of texts or conversations; None = a few lines of our own. Loss on it before and after."""
     seed: int = 0
     """Of the resampling and of the choice of examples."""
-    report_to: tuple[Literal["mlflow", "wandb", "tensorboard", "trackio"], ...] = ()
-    lm_eval: tuple[str, ...] = ()
-    """Tasks of lm-evaluation-harness to run against every candidate (needs the extra `lm-eval` and a network)."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Bench:

@@ -198,8 +198,6 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     curve: CurveResult | None = None
     judged: tuple[JudgeResult, ...] = ()
     requests_per_month: int | None = None
-    tasks: dict[str, dict[str, float]] = {}
-    """lm-evaluation-harness, by candidate and task."""
     spent_usd: float | None = None
     spent_unknown: bool = False
     took_s: float | None = None

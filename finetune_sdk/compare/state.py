@@ -64,7 +64,7 @@ class Folder:
             _replace(record, json.dumps(wanted, indent=1, ensure_ascii=False).encode())
             return
         changes = list(_differences(json.loads(record.read_text(encoding="utf-8")), wanted))
-        harmless = ("limits", "report_to", "requests_per_month", "prices")  # change nothing that was measured
+        harmless = ("limits", "requests_per_month", "prices")  # change nothing that was measured
         real = [text for key, text in changes if key.partition(".")[0] not in harmless]
         if real:
             shown = "\n  ".join(real[:12]) + (f"\n  and {len(real) - 12} more" if len(real) > 12 else "")

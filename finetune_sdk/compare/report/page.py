@@ -35,7 +35,6 @@ def html(results: Results) -> str:
         sections.curve(results),
         sections.judged(results),
         sections.drift(results),
-        sections.tasks(results),
         sections.costs(results),
         sections.receipt(results),
     ]

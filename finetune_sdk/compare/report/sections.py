@@ -188,18 +188,6 @@ def drift(results: Results) -> str:
     )
 
 
-def tasks(results: Results) -> str:
-    if not results.tasks:
-        return ""
-    names = list(dict.fromkeys(task for found in results.tasks.values() for task in found))
-    head = row(["", *names], head=True, numbers=True)
-    body = "".join(
-        row([name, *(f"{found[task]:.4f}" if task in found else words.NONE for task in names)], numbers=True)
-        for name, found in results.tasks.items()
-    )
-    return f"<section><h2>lm-evaluation-harness</h2>{table(head, body)}</section>"
-
-
 def costs(results: Results) -> str:
     month = f"a month at {results.requests_per_month:,} requests" if results.requests_per_month else "a month"
     head = row(
