@@ -153,7 +153,7 @@ GRADERS = {
     "network": "import socket\n    socket.socket()",
     "process": "import os\n    os.fork()",
     "command": "import subprocess\n    subprocess.run(['true'])",
-    "file": "open('/tmp/gateway-grader-was-here', 'w').write('x')",
+    "file": "open('FOLDER/was-here', 'w').write('x')",
     "memory": "return len(bytearray(8 << 30))",
     "time": "while True: pass",
     "exit": "import os\n    os._exit(0)",
@@ -161,14 +161,15 @@ GRADERS = {
 
 
 @pytest.mark.parametrize("deed", GRADERS)
-def test_a_python_grader_is_locked_in(locked: Gateway, deed: str) -> None:
-    source = f"def grade(sample, item):\n    {GRADERS[deed]}\n    return 1.0\n"
+def test_a_python_grader_is_locked_in(locked: Gateway, deed: str, tmp_path: Path) -> None:
+    body = GRADERS[deed].replace("FOLDER", str(tmp_path))
+    source = f"def grade(sample, item):\n    {body}\n    return 1.0\n"
     grader = {"type": "python", "name": "g", "source": source}
     answer = locked.client.post("/fine_tuning/alpha/graders/run", json={"grader": grader, "model_sample": "x"}).json()
 
     assert answer["reward"] == 0.0
     assert answer["metadata"]["errors"]["python_grader_runtime_error"] is True
-    assert not Path("/tmp/gateway-grader-was-here").exists()
+    assert not (tmp_path / "was-here").exists()
 
 
 def test_a_python_grader_grades(locked: Gateway) -> None:
