@@ -191,6 +191,98 @@ def test_greedy_answers_are_those_of_plain_generate(client: openai.OpenAI, model
     assert said == expected
 
 
+# --- the prompt, told again
+
+
+PROMPTS = ["I smile about number 7, and the sun shines", "the sun", "I smile about numbers: 7, 8 and 9 — é"]
+
+
+def expected_logprobs(model: Path, base: Path, prompts: list[str]) -> list[list[float]]:
+    """By transformers, prompt by prompt."""
+    import torch  # noqa: PLC0415 - slow to load
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(base)
+    plain: Any = AutoModelForCausalLM.from_pretrained(model)
+    found: list[list[float]] = []
+    for prompt in prompts:
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            told = torch.log_softmax(plain(ids).logits[0, :-1].float(), -1)
+        found.append(told.gather(-1, ids[0, 1:, None])[:, 0].tolist())
+    return found
+
+
+def test_a_prompts_logprobs_are_those_of_plain_transformers(client: openai.OpenAI, models: Path) -> None:
+    told = client.completions.create(model="quiet", prompt=PROMPTS, echo=True, logprobs=1, max_tokens=0)
+    expected = expected_logprobs(models / "whole", models / "base", PROMPTS)
+
+    for choice, values in zip(told.choices, expected, strict=True):
+        assert choice.logprobs is not None
+        assert choice.logprobs.token_logprobs is not None
+        assert choice.logprobs.token_logprobs[0] is None  # nothing precedes it
+        assert choice.logprobs.token_logprobs[1:] == pytest.approx(values, abs=1e-4)
+
+
+def test_an_echo_has_the_shape_of_openais_old_completions(client: openai.OpenAI) -> None:
+    told = client.completions.create(model="loud", prompt="the sun", echo=True, logprobs=1, max_tokens=0)
+    choice, usage = told.choices[0], told.usage
+    assert choice.logprobs is not None
+    assert usage is not None
+    listed: Any = choice.logprobs
+    at = [
+        choice.text[offset:].startswith(token) for offset, token in zip(listed.text_offset, listed.tokens, strict=True)
+    ]
+
+    assert (choice.text, choice.finish_reason, usage.completion_tokens) == ("the sun", "length", 0)
+    assert usage.prompt_tokens == len(listed.tokens) == len(listed.token_logprobs) == len(listed.top_logprobs)
+    assert all(at)
+    assert listed.top_logprobs[0] is None
+    assert all(token in top for token, top in zip(listed.tokens[1:], listed.top_logprobs[1:], strict=True))
+
+
+def test_an_echo_precedes_the_answer(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "loud", "prompt": "the sun", "max_tokens": 4, "temperature": 0, "logprobs": 0}
+    alone = client.completions.create(**asked).choices[0]
+    both = client.completions.create(**asked, echo=True).choices[0]
+    streamed = "".join(chunk.choices[0].text for chunk in client.completions.create(**asked, echo=True, stream=True))
+
+    assert both.text == streamed == "the sun" + alone.text
+    assert alone.logprobs is not None
+    assert both.logprobs is not None
+    assert both.logprobs.tokens is not None
+    assert both.logprobs.tokens[-4:] == alone.logprobs.tokens
+
+
+def test_prompts_that_are_told_do_not_disturb_others(client: openai.OpenAI) -> None:
+    def ask(number: int) -> str:
+        if number % 2:
+            return text(client, messages=[{"role": "user", "content": "sun" * number}])
+        long = "I smile about the sun " * (number + 1)
+        made = client.completions.create(model="loud", prompt=long, echo=True, logprobs=2, max_tokens=0)
+        told: Any = made.choices[0].logprobs
+        return " ".join(f"{value:.3f}" for value in told.token_logprobs[1:])
+
+    alone = [ask(number) for number in range(10)]
+    with ThreadPoolExecutor(10) as pool:
+        assert list(pool.map(ask, range(10))) == alone
+
+
+def test_the_tokens_of_a_conversation_can_be_asked_for(client: openai.OpenAI, loud: Deployment) -> None:
+    asked: dict[str, Any] = {"model": "loud", "messages": ASKED}
+    address = loud.base_url.removesuffix("/v1") + "/tokenize"
+    opened = httpx.post(address, json=asked).json()
+    closed = httpx.post(address, json={**asked, "add_generation_prompt": False}).json()
+
+    assert opened["count"] == len(opened["tokens"]) == answer(client).usage.prompt_tokens
+    assert opened["tokens"][: closed["count"]] == closed["tokens"]
+
+
+def test_nothing_is_not_asked_for(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="asks for nothing"):
+        client.completions.create(model="loud", prompt="the sun", max_tokens=0)
+
+
 # --- refusals
 
 

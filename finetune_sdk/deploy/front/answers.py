@@ -59,10 +59,13 @@ class Spoken:
     text: str = ""
     logprobs: list[Json] = field(default_factory=list[Json])
     end: str | None = None
+    echo: Json | None = None
+    """The prompt, where it is told again."""
 
     def add(self, item: Json) -> None:
         """What one step gave."""
         self.text += item["text"]
+        self.echo = item.get("echo", self.echo)
         if "logprobs" in item:
             self.logprobs.append(item["logprobs"])
         self.end = item.get("end", self.end)
@@ -90,8 +93,12 @@ def chat_delta(index: int, delta: Json, *, end: str | None = None, logprobs: lis
 
 def text_choice(index: int, spoken: Spoken, *, logprobs: bool, offset: int = 0) -> Json:
     """A choice of a text completion, whole or a chunk; `offset`: characters of this answer sent before."""
-    told = text_logprobs(spoken.logprobs, offset) if logprobs else None
-    return {"index": index, "text": spoken.text, "logprobs": told, "finish_reason": spoken.end}
+    prompt = "" if spoken.echo is None else spoken.echo["text"]
+    told = text_logprobs(spoken.logprobs, offset + len(prompt)) if logprobs else None
+    if told is not None and spoken.echo is not None:
+        before = prompt_logprobs(spoken.echo)
+        told = {name: before[name] + told[name] for name in told}
+    return {"index": index, "text": prompt + spoken.text, "logprobs": told, "finish_reason": spoken.end}
 
 
 def text_logprobs(told: list[Json], offset: int) -> Json:
@@ -100,12 +107,41 @@ def text_logprobs(told: list[Json], offset: int) -> Json:
     for one in told:
         offsets.append(offset)
         offset += len(one["token"])
+    return _parallel(told, offsets)
+
+
+def prompt_logprobs(echo: Json) -> Json:
+    """The same for a prompt. Its first token has none; a token that is not in the text, as a BOS, has no width."""
+    text: str = echo["text"]
+    offsets: list[int] = []
+    at = 0
+    for one in echo["logprobs"]:
+        found = text.find(one["token"], at, at + len(one["token"]) + _ASTRAY)
+        offsets.append(at if found < 0 else found)
+        at = at if found < 0 else found + len(one["token"])
+    return _parallel(echo["logprobs"], offsets)
+
+
+_ASTRAY = 8  # characters between tokens: a space that decoding drops, a character in parts
+
+
+def _parallel(told: list[Json], offsets: list[int]) -> Json:
     return {
         "tokens": [one["token"] for one in told],
         "token_logprobs": [one["logprob"] for one in told],
-        "top_logprobs": [{top["token"]: top["logprob"] for top in one["top_logprobs"]} for one in told],
+        "top_logprobs": [_alternatives(one) for one in told],
         "text_offset": offsets,
     }
+
+
+def _alternatives(one: Json) -> Json | None:
+    """The likeliest tokens and the one that came, which may be one more; of two with one name the likelier."""
+    if one["top_logprobs"] is None:
+        return None
+    found: Json = {}
+    for top in [*one["top_logprobs"], one]:
+        found.setdefault(top["token"], top["logprob"])
+    return found
 
 
 def tool_calls(text: str) -> tuple[str, list[Json]]:

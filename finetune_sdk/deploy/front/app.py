@@ -78,6 +78,7 @@ class Front:
         routes = [
             Route("/v1/chat/completions", self._entered(self._chat), methods=["POST"]),
             Route("/v1/completions", self._entered(self._complete), methods=["POST"]),
+            Route("/tokenize", self._entered(self._tokenize), methods=["POST"]),
             Route("/v1/models", self._entered(self._models)),
             Route("/v1/models/{model:path}", self._entered(self._model)),
             Route("/health", self._health),
@@ -145,6 +146,17 @@ class Front:
                     param=param,
                     code="unsupported_parameter",
                 )
+
+    # --- tokens
+
+    async def _tokenize(self, request: Request) -> Response:
+        body = asking.read_tokens(await _body(request))
+        self._known(body.model)
+        asked = {"op": "render", "id": secrets.token_hex(8), **body.asked()}
+        async with aclosing(self._engine.ask(asked)) as answer:
+            ids = [item async for item in answer][-1]["rendered"]["ids"]
+        context = self._engine.facts["models"][body.model]["context"]
+        return json_response({"count": len(ids), "max_model_len": context, "tokens": ids})
 
     # --- chat completions
 
@@ -231,11 +243,11 @@ class Front:
                 _count(tally, item)
                 index, step = number * (body.n or 1) + item["i"], Spoken()
                 step.add(item)
-                if step.text or step.end or step.logprobs:
+                if step.text or step.end or step.logprobs or step.echo:
                     told = body.logprobs is not None
                     choice = answers.text_choice(index, step, logprobs=told, offset=sent.get(index, 0))
                     yield heading.chunk(choices=[choice], **extra)
-                sent[index] = sent.get(index, 0) + len(step.text)
+                sent[index] = sent.get(index, 0) + len(step.text) + len((step.echo or {"text": ""})["text"])
         if body.with_usage:
             yield heading.chunk(choices=[], usage=tally.usage())
 
@@ -279,6 +291,7 @@ _NEEDS = {
     "schema": ("response_format", "json_schema"),
     "logprobs": ("logprobs", "logprobs"),
     "logit_bias": ("logit_bias", "logit_bias"),
+    "echo": ("echo", "prompt_logprobs"),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -134,20 +134,56 @@ class CompletionBody(_Body):
     """POST /v1/completions."""
 
     prompt: str | list[str] | list[int] | list[list[int]] = Field(min_length=1)
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
 
     def asked(self) -> list[Json]:
         """One request per prompt, as the engine takes them. Raises `APIError`."""
-        out = self.common() | {"max_tokens": self.max_tokens or _DEFAULT_COMPLETION_TOKENS, "param": "prompt"}
+        limit = _DEFAULT_COMPLETION_TOKENS if self.max_tokens is None else self.max_tokens
+        if limit == 0 and not self.echo:
+            raise bad("max_tokens: 0 asks for nothing, unless with echo: true", param="max_tokens")
+        out = self.common() | {"max_tokens": limit, "param": "prompt"}
         if self.logprobs is not None:
             out["logprobs"] = self.logprobs
         if self.echo:
-            raise bad("echo is not supported: put the prompt before the answer yourself", param="echo")
+            out["echo"] = True
         prompts: list[Any] = [self.prompt]
         if isinstance(self.prompt, list) and not isinstance(self.prompt[0], int):
             prompts = list(self.prompt)
         return [out | {"prompt": prompt} for prompt in prompts]
+
+
+class TokensBody(BaseModel):
+    """POST /tokenize, as vLLM has it: a prompt's tokens, or a conversation's as the model is given them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str
+    prompt: str | None = None
+    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+    tools: list[Json] | None = None
+    add_generation_prompt: bool = True
+    chat_template_kwargs: Json | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> TokensBody:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("either a prompt or messages")
+        return self
+
+    def asked(self) -> Json:
+        """As the engine takes it."""
+        if self.messages is None:
+            return {"model": self.model, "prompt": self.prompt, "param": "prompt"}
+        return {
+            "model": self.model,
+            "messages": [message.model_dump(exclude_none=True) for message in self.messages],
+            "param": "messages",
+            "add_generation_prompt": self.add_generation_prompt,
+            "chat_template_kwargs": self.chat_template_kwargs or {},
+            **({"tools": self.tools} if self.tools else {}),
+        }
 
 
 _DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's default of /v1/completions
@@ -172,18 +208,26 @@ def _schema(wanted: Json | None) -> Json | None:
 
 def read_chat(raw: bytes) -> ChatBody:
     """Raises `APIError` for what is no such request."""
-    body = _read(raw)
-    try:
-        return ChatBody.model_validate(body)
-    except ValidationError as exc:
-        raise _first(exc) from exc
+    return _as(ChatBody, raw)
 
 
 def read_completion(raw: bytes) -> CompletionBody:
     """Raises `APIError` for what is no such request."""
+    return _as(CompletionBody, raw)
+
+
+def read_tokens(raw: bytes) -> TokensBody:
+    """Raises `APIError` for what is no such request."""
+    return _as(TokensBody, raw)
+
+
+Read = TypeVar("Read", bound=BaseModel)
+
+
+def _as(kind: type[Read], raw: bytes) -> Read:
     body = _read(raw)
     try:
-        return CompletionBody.model_validate(body)
+        return kind.model_validate(body)
     except ValidationError as exc:
         raise _first(exc) from exc
 

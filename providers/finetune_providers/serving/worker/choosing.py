@@ -47,6 +47,11 @@ class Taste:
         self.took(token)
         return token, None if told is None else self._told(told, token)
 
+    def look(self, logits: np.ndarray, token: int) -> dict[str, Any]:
+        """The logprob of a token that was not chosen but given, and the likeliest alternatives."""
+        logits = logits.astype(np.float32)
+        return self._told(logits - _logsumexp(logits), token)
+
     def took(self, token: int) -> None:
         """Remember a token that was chosen for this row."""
         self._counts[token] = self._counts.get(token, 0) + 1

@@ -39,6 +39,10 @@ class Tongue(Protocol):
         """Text without special tokens."""
         ...
 
+    def spell(self, ids: Sequence[int]) -> str:
+        """Text with special tokens."""
+        ...
+
     def token(self, token: int) -> tuple[str, list[int]]:
         """One token as text and as bytes."""
         ...
@@ -61,12 +65,25 @@ class Row:
     ends: frozenset[int]
     taste: Taste
     speech: Speech
+    echo: bool = False
+    """The prompt is told again before the answer."""
+    given: str | None = None
+    """The prompt as it was written; None = it came as tokens, or as a conversation."""
+    heard: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """How likely each token of the prompt but the first was: the engine notes it for rows that `listens`."""
     made: list[int] = field(default_factory=list[int])
     state: Any = None
     """The engine's own."""
 
+    @property
+    def listens(self) -> bool:
+        """Whether the logprobs of the prompt are asked for."""
+        return self.echo and self.taste.logprobs is not None
+
     def take(self, token: int) -> tuple[str, str | None]:
         """The text to send now that `token` was chosen, and the reason if this was the end."""
+        if self.limit == 0:
+            return "", "length"
         self.made.append(token)
         if token in self.ends:
             return self.speech.finish(), "stop"
@@ -84,9 +101,11 @@ def rows(request: dict[str, Any], tongue: Tongue) -> list[Row]:
     prompt = tongue.render(request)
     room = tongue.context - len(prompt)
     asked = request.get("max_tokens")
+    silent = asked == 0
+    _tellable(request, prompt)
     if not prompt:
         raise Refused("the prompt is empty: this model has no token to begin with", param="prompt")
-    if room < 1 or (asked is not None and asked > room):
+    if room < (0 if silent else 1) or (asked is not None and asked > room):
         wanted = f" and {asked} for the answer" if asked is not None else ""
         raise Refused(
             f"This model's maximum context length is {tongue.context} tokens; the prompt has {len(prompt)}{wanted}.",
@@ -94,6 +113,17 @@ def rows(request: dict[str, Any], tongue: Tongue) -> list[Row]:
             code="context_length_exceeded",
         )
     return [_row(request, tongue, prompt, index, room) for index in range(request.get("n", 1))]
+
+
+def _tellable(request: dict[str, Any], prompt: list[int]) -> None:
+    """What is told about a prompt goes through memory and a socket in one piece. Raises `Refused`."""
+    count = len(prompt) * (1 + request.get("logprobs", 0)) * request.get("n", 1)
+    if request.get("echo") and count > _TOLD:
+        raise Refused(
+            f"{count} logprobs of prompt tokens at once are too many (at most {_TOLD}): ask for fewer alternatives "
+            "(logprobs), for one answer (n), or about a part of the prompt",
+            param="logprobs",
+        )
 
 
 def _row(request: dict[str, Any], tongue: Tongue, prompt: list[int], index: int, room: int) -> Row:
@@ -111,10 +141,13 @@ def _row(request: dict[str, Any], tongue: Tongue, prompt: list[int], index: int,
         model=request["model"],
         prompt=prompt,
         limit=room if asked is None else asked,
+        echo=bool(request.get("echo")),
+        given=request["prompt"] if isinstance(request.get("prompt"), str) else None,
         ends=frozenset() if request.get("ignore_eos") else tongue.ends,
         taste=taste,
         speech=Speech(tongue.decode, request.get("stop", ())),
     )
 
 
+_TOLD = 300_000
 _TASTE = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs")

@@ -7,7 +7,7 @@ To the engine (one JSON object per line):
   {"op": "render", "id", "model", ...}                                    answered by the prompt's tokens
 From it:
   {"event": "ready", ...facts} or {"event": "failed", "error"}            after load
-  {"out": [{"id", "i", "text", "logprobs"?, "end"?, "ids"?}, ...]}        once per step
+  {"out": [{"id", "i", "text", "logprobs"?, "echo"?, "end"?, "ids"?}, ...]}   once per step; "echo" with a row's first
   {"id", "prompt_tokens"} · {"id", "error": {"message", "param", "code"}} · {"id", "rendered": {...}}
 """
 
@@ -112,9 +112,11 @@ class Service:
         if isinstance(result, Exception):
             self._forget(row)
             return told | {"text": "", "end": "error", "error": f"{type(result).__name__}: {result}"}
+        if row.echo and not row.made:
+            told["echo"] = self._echoed(row)
         text, end = row.take(result)
         told |= {"text": text, "tokens": len(row.made)}
-        if logprobs is not None and result not in row.ends:
+        if logprobs is not None and row.made and result not in row.ends:
             told["logprobs"] = self._named(row, result, logprobs)
         if end is not None:
             told["end"] = end
@@ -122,6 +124,17 @@ class Service:
                 told["ids"] = row.made
             self._forget(row)
         return told
+
+    def _echoed(self, row: Row) -> dict[str, Any]:
+        """The prompt as text, and its tokens with their logprobs if asked for; nothing precedes the first one."""
+        tongue = self._engine.tongues[row.model]
+        text = tongue.spell(row.prompt) if row.given is None else row.given
+        if not row.listens:
+            return {"text": text}
+        name, raw = tongue.token(row.prompt[0])
+        first = {"token": name, "bytes": raw, "logprob": None, "top_logprobs": None}
+        rest = [self._named(row, token, told) for token, told in zip(row.prompt[1:], row.heard, strict=True)]
+        return {"text": text, "logprobs": [first, *rest]}
 
     def _named(self, row: Row, token: int, told: dict[str, Any]) -> dict[str, Any]:
         name = self._engine.tongues[row.model].token

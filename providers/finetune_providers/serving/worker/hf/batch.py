@@ -13,6 +13,7 @@ import torch
 from transformers import DynamicCache
 
 from ..rows import Row
+from . import echo
 
 _PREFILL_TOKENS = 16_384  # padded tokens that go through the model at once while prompts are read: bounds memory
 
@@ -23,6 +24,7 @@ class Batch:
     def __init__(self, model: Any, *, prefix: Any = None, cache: Any = None) -> None:
         self._model = model
         self._prefix = prefix
+        self._given = cache is not None
         self._cache: Any = cache
         """Given: the cache this model needs; such a batch holds one row. None = grown and cut here."""
         self._mask: Any = None
@@ -55,8 +57,26 @@ class Batch:
         ids, mask = ids.to(device), mask.to(device)
         cache = self._cache if self._cache is not None and not self.rows else DynamicCache()
         inputs = {"input_ids": ids} if self._prefix is None else {"inputs_embeds": self._embedded(ids, mask, longest)}
+        if any(row.listens for row in group):
+            return self._read(group, inputs, mask, cache), cache, mask
         out = self._forward(inputs, mask, _positions(mask), cache, logits_to_keep=1)
         return out[:, -1], cache, mask
+
+    def _read(self, group: Sequence[Row], inputs: dict[str, Any], mask: Any, cache: Any) -> Any:
+        """The last logits; the rows note those before, piece by piece: all at once they can be larger than the model.
+
+        A cache that cannot be cut may not take pieces either, so there it is all at once.
+        """
+        width, positions = mask.shape[1], _positions(mask)
+        size = width if self._given else echo.piece(self._model, len(group))
+        out: Any = None
+        for start in range(0, width, size):
+            end = min(start + size, width)
+            part = {name: values[:, start:end] for name, values in inputs.items()}
+            out = self._forward(part, mask[:, :end], positions[:, start:end], cache)
+            for row, logits in zip(group, out, strict=True):
+                echo.note(row, logits, start=start, width=width)
+        return out[:, -1]
 
     def _embedded(self, ids: Any, mask: Any, longest: int) -> Any:
         words = self._model.get_input_embeddings()(ids)

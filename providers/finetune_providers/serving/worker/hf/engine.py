@@ -33,7 +33,7 @@ class HFEngine:
             "device": str(loaded.model.device),
             "precision": str(loaded.model.dtype).removeprefix("torch."),
             "batched": self._together,
-            "abilities": ["logit_bias", "logprobs", *(["json_schema"] if GUIDED else [])],
+            "abilities": ["logit_bias", "logprobs", "prompt_logprobs", *(["json_schema"] if GUIDED else [])],
             "models": {name: {"context": one.context, "chats": one.chats} for name, one in self.tongues.items()},
         }
 

@@ -64,7 +64,7 @@ class HFTongue:
         return self.tokenizer.apply_chat_template(
             messages,
             tools=request.get("tools"),
-            add_generation_prompt=True,
+            add_generation_prompt=request.get("add_generation_prompt", True),
             tokenize=False,
             **request.get("chat_template_kwargs", {}),
         )
@@ -93,6 +93,10 @@ class HFTongue:
         """Special tokens are dropped; nothing is tidied up."""
         kept = [token for token in ids if token not in self._special]
         return self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def spell(self, ids: Sequence[int]) -> str:
+        """Special tokens are shown."""
+        return self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
 
     def token(self, token: int) -> tuple[str, list[int]]:
         """A token that is part of a character has bytes, and a replacement character as text."""

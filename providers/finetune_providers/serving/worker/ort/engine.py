@@ -36,7 +36,8 @@ class ORTTongue:
         messages = [self._plain(message) for message in request["messages"]]
         tools = json.dumps(request["tools"]) if request.get("tools") else ""
         try:
-            text = self._tokenizer.apply_chat_template(json.dumps(messages), tools=tools, add_generation_prompt=True)
+            opened = request.get("add_generation_prompt", True)
+            text = self._tokenizer.apply_chat_template(json.dumps(messages), tools=tools, add_generation_prompt=opened)
         except Exception as exc:
             raise Refused(f"the chat template refuses the conversation: {exc}", param="messages") from exc
         return [int(token) for token in self._tokenizer.encode(text)]
@@ -50,6 +51,10 @@ class ORTTongue:
         """Without the end tokens."""
         kept = [token for token in ids if token not in self.ends]
         return self._tokenizer.decode(kept) if kept else ""
+
+    def spell(self, ids: Sequence[int]) -> str:
+        """As the package's tokenizer decodes them: it leaves special tokens out."""
+        return self._tokenizer.decode(list(ids))
 
     def token(self, token: int) -> tuple[str, list[int]]:
         """One token as text and as bytes."""
@@ -72,7 +77,7 @@ class ORTEngine:
             "engine": "onnxruntime-genai",
             "device": device,
             "batched": False,
-            "abilities": ["logit_bias", "logprobs"],
+            "abilities": ["logit_bias", "logprobs", "prompt_logprobs"],
             "models": {name: {"context": tongue.context, "chats": tongue.chats}},
         }
 
@@ -100,14 +105,28 @@ class ORTEngine:
                 params = og.GeneratorParams(self._model)
                 params.set_search_options(max_length=len(row.prompt) + row.limit + 1, batch_size=1)
                 row.state = og.Generator(self._model, params)
-                row.state.append_tokens(row.prompt)
+                logits = self._read(row)
             else:
-                row.state.append_tokens([row.made[-1]])
-            logits = row.state.get_logits().reshape(-1, row.state.get_logits().shape[-1])[-1]
+                logits = self._after(row, [row.made[-1]])
         except Exception as exc:  # noqa: BLE001 - the library raises plain Exceptions; told to whoever asked
             traceback.print_exc()
             return (row, exc, None)
         return (row, *row.taste.choose(logits))
+
+    def _read(self, row: Row) -> Any:
+        """The logits after the prompt; where the row wants to know of each of its tokens, one by one."""
+        if not row.listens:
+            return self._after(row, row.prompt)
+        logits = self._after(row, row.prompt[:1])
+        for token in row.prompt[1:]:
+            row.heard.append(row.taste.look(logits, token))
+            logits = self._after(row, [token])
+        return logits
+
+    def _after(self, row: Row, tokens: Sequence[int]) -> Any:
+        row.state.append_tokens(list(tokens))
+        logits = row.state.get_logits()
+        return logits.reshape(-1, logits.shape[-1])[-1]
 
 
 def load(message: dict[str, Any]) -> ORTEngine:
