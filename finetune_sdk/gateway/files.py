@@ -33,7 +33,8 @@ from finetune_sdk.gateway.state import State, new_id
 
 log = logging.getLogger(__name__)
 
-PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data")
+"""Not `evals`: the contract takes it and then forbids it in the answer, and there is no Evals API here."""
 UPLOAD_S = 3600
 PART_BYTES = 64 * 2**20
 _STALE_S = 24 * 3600
@@ -231,10 +232,13 @@ async def add_part(request: Request) -> Response:
     state = service(request).state
     upload = await anyio.to_thread.run_sync(_open_upload, state, request.path_params["upload_id"])
     path = state.folder / "incoming" / new_id("incoming-")
-    form = await receive(request, path, file_field="data", fields=(), most=min(PART_BYTES, upload["bytes"]))
+    form = await receive(request, path, file_field="data", fields=(), most=PART_BYTES)
     try:
         if form.filename is None or form.bytes == 0:
             raise ApiError(400, "The form has no bytes in its field 'data'.", param="data")
+        if form.bytes > upload["bytes"]:
+            text = f"The part has {form.bytes} bytes, the whole upload was announced with {upload['bytes']}."
+            raise ApiError(400, text, param="data", code="part_too_large")
         mark = once.Mark.of(request, form.sha256.encode())
         part_id = await anyio.to_thread.run_sync(_store_part, state, upload["id"], form, mark)
     finally:
@@ -287,13 +291,7 @@ def _complete(state: State, upload_id: str, body: CompleteUpload) -> None:
         if body.md5 is not None and body.md5.lower() != md5:
             raise ApiError(400, f"The parts' md5 is {md5}, not {body.md5!r}.", param="md5", code="md5_mismatch")
         claim = "UPDATE upload SET status = 'completing' WHERE id = ? AND status = 'pending'"
-        if (
-            state.change(
-                claim,
-                upload_id,
-            )
-            != 1
-        ):
+        if state.change(claim, upload_id) != 1:
             raise ApiError(409, "The upload is being completed.", code="upload_not_pending")
         try:
             file_id = add_file(state, path, upload["filename"], upload["purpose"], sha256, upload["keep_s"])

@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from finetune_sdk._document import is_mapping
 from finetune_sdk.errors import RegistryError
 from finetune_sdk.gateway.bodies import RunGrader, ValidateGrader, parse, read_json
 from finetune_sdk.gateway.errors import ApiError
@@ -90,11 +92,7 @@ async def run(request: Request) -> Response:
 
 def _read(gateway: Service, given: dict[str, Any]) -> dict[str, Any]:
     """The grader as our spec has it. Raises for what is no grader, or may not run here."""
-    wanted = _REQUIRED.get(str(given.get("type")), ())
-    missing = [name for name in wanted if name not in given]
-    if missing:
-        text = f"Invalid grader: it lacks {', '.join(missing)}."
-        raise ApiError(400, text, param="grader", code="invalid_grader")
+    _whole(given, "grader")
     try:
         grader = _adapter.validate_python(grader_of(given))
     except ValidationError as error:
@@ -112,6 +110,20 @@ def _read(gateway: Service, given: dict[str, Any]) -> dict[str, Any]:
         if part["type"] == "python":
             _allow_python(gateway, part)
     return plain
+
+
+def _whole(given: Mapping[str, object], place: str) -> None:
+    """Refuse a grader that lacks a key the published contract asks for, in any of its parts."""
+    missing = [name for name in _REQUIRED.get(str(given.get("type")), ()) if name not in given]
+    if missing:
+        text = f"Invalid {place}: it lacks {', '.join(missing)}."
+        raise ApiError(400, text, param=place, code="invalid_grader")
+    parts: object = given.get("graders")
+    if is_mapping(parts):
+        one = "type" in parts and isinstance(parts["type"], str)
+        for name, part in ({"": parts} if one else parts).items():
+            if is_mapping(part):
+                _whole(part, f"{place}.graders.{name}".rstrip("."))
 
 
 def _allow_python(gateway: Service, part: dict[str, Any]) -> None:

@@ -247,6 +247,8 @@ async def list_jobs(request: Request) -> Response:
                 raise ApiError(400, "Invalid metadata: write metadata[key]=value, or metadata=null.", param=name)
             wheres.append("metadata = '{}'")
         elif key := _METADATA.fullmatch(name):
+            if value == "null":  # what clients make of a value that is none
+                raise ApiError(400, f"Invalid {name}: a text is expected.", param="metadata")
             wheres.append("EXISTS (SELECT 1 FROM json_each(metadata) WHERE key = ? AND value = ?)")
             values += [key[1], value]
         elif name.startswith("metadata["):
