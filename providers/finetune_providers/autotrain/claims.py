@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from finetune_sdk.deploy import served_here
 from finetune_sdk.provider import YES, Capabilities, Claim, Support
+from finetune_sdk.worker import provider as worker
 
 _READ = "https://github.com/huggingface/autotrain-advanced/tree/v0.8.36"
 _ON = "2026-11-21"
@@ -16,7 +18,6 @@ def _partly(note: str) -> Claim:
     return Claim(Support.PARTIAL, note, _READ, _ON)
 
 
-_LATER = "not written yet"
 _HYPERPARAMETERS = (
     "max_steps", "batch_size", "gradient_accumulation", "learning_rate", "scheduler", "warmup_ratio", "weight_decay",
     "max_grad_norm", "optimizer", "max_seq_length", "precision", "log_steps", "epochs",
@@ -72,13 +73,12 @@ CAPABILITIES = Capabilities(
         "seed": YES,
         "metadata": YES,
         "budget.max_hours": YES,
-        **{f"feature.{name}": YES for name in ("find", "events", "cancel", "artifacts", "evaluate")},
-        "feature.resubmit": YES,
-        "feature.exact_find": YES,
+        **worker.CLAIMS,
+        **served_here.CLAIMS,
+        "feature.evaluate": YES,
         "feature.checkpoints": _no("AutoTrain keeps none for language models"),
         "feature.pause": _no("without checkpoints there is nothing to go on from"),
         "feature.resume": _no("without checkpoints there is nothing to go on from"),
-        "feature.deploy": Claim(Support.NOT_IMPLEMENTED, _LATER),
     },
     notes=(
         "Runs on this machine, in an environment of its own (Python 3.11, 2.2 GB); costs nothing.",

@@ -16,7 +16,7 @@ from finetune_providers.autotrain.options import Options
 from finetune_providers.autotrain.parameters import fields
 from finetune_sdk.errors import SpecError, Unsupported
 from finetune_sdk.provider import Capabilities
-from finetune_sdk.spec import DPO, Classification, Compute, Full, JobSpec, LoRA
+from finetune_sdk.spec import DPO, Classification, Full, JobSpec, LoRA
 from finetune_sdk.types import DataFile
 
 NAME = "autotrain"
@@ -177,33 +177,6 @@ def _say_what_is_different(spec: JobSpec, options: Options, notes: list[str]) ->
         notes.append("loss: on every token, the questions too; AutoTrain masks nothing and always packs")
     if options.task_name.startswith("llm-") and spec.data.validation is not None:
         notes.append("validation: AutoTrain drops these rows; they are evaluated once, after training")
-
-
-# --- what submit reads back -----------------------------------------------------------------------------------------
-
-
-class Sent(msgspec.Struct, frozen=True):
-    """The parts of a request that `submit` needs."""
-
-    task: str
-    data: dict[str, Any]
-    data_method: str
-    environment: str
-
-    @property
-    def compute(self) -> Compute:
-        return Compute(environment=self.environment)
-
-
-def sent(given: Mapping[str, JsonValue]) -> Sent:
-    """From a plan's request, or one read from a job's folder."""
-    compute = msgspec.convert(given["compute"], dict[str, Any])
-    return Sent(
-        task=str(given["task"]),
-        data=msgspec.convert(given["data"], dict[str, Any]),
-        data_method=str(given["data_method"]),
-        environment=str(compute["environment"]),
-    )
 
 
 def check_quantization(spec: JobSpec, *, gpu: bool, capabilities: Capabilities) -> None:

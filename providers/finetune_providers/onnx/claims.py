@@ -5,8 +5,8 @@ from __future__ import annotations
 from finetune_providers.peft.claims import CAPABILITIES as PEFT
 from finetune_sdk.deploy import served_here
 from finetune_sdk.provider import YES, Capabilities, Claim, Support
+from finetune_sdk.worker import provider as worker
 
-_FEATURES = ("find", "events", "checkpoints", "cancel", "pause", "resume", "artifacts", "evaluate")
 _CHANGED: dict[str, Claim] = {
     "method.reward": Claim(Support.NOT_IMPLEMENTED, "a reward model's score head is not exported yet"),
     "method.classification": Claim(
@@ -14,10 +14,9 @@ _CHANGED: dict[str, Claim] = {
     ),
     "adapter.prompt_tuning": Claim(Support.UNSUPPORTED, "a tuned prompt changes no weight, so it cannot be merged"),
     "compute.processes": Claim(Support.NOT_IMPLEMENTED, "training in several processes before an export"),
-    **{f"feature.{name}": YES for name in _FEATURES},
-    "feature.resubmit": YES,
-    "feature.exact_find": YES,
+    **worker.CLAIMS,
     **served_here.CLAIMS,
+    "feature.evaluate": YES,
     "seed": YES,
 }
 _SKIPPED = ("feature.", "adapter.prompt_tuning.", "method.reward.")

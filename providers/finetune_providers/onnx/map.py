@@ -156,29 +156,3 @@ def _candidate(
     if options.trust_remote_code:
         extra["hf_remote"] = "true"
     return Candidate(name=name, precision=precision, extra=extra)
-
-
-class _Method(msgspec.Struct):
-    kind: str
-
-
-class _Compute(msgspec.Struct):
-    environment: str
-
-
-class _Export(msgspec.Struct):
-    engine: str
-
-
-class Sent(msgspec.Struct):
-    """What the provider itself reads back from a request; the rest is the worker's."""
-
-    method: _Method
-    compute: _Compute
-    export: _Export
-    data: dict[str, Any]
-
-
-def sent(request: Mapping[str, JsonValue]) -> Sent:
-    """The provider's own part of a request."""
-    return msgspec.convert(dict(request), Sent)

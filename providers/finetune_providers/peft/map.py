@@ -169,15 +169,6 @@ def _file(file: DataFile) -> dict[str, JsonValue]:
     return {"role": file.role, "source": file.source, "format": file.format, "rows": file.rows, "sha256": file.sha256}
 
 
-class _Method(msgspec.Struct):
-    kind: str
-
-
-class _Compute(msgspec.Struct):
-    environment: str
-    processes: int
-
-
 class _Training(msgspec.Struct):
     epochs: float
     max_steps: int | None
@@ -187,13 +178,15 @@ class _Training(msgspec.Struct):
     packing: bool
 
 
+class _Compute(msgspec.Struct):
+    processes: int
+
+
 class Sent(msgspec.Struct):
     """What the provider itself reads back from a request; the rest is the worker's."""
 
-    method: _Method
     compute: _Compute
     training: _Training
-    data: dict[str, Any]
 
 
 def sent(request: Mapping[str, JsonValue]) -> Sent:

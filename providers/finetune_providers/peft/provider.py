@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from pathlib import Path
 from typing import ClassVar
-
-import msgspec
 
 from finetune_providers.peft import map as mapping
 from finetune_providers.peft import methods, models
@@ -17,12 +14,10 @@ from finetune_providers.peft.judging import Judge
 from finetune_providers.peft.options import PeftOptions, parse
 from finetune_sdk.data import prepare
 from finetune_sdk.deploy.served_here import ServedHere
-from finetune_sdk.errors import DataError, JobNotFound, ProviderError, SpecError, Unsupported
+from finetune_sdk.errors import SpecError, Unsupported
 from finetune_sdk.provider import Capabilities, Environment, Plan
-from finetune_sdk.spec import RFT, SFT, DataSpec, JobSpec
-from finetune_sdk.types import Artifact, Checkpoint, Event, JobState
-from finetune_sdk.worker import process
-from finetune_sdk.worker.envs import EnvStore
+from finetune_sdk.spec import RFT, SFT, JobSpec
+from finetune_sdk.worker.provider import WorkerProvider
 
 HERE = Path(__file__).parent
 WORKER = HERE / "worker"
@@ -30,14 +25,13 @@ LOCK = HERE / "worker.lock"
 SMOKE = ("torch", "transformers", "peft", "trl")
 
 
-class PeftProvider(ServedHere):
+class PeftProvider(WorkerProvider, ServedHere):
     """Trains on this machine. A job's reference is its key; everything about it lies in `home/jobs/<key>`."""
 
     name: ClassVar[str] = "peft"
     capabilities: ClassVar[Capabilities] = CAPABILITIES
     environment: ClassVar[Environment | None] = Environment(lock=LOCK, smoke=SMOKE)
     worker: ClassVar[Path] = WORKER
-    """The code that trains; a provider with another one and the same kind of request inherits the rest."""
     grading: ClassVar[Path | None] = WORKER / "graders.py"
 
     def check(self, spec: JobSpec) -> None:
@@ -75,95 +69,6 @@ class PeftProvider(ServedHere):
             cost=estimate(judge, prepared.rows, request),
             notes=(*notes, *doubts),
         )
-
-    def submit(self, plan: Plan, *, key: str) -> str:
-        """Writes the data, finds or builds the interpreter, starts the worker. Idempotent by key, after crashes too."""
-        folder = self._folder(key)
-        if process.started(folder):
-            return key
-        sent = mapping.sent(plan.request)
-        prepared = prepare(DataSpec.model_validate(sent.data), method=sent.method.kind)
-        if prepared.files != plan.data:
-            raise DataError("the data changed since it was planned. Plan again.")
-        python = self._python(sent.compute.environment)
-        prepared.write(folder / "data")
-        try:
-            process.start(
-                folder,
-                python=python,
-                worker=self.worker,
-                request=plan.request,
-                job_id=key,
-                processes=sent.compute.processes,
-            )
-        except ProviderError:
-            if not process.started(folder):  # else another submitter of this key was quicker
-                raise
-        return key
-
-    def find(self, key: str) -> str | None:
-        """The key itself, if a worker was ever started for it or is just being started; None is proof of neither."""
-        return key if process.started(self._folder(key)) else None
-
-    def poll(self, ref: str) -> JobState:
-        """From the worker's files; a worker that died without a result is FAILED with the reason."""
-        return process.poll(self._known(ref))
-
-    def events(self, ref: str, after: str | None = None) -> list[Event]:
-        """From `events.jsonl`."""
-        return list(process.events(self._known(ref), after))
-
-    def checkpoints(self, ref: str) -> list[Checkpoint]:
-        """Those whose manifest was written last, so they are whole; `ref` is the folder."""
-        found: list[Checkpoint] = []
-        for manifest in self._known(ref).glob("checkpoints/checkpoint-*/manifest.json"):
-            told = msgspec.json.decode(manifest.read_bytes(), type=_Manifest)
-            found.append(Checkpoint(ref=str(manifest.parent), step=told.step, metrics=told.metrics))
-        return sorted(found, key=lambda checkpoint: checkpoint.step)
-
-    def cancel(self, ref: str) -> None:
-        """The worker saves a checkpoint and leaves; one that does not is killed."""
-        process.cancel(self._known(ref))
-
-    def pause(self, ref: str) -> None:
-        """The worker saves a checkpoint and leaves."""
-        process.pause(self._known(ref))
-
-    def resume(self, ref: str) -> None:
-        """Starts the worker again in the same folder; it goes on from the newest whole checkpoint."""
-        folder = self._known(ref)
-        started = msgspec.json.decode((folder / "spec.json").read_bytes(), type=_Started)
-        process.resume(folder, python=self._python(started.request.compute.environment))
-
-    def artifacts(self, ref: str) -> list[Artifact]:
-        """As `result.json` lists them."""
-        return process.artifacts(self._known(ref))
-
-    def forget(self, ref: str) -> None:
-        """Deletes the job's folder: data, checkpoints, model."""
-        shutil.rmtree(self._folder(ref), ignore_errors=True)
-
-    def _python(self, wanted: str) -> Path:
-        needs = self.environment or Environment(lock=LOCK, smoke=SMOKE)
-        return EnvStore(self.home).python(self.name, needs.lock, wanted=wanted, smoke=needs.smoke)
-
-    def _folder(self, key: str) -> Path:
-        return self.home / "jobs" / key
-
-    def _known(self, ref: str) -> Path:
-        folder = self._folder(ref)
-        if not process.started(folder):
-            raise JobNotFound(f"[{self.name}] no job {ref!r} in {folder.parent}", sent=False)
-        return folder
-
-
-class _Manifest(msgspec.Struct):
-    step: int
-    metrics: dict[str, float]
-
-
-class _Started(msgspec.Struct):
-    request: mapping.Sent
 
 
 def _judge(spec: JobSpec, model: str, options: PeftOptions) -> tuple[Judge, tuple[str, ...]]:

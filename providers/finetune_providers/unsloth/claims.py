@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from finetune_sdk.deploy import served_here
 from finetune_sdk.provider import YES, Capabilities, Claim, Support
+from finetune_sdk.worker import provider as worker
 
 _HOSTED = Claim(Support.UNSUPPORTED, "a setting of hosted reinforcement fine-tuning")
 _TRACKER = Claim(Support.PARTIAL, "needs the tracker's package in the worker's interpreter")
@@ -16,7 +17,6 @@ _HYPERPARAMETERS = (
 )  # fmt: skip
 _LORA = ("r", "alpha", "dropout", "target_modules", "modules_to_save", "rslora")
 _RFT = ("grader", "samples_per_prompt", "max_completion_tokens", "temperature", "beta")
-_FEATURES = ("find", "events", "checkpoints", "cancel", "pause", "resume", "artifacts", "evaluate")
 
 CAPABILITIES = Capabilities(
     claims={
@@ -65,10 +65,9 @@ CAPABILITIES = Capabilities(
         "suffix": YES,
         "metadata": YES,
         "budget.max_hours": YES,
-        **{f"feature.{name}": YES for name in _FEATURES},
-        "feature.resubmit": YES,
-        "feature.exact_find": YES,
+        **worker.CLAIMS,
         **served_here.CLAIMS,
+        "feature.evaluate": YES,
     },
     notes=(
         "Runs on this machine, in an environment of its own; costs nothing.",

@@ -17,6 +17,7 @@ from finetune_sdk.data import prepare
 from finetune_sdk.provider import Plan, Support
 from finetune_sdk.spec import DataSpec
 from finetune_sdk.worker import process, state, wire
+from finetune_sdk.worker.places import Here
 
 KEY = "job"
 TOY = """\
@@ -37,10 +38,10 @@ def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PeftProvider:
     toy.write_text(TOY, encoding="utf-8")
     monkeypatch.setattr(PeftProvider, "worker", toy)
 
-    def here(_self: PeftProvider, _wanted: str) -> Path:
+    def this_one(_self: Here, _wanted: str) -> Path:
         return Path(sys.executable)
 
-    monkeypatch.setattr(PeftProvider, "_python", here)
+    monkeypatch.setattr(Here, "python", this_one)
     return PeftProvider(home=tmp_path / "home")
 
 
