@@ -29,7 +29,7 @@ class VerbPromises:
 
     @pytest.fixture
     def running(self, request: pytest.FixtureRequest, provider: Provider, spec: JobSpec) -> Iterator[FineTuneJob]:
-        """A job that has just begun to run, and will do so for a while; cancelled when the test is over."""
+        """A job that has just begun to run, and will do so for a while; stopped when the test is over."""
         try:
             wanted: JobSpec = request.getfixturevalue("long_spec")
         except pytest.FixtureLookupError:
@@ -41,6 +41,7 @@ class VerbPromises:
         yield job
         if provider.capabilities.claim("feature.cancel").support:
             job.cancel()
+            self._end(provider, job)  # what it still writes would be another test's surprise
 
     def _until(self, job: FineTuneJob, reached: Callable[[], bool]) -> None:
         deadline = time.monotonic() + self.patience_s
