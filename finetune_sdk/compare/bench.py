@@ -109,6 +109,9 @@ class Candidate(_Part):
     provider: str = "peft"
     model: str | None = None
     """The base model; None = `base: model` for the provider."""
+    base_of: str | None = None
+    """The name of a tuned candidate: this one starts from the same base model, byte for byte, also where that one is
+    made while it is tuned (`builtin/tiny`). It is trained after that one."""
     prompt: Prompt = Prompt()
     tune: Annotated[Mapping[str, JsonValue], BeforeValidator(_names)] | None = None
     """Parts of a job description (`adapter: lora`, `method`, `hyperparameters: {...}`) over those of `base`; `{}` or
@@ -123,6 +126,8 @@ class Candidate(_Part):
     def _one_kind(self) -> Candidate:
         if self.at is not None and (self.tune is not None or self.grid):
             raise ValueError("`at` is a model that answers already; it cannot be tuned: remove `tune` and `grid`")
+        if self.base_of is not None and (self.model is not None or self.at is not None):
+            raise ValueError("`base_of` names the model; remove `model` and `at`")
         return self
 
 

@@ -56,10 +56,14 @@ class Budget:
     def out_of_time(self) -> bool:
         return self.left_s is not None and self.left_s <= 0
 
+    @property
+    def over_text(self) -> str:
+        return f"the {self._limits.max_hours:g} hours of the comparison are over"
+
     def affords(self, name: str, usd: float | None, *, what: str) -> None:
         """Raise `BudgetExceeded` when this may not be begun."""
         if self.out_of_time:
-            raise BudgetExceeded(f"{what} of {name} was not begun: the {self._limits.max_hours:g} hours are over")
+            raise BudgetExceeded(f"{what} of {name} was not begun: {self.over_text}")
         cap = self._limits.max_cost_usd
         if cap is None:
             return

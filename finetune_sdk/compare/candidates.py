@@ -34,7 +34,19 @@ def expand(bench: Bench) -> tuple[Candidate, ...]:
             found[name] = one.model_copy(update={"name": name})
     if bench.reference is not None and bench.reference not in found:
         raise SpecError(f"reference: there is no candidate {bench.reference!r}; there are: {', '.join(found)}")
+    for name, one in found.items():
+        _check_base(name, one, found)
     return tuple(found.values())
+
+
+def _check_base(name: str, candidate: Candidate, known: Mapping[str, Candidate]) -> None:
+    other = known.get(candidate.base_of or name)
+    if candidate.base_of is not None and (other is None or other.tune is None or other.base_of is not None):
+        usable = [key for key, one in known.items() if one.tune is not None and one.base_of is None]
+        raise SpecError(
+            f"candidate {name!r}: base_of names {candidate.base_of!r}, which is no tuned candidate with a model of its "
+            f"own; there are: {', '.join(usable) or 'none'}"
+        )
 
 
 def _spelt_out(candidate: Candidate) -> Iterator[Candidate]:

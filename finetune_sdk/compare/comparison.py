@@ -70,6 +70,11 @@ class Comparison:
             if candidate.tune is None:
                 found.append(PlannedCandidate(**head, tuned=False, cost_usd=0.0, basis="not tuned"))
                 continue
+            if candidate.base_of is not None and run.folder.standing(str(candidate.name)).job_id is None:
+                later = f"planned once {candidate.base_of} is trained: it starts from the same base model"
+                cost = 0.0 if run.is_local(candidate) else None
+                found.append(PlannedCandidate(**head, tuned=True, cost_usd=cost, basis=later))
+                continue
             try:
                 plan = planned(run.job(candidate), self.home)
             except FineTuneError as error:

@@ -13,9 +13,10 @@ from pydantic import JsonValue
 
 from finetune_sdk import registry
 from finetune_sdk.compare.asking import Asker, reachable
+from finetune_sdk.compare.bases import base_model
 from finetune_sdk.compare.bench import Bench, Candidate, Prompt, Search
 from finetune_sdk.compare.budget import Budget
-from finetune_sdk.compare.candidates import expand, job_of, model_of, prices_of
+from finetune_sdk.compare.candidates import expand, job_of, prices_of
 from finetune_sdk.compare.drift import neutral_items, write_rows
 from finetune_sdk.compare.items import Answer, Item
 from finetune_sdk.compare.judging import judged, save
@@ -36,7 +37,6 @@ Tell = Callable[[str, Standing, int, int], None]
 """Called with a candidate's name, its standing, questions answered and questions in all, whenever one changes."""
 
 _LETTERS_PER_TOKEN = 2.5  # a cautious guess for prompts whose tokens nobody has counted yet
-_BUILT_IN = "builtin/"
 _NEUTRAL_LOSS: Mapping[str, JsonValue] = {"metrics": ["perplexity"], "max_new_tokens": 1}
 
 
@@ -71,7 +71,8 @@ class Run:
         items = self._parts.items()
         try:
             self.candidates += tuple(self._searched())
-            self._train(self.candidates)
+            self._train([one for one in self.candidates if one.base_of is None])
+            self._train([one for one in self.candidates if one.base_of is not None])  # it is made by the others
             for candidate in self.candidates:
                 self._guarded(candidate, lambda one=candidate: self._ask(one, items))  # type: ignore[misc]
             self._curve(items)
@@ -105,7 +106,9 @@ class Run:
         return found
 
     def job(self, candidate: Candidate) -> JobSpec:
-        """The job that trains a candidate. Raises `SpecError`."""
+        """The job that trains a candidate. Raises `SpecError`, also before the model of `base_of` is there."""
+        if candidate.base_of is not None:
+            candidate = candidate.model_copy(update={"model": self._base(candidate), "base_of": None})
         rows = self._rows.get(str(candidate.name))
         data = self.data(rows)
         if rows is not None or not self._measures_loss(candidate):
@@ -124,7 +127,7 @@ class Run:
     def _train(self, candidates: Sequence[Candidate]) -> None:
         """Jobs on this machine and at vendors side by side, each kind up to its limit."""
         waiting = [one for one in candidates if one.tune is not None and self._open(one)]
-        local = [one for one in waiting if self._is_local(one)]
+        local = [one for one in waiting if self.is_local(one)]
         hosted = [one for one in waiting if one not in local]
         limits = self.bench.limits
         with ThreadPoolExecutor(limits.jobs) as here, ThreadPoolExecutor(limits.hosted_jobs) as there:
@@ -141,7 +144,8 @@ class Run:
         trained(self.folder, name, self.job(candidate), home=self.home, budget=self.budget)
         self._told(name)
 
-    def _is_local(self, candidate: Candidate) -> bool:
+    def is_local(self, candidate: Candidate) -> bool:
+        """Whether its provider works on this machine."""
         return registry.load(candidate.provider, home=self.home).environment is not None
 
     # --- asking -----------------------------------------------------------------------------------------------------
@@ -187,7 +191,7 @@ class Run:
         """The neutral sample, of tuned models and of base models that are asked plainly: see `drift`."""
         name, limits = str(candidate.name), self.bench.limits
         plain = candidate.tune is not None or candidate.prompt == Prompt()
-        if candidate.at is not None or not plain or name in self._rows or not self._is_local(candidate):
+        if candidate.at is not None or not plain or name in self._rows or not self.is_local(candidate):
             return
         path = self.folder.candidate(name) / "neutral.jsonl"
         known = answers_in(path)
@@ -230,21 +234,12 @@ class Run:
         return FineTuneJob.attach(job_id, home=self.home) if job_id is not None and candidate.tune is not None else None
 
     def _base(self, candidate: Candidate) -> str:
-        """The base model; one that is made while training is taken from a job that made it."""
-        model = model_of(self.bench, candidate)
-        if not model.startswith(_BUILT_IN):
-            return model
-        for other in self.candidates:
-            job = self._job_of(other)
-            if job is None or job.spec.model_id != model or not job.record.status.terminal:
-                continue
-            for artifact in job.artifacts():
-                if artifact.base_model is not None and Path(artifact.base_model).is_dir():
-                    return artifact.base_model
-        raise FineTuneError(
-            f"{model} is made while it is tuned: a comparison that asks it untuned needs a candidate that trains an "
-            "adapter on it"
-        )
+        """The base model of a candidate that is not tuned."""
+        others = self.candidates
+        if candidate.base_of is not None:
+            others = tuple(one for one in others if one.name == candidate.base_of)
+            candidate = others[0]
+        return base_model(self.bench, candidate, (self._job_of(one) for one in others))
 
     # --- pilots -----------------------------------------------------------------------------------------------------
 
@@ -346,7 +341,7 @@ class Run:
     def _dearest(self, candidate: Candidate, missing: Sequence[Item]) -> float | None:
         """What asking costs at most; 0 on this machine, where only hours count."""
         prices = prices_of(self.bench, candidate)
-        if candidate.at is None and self._is_local(candidate):
+        if candidate.at is None and self.is_local(candidate):
             return 0.0
         if prices.input_per_mtok is None or prices.output_per_mtok is None:
             return None

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from finetune_sdk import registry
+from finetune_sdk._records import JobRecord
 from finetune_sdk.compare.budget import Budget
 from finetune_sdk.compare.state import Folder, Standing
-from finetune_sdk.errors import JobNotFound
+from finetune_sdk.errors import BudgetExceeded, JobFailed, JobNotFound, WaitTimeout
 from finetune_sdk.job import FineTuneJob
 from finetune_sdk.provider import Plan
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.store import JobStore
 from finetune_sdk.types import JobStatus
+
+_STOPPING_S = 300.0  # a cancelled job is waited for this long: it writes its checkpoint first
 
 
 def planned(spec: JobSpec, home: Path) -> Plan:
@@ -24,15 +27,15 @@ def planned(spec: JobSpec, home: Path) -> Plan:
 def trained(folder: Folder, name: str, spec: JobSpec, *, home: Path, budget: Budget) -> FineTuneJob:
     """The candidate's job, succeeded: found, or submitted now and waited for.
 
-    Raises `BudgetExceeded` before anything is sent when it may not be afforded, `JobFailed` when it failed.
+    Raises `BudgetExceeded` before anything is sent when it may not be afforded, and once the time is over: the job is
+    cancelled then. `JobFailed` when it failed.
     """
     standing = folder.standing(name)
     job = _found(standing, spec, home) or _submitted(folder, name, spec, home=home, budget=budget)
     standing = folder.standing(name)
     standing.job_id, standing.stage = job.id, "training"
     folder.save(name, standing)
-    _resumed(job)
-    record = job.wait()
+    record = _waited(name, job, budget)
     standing = folder.standing(name)
     standing.model = record.model
     if record.usage is not None:
@@ -40,6 +43,26 @@ def trained(folder: Folder, name: str, spec: JobSpec, *, home: Path, budget: Bud
         standing.peak_memory_bytes = record.usage.peak_memory_bytes
     folder.save(name, standing)
     return job
+
+
+def _waited(name: str, job: FineTuneJob, budget: Budget) -> JobRecord:
+    """The job at its end. Raises `BudgetExceeded` when the comparison's time is over first; the job is stopped."""
+    if not budget.out_of_time:
+        _resumed(job)
+    try:
+        return job.wait(timeout_s=None if budget.left_s is None else max(0.0, budget.left_s))
+    except WaitTimeout:
+        job.cancel()
+    except JobFailed:
+        if not budget.out_of_time or job.record.status is not JobStatus.CANCELLED:
+            raise
+    over = f"training of {name} was stopped: {budget.over_text}; job {job.id}"
+    try:
+        return job.wait(timeout_s=_STOPPING_S)  # it may have ended by itself in the meantime
+    except JobFailed as error:
+        raise BudgetExceeded(f"{over} is {job.record.status}") from error
+    except WaitTimeout as error:
+        raise BudgetExceeded(f"{over} was told to stop, and has not yet: `finetune jobs show {job.id}`") from error
 
 
 def _resumed(job: FineTuneJob) -> None:

@@ -11,6 +11,7 @@ from finetune_sdk.compare.results import CurveResult
 from finetune_sdk.evaluate.chart import ticks
 
 COLOURS = 8
+_LETTER, _LINE = 7.4, 15.0  # of a name at 13 px: an average letter's width, and the height of a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +34,20 @@ def intervals(dots: Sequence[Dot], *, title: str) -> str:
     high = max(one.high if one.high is not None else one.x for one in dots)
     marks = ticks(low, high, 6)
     left, width, row = 210.0, 760.0, 30.0
-    height = row * len(dots) + 44
+    height = row * len(dots) + 58
 
     def place(value: float) -> float:
         return left + (value - marks[0]) / (marks[-1] - marks[0]) * (width - left - 24)
 
     grid = "".join(
-        f'<line class="grid" x1="{place(mark):.1f}" x2="{place(mark):.1f}" y1="6" y2="{height - 32:.0f}"/>'
-        f'<text class="tick" x="{place(mark):.1f}" y="{height - 14:.0f}" text-anchor="middle">{mark:g}</text>'
+        f'<line class="grid" x1="{place(mark):.1f}" x2="{place(mark):.1f}" y1="6" y2="{height - 46:.0f}"/>'
+        f'<text class="tick" x="{place(mark):.1f}" y="{height - 28:.0f}" text-anchor="middle">{mark:g}</text>'
         for mark in marks
     )
     rows = "".join(_interval_row(one, index * row + 22, place) for index, one in enumerate(dots))
     return (
         f"{_svg(width, height, title)}{grid}{rows}"
-        f'<text class="axis" x="{width - 24:.0f}" y="{height - 1:.0f}" text-anchor="end">{escape(title)}</text></svg>'
+        f'<text class="axis" x="{width - 24:.0f}" y="{height - 6:.0f}" text-anchor="end">{escape(title)}</text></svg>'
     )
 
 
@@ -63,56 +64,108 @@ def _interval_row(one: Dot, y: float, place: Callable[[float], float]) -> str:
     )
 
 
-def scatter(dots: Sequence[Dot], *, x_title: str, y_title: str, log: bool = False) -> str:
-    """Quality against something; names beside the dots. Empty for fewer than two."""
+def scatter(
+    dots: Sequence[Dot], *, x_title: str, y_title: str, log: bool = False, at: Sequence[float] | None = None
+) -> str:
+    """Quality against something; names beside the dots. Empty for fewer than two.
+
+    `log`: orders of magnitude are equally far apart. `at`: values of x that the axis names; None = round numbers.
+    """
     if len(dots) < 2:
         return ""
-    width, height, left, right, top, bottom = 760.0, 340.0, 60.0, 150.0, 14.0, 44.0
-    xs = [math.log10(one.x) if log else one.x for one in dots]
-    x_marks, y_marks = _x_marks(xs, log=log), _y_marks(dots)
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        across = left + (x - x_marks[0]) / (x_marks[-1] - x_marks[0]) * (width - left - right)
-        down = height - bottom - (y - y_marks[0]) / (y_marks[-1] - y_marks[0]) * (height - top - bottom)
-        return across, down
-
-    grid = "".join(
-        f'<line class="grid" x1="{left}" x2="{width - right}" y1="{at(x_marks[0], mark)[1]:.1f}" '
-        f'y2="{at(x_marks[0], mark)[1]:.1f}"/><text class="tick" x="{left - 8}" y="{at(x_marks[0], mark)[1] + 4:.1f}" '
-        f'text-anchor="end">{mark:g}</text>'
-        for mark in y_marks
-    )
-    grid += "".join(
-        f'<text class="tick" x="{at(mark, y_marks[0])[0]:.1f}" y="{height - bottom + 18:.0f}" text-anchor="middle">'
-        f"{10**mark if log else mark:g}</text>"
-        for mark in x_marks
-    )
-    placed = sorted(
-        ((*at(x, one.y), one) for x, one in zip(xs, dots, strict=True)), key=lambda triple: (triple[1], triple[0])
-    )
-    marks, label = "", -math.inf
-    for x, y, one in placed:
-        label = max(y + 4, label + 14)  # names that would overlap move down
-        whisker = ""
-        if one.low is not None and one.high is not None:
-            low, high = at(x_marks[0], one.low)[1], at(x_marks[0], one.high)[1]
-            whisker = (
-                f'<line class="whisker thin c{one.place % COLOURS}" x1="{x:.1f}" x2="{x:.1f}" '
-                f'y1="{low:.1f}" y2="{high:.1f}"/>'
-            )
-        marks += (
-            f'{whisker}<circle class="mark c{one.place % COLOURS}" cx="{x:.1f}" cy="{y:.1f}" r="5.5"/>'
-            f'<text class="name" x="{x + 11:.1f}" y="{label:.1f}">{escape(_short(one.name))}</text>'
-        )
+    plot = _Plot(_x_marks(dots, log=log, at=at), _y_marks(dots), log=log)
+    placed = [(plot.x(one.x), plot.y(one.y), one) for one in dots]
+    labels = apart([(x + 11, y + 4, _LETTER * len(_short(one.name))) for x, y, one in placed], plot.bottom - 6)
+    marks = "".join(_dot_marks(plot, x, y, label, one) for (x, y, one), label in zip(placed, labels, strict=True))
     told = f"{y_title} against {x_title}: " + "; ".join(f"{one.name} {one.x:.3g}, {one.y:.3g}" for one in dots)
     return (
-        f"{_svg(width, height, told)}{grid}{marks}"
-        f'<text class="axis" x="{width - right:.0f}" y="{height - 4:.0f}" text-anchor="end">{escape(x_title)}</text>'
-        "</svg>"
+        f"{_svg(plot.width, plot.height, told)}{plot.grid(at)}{marks}"
+        f'<text class="axis" x="{plot.right:.0f}" y="{plot.height - 4:.0f}" text-anchor="end">{escape(x_title)}</text>'
+        f'<text class="axis" x="8" y="12">{escape(y_title)}</text></svg>'
     )
 
 
-def _x_marks(xs: Sequence[float], *, log: bool) -> list[float]:
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """Where values stand in a scatter plot."""
+
+    x_marks: Sequence[float]
+    """From the left edge to the right one; logarithms where `log`."""
+    y_marks: Sequence[float]
+    log: bool
+    width: float = 760.0
+    height: float = 350.0
+    left: float = 60.0
+    right: float = 600.0
+    """The rest is for names."""
+    top: float = 26.0
+    bottom: float = 304.0
+
+    def x(self, value: float) -> float:
+        return self._across(math.log10(value) if self.log else value)
+
+    def y(self, value: float) -> float:
+        first, last = self.y_marks[0], self.y_marks[-1]
+        return self.bottom - (value - first) / (last - first) * (self.bottom - self.top)
+
+    def _across(self, mark: float) -> float:
+        first, last = self.x_marks[0], self.x_marks[-1]
+        return self.left + (mark - first) / (last - first) * (self.right - self.left)
+
+    def grid(self, at: Sequence[float] | None) -> str:
+        lines = "".join(
+            f'<line class="grid" x1="{self.left}" x2="{self.right}" y1="{self.y(mark):.1f}" y2="{self.y(mark):.1f}"/>'
+            f'<text class="tick" x="{self.left - 8}" y="{self.y(mark) + 4:.1f}" text-anchor="end">{mark:g}</text>'
+            for mark in self.y_marks
+        )
+        named = (
+            [(self.x(value), value) for value in at]
+            if at is not None
+            else [(self._across(mark), 10**mark if self.log else mark) for mark in self.x_marks]
+        )
+        return lines + "".join(
+            f'<text class="tick" x="{x:.1f}" y="{self.bottom + 20:.0f}" text-anchor="middle">{value:g}</text>'
+            for x, value in named
+        )
+
+
+def _dot_marks(plot: _Plot, x: float, y: float, label: float, one: Dot) -> str:
+    shade = f"c{one.place % COLOURS}"
+    marks = ""
+    if one.low is not None and one.high is not None:
+        ends = f'y1="{plot.y(one.low):.1f}" y2="{plot.y(one.high):.1f}"'
+        marks += f'<line class="whisker thin {shade}" x1="{x:.1f}" x2="{x:.1f}" {ends}/>'
+    if abs(label - y - 4) > 9:  # the name stands elsewhere: a line leads to it
+        marks += f'<line class="lead-line" x1="{x + 5:.1f}" y1="{y:.1f}" x2="{x + 10:.1f}" y2="{label - 4:.1f}"/>'
+    return (
+        f'{marks}<circle class="mark {shade}" cx="{x:.1f}" cy="{y:.1f}" r="5.5"/>'
+        f'<text class="name" x="{x + 11:.1f}" y="{label:.1f}">{escape(_short(one.name))}</text>'
+    )
+
+
+def apart(labels: Sequence[tuple[float, float, float]], lowest: float) -> list[float]:
+    """Baselines for labels that want to stand at (x, y) and are so wide, moved until none covers another one.
+
+    Each moves down, or up where it would leave the plot at `lowest`.
+    """
+    found: dict[int, float] = {}
+    for index in sorted(range(len(labels)), key=lambda index: labels[index][1]):
+        x, y, width = labels[index]
+        near = [
+            found[other] for other in found if labels[other][0] < x + width and x < labels[other][0] + labels[other][2]
+        ]
+        wanted = min(y, lowest)
+        steps = (wanted + sign * _LINE * step for step in range(len(labels) + 1) for sign in (1, -1))
+        free = (at for at in steps if at <= lowest and all(abs(at - one) >= _LINE for one in near))
+        found[index] = next(free, wanted)
+    return [found[index] for index in range(len(labels))]
+
+
+def _x_marks(dots: Sequence[Dot], *, log: bool, at: Sequence[float] | None) -> list[float]:
+    xs = [math.log10(one.x) if log else one.x for one in dots]
+    if at is not None:
+        room = 0.05 * (max(xs) - min(xs) or 1.0)
+        return [min(xs) - room, max(xs) + room]
     if log:
         low, high = math.floor(min(xs)), math.ceil(max(xs))
         return [float(mark) for mark in range(low, max(high, low + 1) + 1)]
@@ -161,20 +214,28 @@ def losses(series: Sequence[tuple[str, int, Sequence[tuple[int, float]]]]) -> st
     )
 
 
-def curve(found: CurveResult, unit: float) -> str:
-    """The learning curve, on a logarithmic axis of rows."""
+def curve(found: CurveResult, unit: float, title: str) -> str:
+    """The learning curve and what it foretells, on a logarithmic axis of rows."""
     dots = [
         Dot(
-            f"{point.rows:,} rows",
+            f"{one.rows:,} rows",
             0,
-            float(point.rows),
-            point.score.value * unit,
-            None if point.score.low is None else point.score.low * unit,
-            None if point.score.high is None else point.score.high * unit,
+            float(one.rows),
+            one.score.value * unit,
+            *_scaled(one.score.low, one.score.high, unit),
         )
-        for point in found.points
+        for one in found.points
     ]
-    return scatter(dots, x_title="training rows", y_title="score", log=True)
+    if found.foretold_rows is not None and found.gain is not None and dots:
+        now = found.points[-1].score.value
+        low, high = (None if gain is None else now + gain for gain in (found.gain_low, found.gain_high))
+        then = (now + found.gain) * unit
+        dots.append(Dot("foretold", COLOURS - 1, float(found.foretold_rows), then, *_scaled(low, high, unit)))
+    return scatter(dots, x_title="training rows", y_title=title, log=True, at=[one.x for one in dots])
+
+
+def _scaled(low: float | None, high: float | None, unit: float) -> tuple[float | None, float | None]:
+    return (None if low is None else low * unit, None if high is None else high * unit)
 
 
 def _svg(width: float, height: float, told: str) -> str:

@@ -131,7 +131,7 @@ def losses(results: Results) -> str:
 def curve(results: Results) -> str:
     if results.curve is None:
         return ""
-    picture = figures.curve(results.curve, results.units[results.metric])
+    picture = figures.curve(results.curve, results.units[results.metric], results.titles[results.metric])
     return (
         f"<section><h2>Would more data help?</h2><p>{escape(results.curve.sentence)}</p>"
         f'<div class="card">{picture}</div><p class="soft">{escape(results.curve.candidate)} on growing shares of the '
