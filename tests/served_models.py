@@ -25,6 +25,15 @@ def make(folder: Path) -> Path:
     return folder
 
 
+def once(base: Path) -> Path:
+    """The models of this run of the suite, made when first asked for; `base` is pytest's base folder."""
+    folder = base / "served-models"
+    if not folder.is_dir():
+        folder.mkdir()
+        make(folder)
+    return folder
+
+
 def _write(folder: Path) -> None:
     import torch  # noqa: PLC0415 - in the other process only
     from finetune_providers.peft.worker import builtin  # noqa: PLC0415

@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from finetune_sdk.deploy import record
+from finetune_sdk.deploy import fetching, record
 from finetune_sdk.deploy.engines import EngineKind, engine_for
 from finetune_sdk.deploy.record import Record
 from finetune_sdk.errors import JobNotFound, MissingExtra, ProviderError, SpecError, StoreError
@@ -85,9 +85,10 @@ def deploy(
 ) -> Deployment:
     """Serve an artifact under `name` and wait until it answers. Idempotent by name; a stopped one is started again.
 
-    `provider`: whose artifact it is. `say` gets a line at a time while an environment is built. Raises `ProviderError`
-    when the name serves something else, or when the engine cannot load the model (nothing is left then), `SpecError`
-    for unusable options.
+    A whole model may be named as on the Hugging Face Hub (`Artifact(kind="model", uri="owner/name")`), and so may an
+    adapter's base: they are fetched into its cache the first time, see `fetching`. `provider`: whose artifact it is.
+    `say` gets a line at a time while an environment is built. Raises `ProviderError` when the name serves something
+    else, or when the engine cannot load the model (nothing is left then), `SpecError` for unusable options.
     """
     needs_front()
     serving = serving or Serving()
@@ -99,8 +100,10 @@ def deploy(
             _same(written, artifact, serving, name)
             fresh = False
         else:
+            _check(serving, name)
+            here = partial(fetching.at_hand, home, say=say)
             interpreter = partial(EngineKind.python, home=home, preferred=trained_with(home, artifact), say=say)
-            written = _written(artifact, name, provider, serving, interpreter)
+            written = _written(artifact, name, provider, serving, here, interpreter)
             record.write(folder, written)
             fresh = True
         try:
@@ -230,10 +233,15 @@ def needs_front() -> None:
 # --- what is written
 
 Interpreting: TypeAlias = Callable[[EngineKind], Path]
+Fetching: TypeAlias = Callable[[Artifact], Artifact]
 
 
-def _written(artifact: Artifact, name: str, provider: str, serving: Serving, interpreter: Interpreting) -> Record:
-    _check(serving, name)
+def _written(
+    asked: Artifact, name: str, provider: str, serving: Serving, here: Fetching, interpreter: Interpreting
+) -> Record:
+    artifact = here(asked)
+    if artifact.kind == "adapter" and (base := _base(artifact)) is not None:
+        artifact = replace(artifact, base_model=here(Artifact(kind="model", uri=base)).uri)
     engine = engine_for(artifact.kind, serving.engine)
     salt, hashed = _key(serving)
     return Record(
@@ -244,12 +252,18 @@ def _written(artifact: Artifact, name: str, provider: str, serving: Serving, int
         port=_free_port(serving),
         engine=engine.name,
         engine_command=engine.command(interpreter(engine)),
-        load=_load(artifact, name, serving),
+        load=_load(artifact, name, serving) | {"asked": _asked(asked, name, serving)},
         created=datetime.now(UTC),
         api_key_env=serving.api_key_env,
         key_salt=salt,
         key_sha256=hashed,
     )
+
+
+def _asked(artifact: Artifact, name: str, serving: Serving) -> dict[str, str]:
+    """The models by the names they were asked for, by which a deployment is known again."""
+    told = artifact.uri if fetching.is_hub_name(artifact.uri) else str(Path(artifact.uri).absolute())
+    return {name: told, **{other: str(Path(path).absolute()) for other, path in serving.beside.items()}}
 
 
 def _load(artifact: Artifact, name: str, serving: Serving) -> dict[str, Any]:
@@ -318,9 +332,10 @@ def _key(serving: Serving) -> tuple[str | None, str | None]:
 
 def _same(written: Record, artifact: Artifact, serving: Serving, name: str) -> None:
     """Raise `ProviderError` when the name is taken by something else."""
-    wanted = _load(artifact, name, serving)["models"]
-    if written.load["models"] != wanted:
-        shown = ", ".join(sorted({*written.load["models"].values()} - {*wanted.values()})) or "something else"
+    wanted = _asked(artifact, name, serving)
+    served = {other: path for other, path in written.load.get("asked", written.load["models"]).items() if other != BASE}
+    if served != wanted:
+        shown = ", ".join(sorted({*served.values()} - {*wanted.values()})) or "something else"
         raise ProviderError(
             f"[local] the deployment {name!r} serves {shown}. Choose another name, or remove that deployment "
             f"(finetune deployments rm {written.id}). Nothing was changed.",

@@ -13,7 +13,7 @@ from finetune_sdk.errors import SpecError
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served_models.make(tmp_path_factory.mktemp("models"))
+    return served_models.once(tmp_path_factory.getbasetemp())
 
 
 def test_a_gguf_answers_as_the_trained_adapter_and_comes_with_a_modelfile(models: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ PATIENCE_S = 120.0
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served_models.make(tmp_path_factory.mktemp("models"))
+    return served_models.once(tmp_path_factory.getbasetemp())
 
 
 def adapter(models: Path, name: str) -> Artifact:

@@ -12,7 +12,7 @@ import served_models
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served_models.make(tmp_path_factory.mktemp("models"))
+    return served_models.once(tmp_path_factory.getbasetemp())
 
 
 def heard(model: Any) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""The entry point of an engine's process: `python -I start.py ENGINE FD`, or of an export. Standard library only.
+"""The entry point of an engine's process: `python -I start.py ENGINE FD`, or of a single deed. Stdlib only.
 
 FD is one end of a socket pair; when the other end closes, the process leaves.
 """
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = "finetune_engine"
+DEEDS = {"export": ".export.main", "fetch": ".fetch"}
 
 
 def load(folder: Path) -> None:
@@ -27,7 +28,7 @@ def load(folder: Path) -> None:
 
 if __name__ == "__main__":
     load(Path(__file__).resolve().parent)
-    if sys.argv[1] == "export":
-        importlib.import_module(f"{PACKAGE}.export.main").run(sys.argv[2])
+    if sys.argv[1] in DEEDS:
+        importlib.import_module(PACKAGE + DEEDS[sys.argv[1]]).run(sys.argv[2])
     else:
         importlib.import_module(f"{PACKAGE}.service").run(sys.argv[1], int(sys.argv[2]))
