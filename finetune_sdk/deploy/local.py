@@ -101,9 +101,9 @@ def deploy(
             fresh = False
         else:
             _check(serving, name)
-            here = partial(fetching.at_hand, home, say=say)
             interpreter = partial(EngineKind.python, home=home, preferred=trained_with(home, artifact), say=say)
-            written = _written(artifact, name, provider, serving, here, interpreter)
+            written = _written(_at_hand(home, artifact, say), name, provider, serving, interpreter)
+            written = replace(written, load=written.load | {"asked": _asked(artifact, name, serving)})
             record.write(folder, written)
             fresh = True
         try:
@@ -233,15 +233,20 @@ def needs_front() -> None:
 # --- what is written
 
 Interpreting: TypeAlias = Callable[[EngineKind], Path]
-Fetching: TypeAlias = Callable[[Artifact], Artifact]
 
 
-def _written(
-    asked: Artifact, name: str, provider: str, serving: Serving, here: Fetching, interpreter: Interpreting
-) -> Record:
-    artifact = here(asked)
-    if artifact.kind == "adapter" and (base := _base(artifact)) is not None:
-        artifact = replace(artifact, base_model=here(Artifact(kind="model", uri=base)).uri)
+def _at_hand(home: Path, asked: Artifact, say: Callable[[str], None] | None) -> Artifact:
+    """The artifact, and an adapter's base, with what is named by the Hub fetched."""
+    found = fetching.at_hand(home, asked, say=say)
+    base = _base(found) if found.kind == "adapter" else None
+    return found if base is None else replace(found, base_model=_folder(home, base, say))
+
+
+def _folder(home: Path, base: str, say: Callable[[str], None] | None) -> str:
+    return str(fetching.folder(home, base, say=say)) if fetching.is_hub_name(base) else base
+
+
+def _written(artifact: Artifact, name: str, provider: str, serving: Serving, interpreter: Interpreting) -> Record:
     engine = engine_for(artifact.kind, serving.engine)
     salt, hashed = _key(serving)
     return Record(
@@ -252,7 +257,7 @@ def _written(
         port=_free_port(serving),
         engine=engine.name,
         engine_command=engine.command(interpreter(engine)),
-        load=_load(artifact, name, serving) | {"asked": _asked(asked, name, serving)},
+        load=_load(artifact, name, serving),
         created=datetime.now(UTC),
         api_key_env=serving.api_key_env,
         key_salt=salt,

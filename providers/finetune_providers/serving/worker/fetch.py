@@ -1,5 +1,5 @@
 # pyright: basic
-"""Fetch a model into huggingface_hub's cache: `python -I start.py fetch JOB`; the answer is `result.json` beside JOB."""
+"""Fetch a model into huggingface_hub's cache: `python -I start.py fetch JOB`; `result.json` beside JOB is the answer."""
 
 from __future__ import annotations
 
