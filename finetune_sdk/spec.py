@@ -297,6 +297,8 @@ class Compute(Model):
     """"local" = this machine; "hf-space" and "hf-jobs" = rented from Hugging Face, by the hour."""
     flavor: str | None = None
     """The rented machine, as its owner names it, such as `a10g-small`."""
+    namespace: str | None = None
+    """The account or organisation that rents it; None = the one the token belongs to."""
     environment: str = "auto"
     """"auto", "current" (this interpreter), "managed" (built from the provider's lock), or a path to a python."""
     processes: Count = 1
@@ -309,6 +311,8 @@ class Compute(Model):
     def _flavor_of_what(self) -> Compute:
         if (self.flavor is None) != (self.kind == "local"):
             raise ValueError("flavor names a rented machine: set it with kind hf-space or hf-jobs, and only then")
+        if self.namespace is not None and self.kind == "local":
+            raise ValueError("namespace says who rents a machine: set it with kind hf-space or hf-jobs, and only then")
         return self
 
 

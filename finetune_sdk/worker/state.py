@@ -41,7 +41,7 @@ def poll(job_dir: Path) -> JobState:
             return JobState(status=JobStatus.CANCELLING if cancelling else JobStatus.RUNNING, raw_status="running")
         end = result(job_dir) or _infer(job_dir, process)
         if Process.read(job_dir) == process and not starting(job_dir):  # else it was resumed while we looked
-            return _state(job_dir, end)
+            return ended(job_dir, end)
 
 
 def result(job_dir: Path) -> dict[str, Any] | None:
@@ -61,7 +61,8 @@ def _infer(job_dir: Path, process: Process) -> dict[str, Any]:
     return end | {"error": redact(end["error"]) if end["error"] else None}
 
 
-def _state(job_dir: Path, end: dict[str, Any]) -> JobState:
+def ended(job_dir: Path, end: Mapping[str, Any]) -> JobState:
+    """What a result says, as a state; for results that lie here and for those that come from elsewhere."""
     word = str(end.get("status"))
     status = {status.value: status for status in JobStatus}.get(word, JobStatus.FAILED)
     if status is JobStatus.PAUSED and (job_dir / wire.CANCEL).exists():  # cancelled while it was paused

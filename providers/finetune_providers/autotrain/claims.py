@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finetune_providers.hub import rentable
 from finetune_sdk.deploy import served_here
 from finetune_sdk.provider import YES, Capabilities, Claim, Support
 from finetune_sdk.worker import provider as worker
@@ -64,8 +65,7 @@ CAPABILITIES = Capabilities(
         "compute.threads": YES,
         "compute.device": YES,
         "compute.device=cuda": _partly("where the worker's torch sees a GPU; not tried on one here"),
-        "compute.kind": Claim(Support.NOT_IMPLEMENTED, "renting a machine from Hugging Face is not written yet"),
-        "compute.flavor": Claim(Support.NOT_IMPLEMENTED, "renting a machine from Hugging Face is not written yet"),
+        **rentable.CLAIMS,
         "compute.processes": _no("several processes need its launcher, which hides failures"),
         "data.validation": YES,
         "data.test": YES,
@@ -81,7 +81,7 @@ CAPABILITIES = Capabilities(
         "feature.resume": _no("without checkpoints there is nothing to go on from"),
     },
     notes=(
-        "Runs on this machine, in an environment of its own (Python 3.11, 2.2 GB); costs nothing.",
+        "On this machine it runs in an environment of its own (Python 3.11, 2.2 GB) and costs nothing.",
         "More with `options.autotrain.task`: text-regression, token-classification, seq2seq.",
         "And st:pair, st:qa, st:triplet, st:pair_class, st:pair_score (sentence embeddings).",
         "Refused: tabular (its pins break), images and vision (the data layer reads texts), extractive-qa.",

@@ -9,6 +9,7 @@ from finetune_providers.autotrain import map as mapping
 from finetune_providers.autotrain.claims import CAPABILITIES
 from finetune_providers.autotrain.judging import Judge
 from finetune_providers.autotrain.options import parse
+from finetune_providers.hub.rentable import Rentable
 from finetune_providers.peft import models
 from finetune_sdk.data import prepare
 from finetune_sdk.data.methods import kinds_for
@@ -17,7 +18,6 @@ from finetune_sdk.errors import SpecError
 from finetune_sdk.provider import Capabilities, Environment, Plan
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import Estimate
-from finetune_sdk.worker.provider import WorkerProvider
 
 HERE = Path(__file__).parent
 WORKER = HERE / "worker"
@@ -26,8 +26,8 @@ SMOKE = ("torch", "autotrain.trainers.clm.params")
 _GPU = Path("/dev/nvidiactl")
 
 
-class AutoTrainProvider(WorkerProvider, ServedHere):
-    """A job's reference is its key; everything about it lies in `home/jobs/<key>`."""
+class AutoTrainProvider(Rentable, ServedHere):
+    """Trains on this machine, or on a rented one. What is here of a job lies in `home/jobs/<key>`."""
 
     name: ClassVar[str] = "autotrain"
     capabilities: ClassVar[Capabilities] = CAPABILITIES
@@ -43,9 +43,9 @@ class AutoTrainProvider(WorkerProvider, ServedHere):
         method = mapping.data_method(spec, options)
         kinds_for(method)
         judge = Judge(options.task_name, method)
-        prepared = prepare(spec.data, method=method, judge=judge)
+        prepared = prepare(spec.data, method=method, judge=self.guarded(judge, spec))
         request, notes = mapping.request(spec, model, options, prepared.files)
-        return Plan(
+        plan = Plan(
             provider=self.name,
             request=request,
             data=prepared.files,
@@ -53,6 +53,7 @@ class AutoTrainProvider(WorkerProvider, ServedHere):
             cost=Estimate(usd=0.0, basis="runs on this machine"),
             notes=notes,
         )
+        return self.rented(plan, spec)
 
 
 def _model(name: str) -> str:

@@ -13,13 +13,17 @@ _CHANGED: dict[str, Claim] = {
         Support.PARTIAL, "fp32 and int8 on a CPU, loaded with onnxruntime; one label per text"
     ),
     "adapter.prompt_tuning": Claim(Support.UNSUPPORTED, "a tuned prompt changes no weight, so it cannot be merged"),
+    "compute.kind": Claim(Support.NOT_IMPLEMENTED, "exporting on a rented machine"),
     "compute.processes": Claim(Support.NOT_IMPLEMENTED, "training in several processes before an export"),
     **worker.CLAIMS,
     **served_here.CLAIMS,
     "feature.evaluate": YES,
     "seed": YES,
 }
-_SKIPPED = ("feature.", "adapter.prompt_tuning.", "method.reward.")
+_SKIPPED = (
+    *("feature.", "adapter.prompt_tuning.", "method.reward."),
+    *("compute.kind=", "compute.flavor", "compute.namespace"),
+)
 
 CAPABILITIES = Capabilities(
     claims={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finetune_providers.hub import rentable
 from finetune_sdk.deploy import served_here
 from finetune_sdk.provider import YES, Capabilities, Claim, Support
 from finetune_sdk.worker import provider as worker
@@ -61,6 +62,7 @@ CAPABILITIES = Capabilities(
         "compute.device": YES,
         "compute.device=cuda": Claim(Support.PARTIAL, "where the worker's torch sees a GPU"),
         "compute.processes": YES,
+        **rentable.CLAIMS,
         "data.validation": YES,
         "data.test": YES,
         "report_to=tensorboard": YES,
@@ -74,7 +76,7 @@ CAPABILITIES = Capabilities(
         "feature.evaluate": YES,
     },
     notes=(
-        "Runs on this machine; costs nothing.",
+        "On this machine it costs nothing.",
         "TensorBoard logs are always written, to `tensorboard/` in the job's folder.",
         "Text only: image and audio parts are refused.",
     ),

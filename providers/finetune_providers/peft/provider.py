@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import ClassVar
 
+from finetune_providers.hub.rentable import Rentable
 from finetune_providers.peft import map as mapping
 from finetune_providers.peft import methods, models
 from finetune_providers.peft.claims import CAPABILITIES
@@ -17,7 +18,7 @@ from finetune_sdk.deploy.served_here import ServedHere
 from finetune_sdk.errors import SpecError, Unsupported
 from finetune_sdk.provider import Capabilities, Environment, Plan
 from finetune_sdk.spec import RFT, SFT, JobSpec
-from finetune_sdk.worker.provider import WorkerProvider
+from finetune_sdk.worker.provider import HERE as THIS_MACHINE
 
 HERE = Path(__file__).parent
 WORKER = HERE / "worker"
@@ -25,8 +26,8 @@ LOCK = HERE / "worker.lock"
 SMOKE = ("torch", "transformers", "peft", "trl")
 
 
-class PeftProvider(WorkerProvider, ServedHere):
-    """Trains on this machine. A job's reference is its key; everything about it lies in `home/jobs/<key>`."""
+class PeftProvider(Rentable, ServedHere):
+    """Trains on this machine, or on a rented one. What is here of a job lies in `home/jobs/<key>`."""
 
     name: ClassVar[str] = "peft"
     capabilities: ClassVar[Capabilities] = CAPABILITIES
@@ -38,7 +39,7 @@ class PeftProvider(WorkerProvider, ServedHere):
         """Beyond the table: trackers whose package is missing here, and unknown options."""
         super().check(spec)
         self.options(spec)
-        if spec.compute.environment in ("auto", "current"):
+        if spec.compute.kind == THIS_MACHINE and spec.compute.environment in ("auto", "current"):
             self._check_trackers(spec)
 
     def options(self, spec: JobSpec) -> PeftOptions:
@@ -57,11 +58,11 @@ class PeftProvider(WorkerProvider, ServedHere):
         options = self.options(spec)
         model = models.resolve(spec.model_id)
         judge, doubts = _judge(spec, model, options)
-        prepared = prepare(spec.data, method=spec.method.kind, judge=judge)
+        prepared = prepare(spec.data, method=spec.method.kind, judge=self.guarded(judge, spec))
         if judge.conversations and not judge.template:
             _refuse_conversations(spec, model, self.name)
         request, notes = mapping.request(spec, model, options, prepared.files)
-        return Plan(
+        plan = Plan(
             provider=self.name,
             request=request,
             data=prepared.files,
@@ -69,6 +70,7 @@ class PeftProvider(WorkerProvider, ServedHere):
             cost=estimate(judge, prepared.rows, request),
             notes=(*notes, *doubts),
         )
+        return self.rented(plan, spec)
 
 
 def _judge(spec: JobSpec, model: str, options: PeftOptions) -> tuple[Judge, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finetune_providers.hub import rentable
 from finetune_sdk.deploy import served_here
 from finetune_sdk.provider import YES, Capabilities, Claim, Support
 from finetune_sdk.worker import provider as worker
@@ -57,6 +58,7 @@ CAPABILITIES = Capabilities(
         "compute.threads": YES,
         "compute.device": YES,
         "compute.device=cuda": Claim(Support.PARTIAL, "where the worker's torch sees a GPU"),
+        **rentable.CLAIMS,
         "data.validation": YES,
         "data.test": YES,
         "report_to=tensorboard": YES,
@@ -70,7 +72,7 @@ CAPABILITIES = Capabilities(
         "feature.evaluate": YES,
     },
     notes=(
-        "Runs on this machine, in an environment of its own; costs nothing.",
+        "On this machine it runs in an environment of its own and costs nothing.",
         "Parts of Unsloth are AGPL-3.0: see the provider's README.",
         "Settings that Unsloth changes (8-bit, packing, optimizer) are compared, reported and counted.",
         "Text only: image and audio parts are refused.",

@@ -29,6 +29,7 @@ class UnslothProvider(PeftProvider):
     capabilities: ClassVar[Capabilities] = CAPABILITIES
     environment: ClassVar[Environment | None] = Environment(lock=LOCK, smoke=SMOKE)
     worker: ClassVar[Path] = HERE / "worker"
+    beside: ClassVar[tuple[Path, ...]] = (PeftProvider.worker,)
 
     def check(self, spec: JobSpec) -> None:
         """Beyond the table: what Unsloth does on a GPU only, and what it refuses together."""
@@ -46,7 +47,7 @@ class UnslothProvider(PeftProvider):
         return parse(spec.options.get(self.name, {}))
 
     def _check_gpu(self, spec: JobSpec) -> None:
-        if self.options(spec).model_class != "vision":
+        if self.options(spec).model_class != "vision" or spec.compute.kind != "local":
             return
         if spec.compute.device == "cpu" or not locks.gpu_seen():
             what = "`options.unsloth.model_class: vision` without a GPU: Unsloth's CPU backend loads text models only"

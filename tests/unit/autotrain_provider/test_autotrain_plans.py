@@ -132,8 +132,6 @@ def test_options_it_does_not_know_are_refused(tmp_path: Path, options: dict[str,
         ({"hyperparameters": {"early_stopping": {}}}, "no such knob"),
         ({"hyperparameters": {"learning_rate_multiplier": 2}}, "absolute rates"),
         ({"method": {"kind": "sft", "train_on": "last_assistant"}}, "masks nothing"),
-        ({"compute": {"kind": "hf-space", "flavor": "a10g-small"}}, "hf-space"),
-        ({"compute": {"kind": "hf-jobs", "flavor": "a10g-small"}}, "hf-jobs"),
     ],
 )
 def test_what_autotrain_cannot_do_is_refused_with_the_reason(tmp_path: Path, parts: dict[str, Any], words: str) -> None:

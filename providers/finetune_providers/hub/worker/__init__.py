@@ -1,0 +1,1 @@
+"""Runs on a rented machine; never imports finetune_sdk."""
