@@ -10,7 +10,7 @@ whose library or compiler is missing are left out, and said so.
 """
 
 # pyright: basic
-# ruff: noqa: PLC0415 - each case imports what it measures, in its own process
+# ruff: noqa: PLC0415, SIM905 - each case imports what it measures, in its own process; words are read as text
 
 from __future__ import annotations
 
@@ -29,14 +29,31 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-TEXT = """
+WORDS = """
 the of and to in is you that it for was on are as with his they at be this have from or one had by word but
 not what all were we when your can said there use an each which she do how their if will up other about out
 many then them these so some her would make like him into time has look two more write go see number no way
-could people my than first water been call who oil its now find long down day did get come made may part über
-naïve façade 数据 学习 模型 微调 こんにちは 😀 🚀 def return import class None True {x} "quoted" path\\to\\file
-"""
-WORDS = TEXT.split()
+could people my than first water been call who oil its now find long down day did get come made may part
+example however function should answer question model training "quoted" it's (see below), result: value; first.
+""".split()
+ACCENTED = (
+    "über naïve façade élève señor garçon größer été où mañana perché così świat zażółć привет мир как дела".split()
+)
+CJK = """
+数据 学习 模型 微调 我们 可以 使用 这个 问题 回答。 こんにちは 世界 ありがとう、 です。 안녕하세요 데이터 모델
+""".split()
+EMOJI = "😀 🚀 ✨ 🎉 👍".split()
+CODE = (
+    "def total(items: list[int]) -> int:",
+    "    return sum(item for item in items if item > 0)",
+    'print(f"{name!r}: {value:.2f}\\n")',
+    "for (let i = 0; i < n; i++) { out[i] = a[i] * 2; }",
+    "SELECT id, name FROM users WHERE age >= 21;",
+    "path = C:\\temp\\file.txt",
+    "",
+)
+KINDS = {"prose": 70, "code": 7, "emoji": 5, "accented": 8, "cjk": 10}
+"""Texts per hundred."""
 
 ROLES = {
     "human": "user",
@@ -47,17 +64,38 @@ ROLES = {
 }
 
 
+def _text(chance: random.Random) -> str:
+    """One turn: a language or kind of its own, about 670 bytes (half of them under 370), six line breaks per KB."""
+    size = max(3, int(chance.lognormvariate(5.9, 1.1)))
+    kind = chance.choices(list(KINDS), list(KINDS.values()))[0]
+    words, apart, each = {"accented": (WORDS + 6 * ACCENTED, " ", 6), "cjk": (CJK, "", 9)}.get(kind, (WORDS, " ", 5.1))
+    said = chance.choices(words, k=max(3, int(size / each)))
+    for at in range(chance.randrange(20, 40), len(said), 33):
+        said[at] += "\n"
+    if kind == "emoji":
+        said[chance.randrange(len(said))] += " " + chance.choice(EMOJI)
+    text = apart.join(said).rstrip()
+    if kind == "code":
+        lines = chance.choices(CODE, k=max(1, size // 80))
+        text = "\n".join([text[: size // 2], "```", *lines, "```"])
+    return text
+
+
 def generate(path: Path, megabytes: float, seed: int = 0) -> None:
-    """Rows of about 3.5 KB and 5 turns with log-normal lengths, some tool calls, some CJK and emoji."""
+    """Rows of about 3.5 KB and 5 turns, one question in 25 with a tool call; the same seed, the same rows.
+
+    Lengths, turns and languages follow what real conversations have: most texts are ASCII with line breaks and quotes,
+    a tenth is Chinese, Japanese or Korean, some have accents, code or emoji.
+    """
     chance = random.Random(seed)
-    pool = [" ".join(chance.choices(WORDS, k=max(3, int(chance.lognormvariate(4.3, 0.9))))) for _ in range(6000)]
+    pool = [_text(chance) for _ in range(12_000)]
     left = int(megabytes * 1e6)
     with path.open("w", encoding="utf-8", newline="\n") as out:
         while left > 0:
             turns: list[dict[str, str]] = []
             if chance.random() < 0.3:
                 turns.append({"from": "system", "value": chance.choice(pool)})
-            for _ in range(max(1, int(chance.gauss(2.6, 1)))):
+            for _ in range(max(1, round(chance.gauss(2.4, 1)))):
                 turns.append({"from": "human", "value": chance.choice(pool)})
                 if chance.random() < 0.04:
                     call = {"name": "search", "arguments": {"query": chance.choice(pool)[:40]}}

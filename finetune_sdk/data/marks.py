@@ -1,7 +1,7 @@
 """What texts and raw JSON lines may hold that deserves a finding, or would be written another way: many at a time.
 
-With hyperscan a chunk is looked through once, at several GB per second. Without it Python's `re` gives the same
-answers, slower.
+With hyperscan a chunk is looked through at several GB per second. Without it Python's `re` gives the same answers,
+slower.
 """
 
 from __future__ import annotations
@@ -10,42 +10,142 @@ import importlib
 import re
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-Search: TypeAlias = Callable[[bytes], Sequence[int]]
-"""Where matches end: none, or at least one."""
+Search: TypeAlias = Callable[[bytes], Sequence[tuple[int, int]]]
+"""Which patterns match, and where they end: not all, but at least one."""
 
 MARKS: Sequence[bytes] = (
-    *(rb"INST\]", rb"<(?:\||/?s>|</?SYS|bos>|eos>|start_of_turn>|end_of_turn>|\xef\xbd\x9c)"),
-    *(rb"\xc3(?:\x83\xc2|\xa2\xe2\x82\xac|\x82\xc2)", rb"\xe2(?:\x80[\x8b\xaa-\xae]|\x81[\xa0\xa6-\xa9])"),
-    *(rb"\xef\xbb\xbf", rb"\x7f"),
+    *(b"INST]", b"<|", b"<s>", b"</s>", b"<<SYS", b"<</SYS", b"<bos>", b"<eos>", b"<start_of_turn>", b"<end_of_turn>"),
+    *(b"<\xef\xbd\x9c", b"\xc3\x83\xc2", b"\xc3\xa2\xe2\x82\xac", b"\xc3\x82\xc2", b"\xef\xbb\xbf"),
+    *(b"\xe2\x80\x8b", b"\xe2\x80\xaa", b"\xe2\x80\xab", b"\xe2\x80\xac", b"\xe2\x80\xad", b"\xe2\x80\xae"),
+    *(b"\xe2\x81\xa0", b"\xe2\x81\xa6", b"\xe2\x81\xa7", b"\xe2\x81\xa8", b"\xe2\x81\xa9"),
 )
-"""Whatever `checks.TEXT_MARKS` finds contains one of these. Each begins with one certain byte."""
+"""Whatever `checks.TEXT_MARKS` finds contains one of these, or `DELETE`, or is a `CONTROL`."""
 
-CONTROL = rb"[\x00-\x08\x0b\x0c\x0e-\x1f]"
-"""Never in raw JSON, but in texts."""
-_ONE, _SEVERAL = rb"(?:^|[^\\])\\[u/bf]", rb"\\\\\\[u/bf]"
+DELETE = b"\x7f"
+"""By itself: among the others a pattern of one byte would double the time of the search."""
+CONTROL = rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+"""All but the last never stand in raw JSON, but in texts."""
+ESCAPES: tuple[bytes, bytes] = (rb"(?:^|[^\\])\\[u/bf]", rb"\\\\\\[u/bf]")
 """Escapes that we would write another way: after one backslash, and after a run of them, if it is odd."""
 _ESCAPE = re.compile(rb"\\[\\u/bf]")
 """The same, and escaped backslashes, which have to be stepped over."""
+_SPACE = rb"(?:[ ]|\\[nrt]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)"
+"""What `str.isspace` calls a space, as it may stand in raw JSON text."""
+_GAP = rb"[ \t\n\r]*"
 
 
-def is_marked(chunk: bytes) -> bool:
-    """Whether some text as it stands may deserve a finding. What escapes stand for is not looked at.
+class Seen(NamedTuple):
+    """What a chunk holds. Sometimes wrong when it says yes, never when it says no."""
 
-    Sometimes wrong, never missing anything.
-    """
-    return bool(_own.marks(chunk))
+    marked: bool
+    """A text may deserve a finding, or is blank, or is no text. What escapes stand for is not looked at."""
+    escaped: bool
+    """Some escape would be written another way; only such ones can build a mark."""
+    tight: bool
+    """Somewhere no space stands after a comma or a colon between keys, texts and turns."""
+
+
+class Look:
+    """One look at a chunk of rows whose texts stand under these keys, and all whose keys are known."""
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        keys: Sequence[str] = (),
+        lists: Sequence[str] = (),
+        *,
+        may_be_empty: Sequence[str] = (),
+    ) -> None:
+        self._odd = b"|".join([_odd(name, rb"*") for name in texts] + [_odd(name, rb"+") for name in may_be_empty])
+        self._tight = (
+            *(b'":"', b'},{"'),
+            *[f'"{name}":['.encode() for name in lists],
+            *[f',"{key}"'.encode() for key in (*keys, *texts, *lists)],
+        )
+        self._own = threading.local()  # a database holds the scratch space of its scan
+
+    def __call__(self, chunk: bytes) -> Seen:
+        """Look at whole lines."""
+        search: Callable[[bytes], Seen] | None = getattr(self._own, "search", None)
+        if search is None:
+            search = self._own.search = self.by_hyperscan() or self.by_re
+        return search(chunk)
+
+    def by_hyperscan(self) -> Callable[[bytes], Seen] | None:
+        """Two passes: literals in one, the rest in the other, is twice as fast as all in one."""
+        literals = hyperscan([_exactly(mark) for mark in (*MARKS, *self._tight)])
+        others = hyperscan([self._odd, ESCAPES[0]], ESCAPES[1])
+        if literals is None or others is None:
+            return None
+        marks = len(MARKS)
+
+        def search(chunk: bytes) -> Seen:
+            found, more = literals(chunk), others(chunk)
+            return Seen(
+                marked=DELETE in chunk
+                or any(pattern < marks for pattern, _ in found)
+                or any(not pattern for pattern, _ in more),
+                escaped=any(pattern and _is_escape(chunk, end) for pattern, end in more),
+                tight=any(pattern >= marks for pattern, _ in found),
+            )
+
+        return search
+
+    def by_re(self, chunk: bytes) -> Seen:
+        """The same without hyperscan."""
+        return Seen(
+            marked=_marked(chunk) or re.search(self._odd, chunk) is not None,
+            escaped=any(match.group() != rb"\\" for match in _ESCAPE.finditer(chunk)),
+            tight=any(literal in chunk for literal in self._tight),
+        )
 
 
 def may_be_marked(text: str) -> bool:
-    """The same of a text as a reader sees it."""
-    return bool(_own.texts(text.encode("utf-8", "surrogatepass")))
+    """Whether some text, as a reader sees it, may deserve a finding, except that it is blank."""
+    return bool(_texts.search(text.encode("utf-8", "surrogatepass")))
 
 
-def has_escapes(chunk: bytes) -> bool:
-    """Whether some escape would be written another way; only such ones can build a mark."""
-    return any(_is_escape(chunk, end) for end in _own.escapes(chunk))
+class _Texts(threading.local):
+    def __init__(self) -> None:
+        self.search: Callable[[bytes], object] = self._first
+
+    def _first(self, text: bytes) -> object:
+        self.search = texts_by_hyperscan() or texts_by_re
+        return self.search(text)
+
+
+_texts = _Texts()
+
+
+def texts_by_hyperscan() -> Search | None:
+    """What `may_be_marked` does where hyperscan is installed."""
+    return hyperscan([*map(_exactly, MARKS), CONTROL])
+
+
+def texts_by_re(text: bytes) -> bool:
+    """What `may_be_marked` does without it."""
+    return _SIGN.search(text) is not None or _marked(text)
+
+
+def _marked(chunk: bytes) -> bool:
+    return DELETE in chunk or (any(lead in chunk for lead in _LEADS) and _BY_RE.search(chunk) is not None)
+
+
+_SIGN = re.compile(CONTROL)
+_BY_RE = re.compile(b"|".join(map(re.escape, MARKS)))
+_LEADS = (b"INST]", b"<", b"\xc3\x83", b"\xc3\xa2", b"\xc3\x82", b"\xef\xbb", b"\xe2\x80", b"\xe2\x81")
+"""Every mark begins with one of these."""
+
+
+def _odd(key: str, count: bytes) -> bytes:
+    """A value that is no text, or that many spaces."""
+    return b'"' + key.encode() + b'"' + _GAP + b":" + _GAP + rb'(?:[^" \t\n\r]|"' + _SPACE + count + b'")'
+
+
+def _exactly(literal: bytes) -> bytes:
+    return b"".join(rb"\x%02x" % byte for byte in literal)
 
 
 def _is_escape(chunk: bytes, end: int) -> bool:
@@ -55,39 +155,8 @@ def _is_escape(chunk: bytes, end: int) -> bool:
     return (end - 1 - start) % 2 == 1
 
 
-def by_re(patterns: Sequence[bytes]) -> Search:
-    """Python's own search: one pass for each pattern whose first byte is there at all."""
-    compiled = [(_lead(pattern), re.compile(pattern)) for pattern in patterns]
-
-    def found(chunk: bytes) -> Sequence[int]:
-        return [1] if any(lead in chunk and pattern.search(chunk) for lead, pattern in compiled) else []
-
-    return found
-
-
-def _lead(pattern: bytes) -> bytes:
-    return bytes([int(pattern[2:4], 16)]) if pattern.startswith(rb"\x") else pattern[:1]
-
-
-def texts_by_re(text: bytes) -> Sequence[int]:
-    """What `may_be_marked` does without hyperscan."""
-    return [1] if _SIGN.search(text) else _MARKS_BY_RE(text)
-
-
-def escapes_by_re(chunk: bytes) -> Sequence[int]:
-    """What `has_escapes` does without hyperscan."""
-    return [match.end() for match in _ESCAPE.finditer(chunk) if match.group() != rb"\\"][:1]
-
-
-_SIGN = re.compile(CONTROL)
-_MARKS_BY_RE = by_re(MARKS)
-
-
-def by_hyperscan(once: Sequence[bytes], *every: bytes) -> Search | None:
-    """One pass for all patterns, `every` match or `once` per pattern.
-
-    None where the library is missing, or the processor too old for it.
-    """
+def hyperscan(once: Sequence[bytes], *every: bytes) -> Search | None:
+    """One pass for all patterns, `every` match or `once` per pattern. None where the library cannot be used."""
     try:
         library: Any = importlib.import_module("hyperscan")
     except ImportError:
@@ -104,37 +173,13 @@ def by_hyperscan(once: Sequence[bytes], *every: bytes) -> Search | None:
         return None
     scan = database.scan
 
-    def found(chunk: bytes) -> Sequence[int]:
-        ends: list[int] = []
+    def found(chunk: bytes) -> Sequence[tuple[int, int]]:
+        matches: list[tuple[int, int]] = []
 
-        def note(_pattern: int, _start: int, end: int, *_: object) -> None:
-            ends.append(end)
+        def note(pattern: int, _start: int, end: int, *_: object) -> None:
+            matches.append((pattern, end))
 
         scan(chunk, match_event_handler=note)
-        return ends
+        return matches
 
     return found
-
-
-class _Own(threading.local):
-    """Searches per thread: a database holds the scratch space of its scan."""
-
-    def __init__(self) -> None:
-        self.marks: Search = self._first_marks
-        self.texts: Search = self._first_texts
-        self.escapes: Search = self._first_escapes
-
-    def _first_marks(self, chunk: bytes) -> Sequence[int]:
-        self.marks = by_hyperscan(MARKS) or _MARKS_BY_RE
-        return self.marks(chunk)
-
-    def _first_texts(self, chunk: bytes) -> Sequence[int]:
-        self.texts = by_hyperscan((*MARKS, CONTROL)) or texts_by_re
-        return self.texts(chunk)
-
-    def _first_escapes(self, chunk: bytes) -> Sequence[int]:
-        self.escapes = by_hyperscan((_ONE,), _SEVERAL) or escapes_by_re
-        return self.escapes(chunk)
-
-
-_own = _Own()

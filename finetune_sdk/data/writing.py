@@ -18,7 +18,7 @@ class AtomicFile:
         self._stream: BinaryIO | None = None
 
     def __enter__(self) -> AtomicFile:
-        self._stream = self._part.open("wb", buffering=1 << 19)
+        self._stream = self._part.open("wb", buffering=1 << 16)  # blocks are larger and pass by it
         return self
 
     @property

@@ -65,6 +65,7 @@ def pair(turns: list[tuple[str, str]]) -> dict[str, Any]:
     return {"prompt": texts[0], "completion": texts[1]}
 
 
+ROLE = {"human": "user", "gpt": "assistant", "system": "system"}
 SHAPES = {"sharegpt": sharegpt, "chat": chat, "alpaca": alpaca, "prompt-completion": pair}
 STYLES: list[dict[str, Any]] = [
     {"ensure_ascii": False},
@@ -176,6 +177,52 @@ def test_what_is_written_and_told_does_not_depend_on_the_number_of_processes(
         assert converted(path, Path(folder) / "more.jsonl", name, workers) == one
 
 
+SPACED = json.dumps(sharegpt([("human", "a"), ("gpt", "b")] * 3)).encode()
+TIGHT = json.dumps(sharegpt([("human", "a"), ("gpt", "b")] * 3), separators=(",", ":")).encode()
+TWICE = SPACED.replace(b'"value": "a"', b'"value": "no", "value": "a"', 1)
+
+
+@given(
+    row=st.sampled_from((SPACED, TWICE, TWICE.replace(b"no", b"nothing"))),
+    cuts=st.lists(st.sampled_from((b": ", b", ")), min_size=1, max_size=24),
+    where=st.lists(st.integers(0, 40), min_size=24, max_size=24),
+    more=st.lists(st.sampled_from((b" ", b"\t", b"\r")), max_size=3),
+    others=st.lists(st.sampled_from((SPACED, TIGHT)), max_size=2),
+)
+@examples(400)
+def test_missing_spaces_never_make_up_for_a_key_that_comes_twice(
+    row: bytes, cuts: list[bytes], where: list[int], more: list[bytes], others: list[bytes]
+) -> None:
+    """The length of a chunk tells whether keys came twice; here it is drawn to be what it would be without."""
+    for cut, at in zip(cuts, where, strict=False):
+        parts = row.split(cut)
+        if len(parts) > 1:
+            cut_at = at % (len(parts) - 1)
+            row = cut.join(parts[: cut_at + 1]) + cut.strip() + cut.join(parts[cut_at + 1 :])
+    for space in more:
+        row = row.replace(b"[", b"[" + space, 1)
+    data = b"\n".join((row, *others)) + b"\n"
+    block = straight.TO_CHAT["sharegpt"].lines(chunk_of(data))
+    assert block is None or b'"no' not in row
+    assert block is None or [json.loads(line) for line in block.lines.splitlines()] == [
+        {
+            "messages": [
+                {"role": ROLE[turn["from"]], "content": turn["value"]} for turn in json.loads(line)["conversations"]
+            ]
+        }
+        for line in (row, *others)
+    ]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("style", STYLES[:3])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
+def test_rows_as_libraries_write_them_take_the_straight_way(name: str, style: dict[str, Any], end: bytes) -> None:
+    row = SHAPES[name]([("human", "Grüße 😀"), ("gpt", "a \\ b\n")])
+    line = json.dumps(row, **style).encode() + end
+    assert straight.TO_CHAT[name].lines(chunk_of(line * 3 if end else line)) is not None
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_plain_row_of_the_format_takes_the_straight_way(name: str) -> None:
     row = SHAPES[name]([("human", "Grüße 😀"), ("gpt", "a \\ b\n")])
@@ -205,8 +252,17 @@ def test_one_look_at_many_texts_misses_no_mark_with_and_without_hyperscan(text: 
     data = f"x\n{text}\nÃ".encode()
     assert marks.may_be_marked(data.decode())
     assert marks.texts_by_re(data)
-    found = marks.by_hyperscan((*marks.MARKS, marks.CONTROL))
+    found = marks.texts_by_hyperscan()
     assert found is None or found(data)
+
+
+LOOK = marks.Look(("value",), ("from", "id"), ("conversations",), may_be_empty=("input",))
+
+
+def looks(chunk: bytes) -> list[marks.Seen]:
+    """What is seen with and without hyperscan, where there is one."""
+    fast = LOOK.by_hyperscan()
+    return [LOOK.by_re(chunk), *([fast(chunk)] if fast is not None else [])]
 
 
 @given(data=st.lists(st.sampled_from((b"\\", b"\\\\", b"u", b"/", b"b", b"f", b"n", b'"', b"x" * 70)), max_size=40))
@@ -215,8 +271,25 @@ def test_one_look_at_many_texts_misses_no_mark_with_and_without_hyperscan(text: 
 def test_escapes_are_told_from_escaped_backslashes_with_and_without_hyperscan(data: list[bytes]) -> None:
     chunk = b'"' + b"".join(data)
     wanted = any(step[1:] in (b"u", b"/", b"b", b"f") for step in re.findall(rb"\\.", chunk))
-    assert bool(marks.escapes_by_re(chunk)) == wanted
-    assert marks.has_escapes(chunk) == wanted
+    assert [seen.escaped for seen in looks(chunk)] == [wanted] * len(looks(chunk))
+
+
+@given(
+    text=st.text(st.sampled_from(" \n\r\t\u2003\u3000\xa0\x85\u1680\u2028a\u2010\xa1"), max_size=5),
+    key=st.sampled_from(("value", "input")),
+)
+@examples(200)
+def test_blank_texts_are_seen_with_and_without_hyperscan(text: str, key: str) -> None:
+    wanted = not text.strip() if key == "value" else bool(text) and text.isspace()
+    for style in STYLES[:2]:
+        chunk = json.dumps({"from": "human", key: text}, **style).encode()
+        assert [seen.marked for seen in looks(chunk)] == [wanted] * len(looks(chunk))
+
+
+@pytest.mark.parametrize("value", ["null", "7", "-1", "true", '["a"]', '{"a": "b"}', "\t7"])
+def test_values_that_are_no_text_are_seen_with_and_without_hyperscan(value: str) -> None:
+    chunk = f'{{"from": "human", "value": {value}}}'.encode()
+    assert all(seen.marked for seen in looks(chunk))
 
 
 MANY = [
