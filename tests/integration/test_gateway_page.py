@@ -54,28 +54,28 @@ def _driven(url: str, shots: str) -> dict[str, Any]:
     return told
 
 
-def test_jobs_are_followed_and_cancelled_by_the_keyboard(self, saw: dict[str, Any]) -> None:
+def test_jobs_are_followed_and_cancelled_by_the_keyboard(saw: dict[str, Any]) -> None:
     assert saw["running"] == {"status": "running", "verbs": "PauseCancel"}
     assert saw["title"].startswith("ft:builtin/tiny:finetune-sdk:done:")
     assert saw["events"] > 5
 
 
-def test_the_loss_is_drawn_and_read_out_step_by_step(self, saw: dict[str, Any]) -> None:
+def test_the_loss_is_drawn_and_read_out_step_by_step(saw: dict[str, Any]) -> None:
     assert saw["whole"].startswith("training loss ")
     assert saw["first"].startswith("training loss ")
     assert saw["first"] != saw["whole"]
 
 
-def test_base_and_tuned_model_answer_side_by_side(self, saw: dict[str, Any]) -> None:
+def test_base_and_tuned_model_answer_side_by_side(saw: dict[str, Any]) -> None:
     assert (saw["left"], saw["right"]) == ("onetwothree", "onetwothree")
     assert saw["models"] == 2
 
 
-def test_nothing_is_fetched_from_anywhere_else_and_nothing_breaks(self, saw: dict[str, Any]) -> None:
+def test_nothing_is_fetched_from_anywhere_else_and_nothing_breaks(saw: dict[str, Any]) -> None:
     assert saw["strangers"] == []
     assert saw["faults"] == []
 
 
-def test_every_control_has_a_name_and_a_narrow_window_shows_all(self, saw: dict[str, Any]) -> None:
+def test_every_control_has_a_name_and_a_narrow_window_shows_all(saw: dict[str, Any]) -> None:
     assert saw["held"] == []
     assert saw["overflow"] == 0
