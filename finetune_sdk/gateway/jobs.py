@@ -41,6 +41,7 @@ _METADATA = re.compile(r"metadata\[([^][]+)\]")
 _STOP_S = 10.0
 """How long `cancel` and `pause` wait for the backend to have stopped, so that the answer can say so."""
 _TICK_S = 0.3
+_RESUMABLE = (JobStatus.PAUSED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 # --- create ---------------------------------------------------------------------------------------------------------
@@ -385,18 +386,35 @@ def _ask_waiting(gateway: Service, job: Job, verb: Verb) -> None:
 
 async def _ask_live(gateway: Service, job: Job, store_id: str, verb: Verb) -> None:
     handle = AsyncFineTuneJob(store_id, gateway.home)
+    if verb == "resume":
+        await _ask_to_resume(gateway, job, handle)
+        return
+    unasked = "UPDATE job SET intent = NULL WHERE id = ? AND intent = 'resume'"
+    waited = await anyio.to_thread.run_sync(gateway.state.change, unasked, job.id)
+    if waited and verb == "pause":  # it had not gone on yet
+        await follow_up(gateway, job)
+        return
     try:
         record = await getattr(handle, verb)()
     except WrongStatus as error:
         raise ApiError(400, str(error), code="invalid_job_state") from error
-    wanted = {"cancel": JobStatus.CANCELLED, "pause": JobStatus.PAUSED}.get(verb)
-    if verb == "resume":
-        reopen = "UPDATE job SET phase = 'live', status = 'queued', finished_at = NULL, error = NULL WHERE id = ?"
-        await anyio.to_thread.run_sync(gateway.state.change, reopen, job.id)
-        gateway.wake.set()
+    wanted = {"cancel": JobStatus.CANCELLED, "pause": JobStatus.PAUSED}[verb]
     with anyio.move_on_after(_STOP_S):
-        while wanted is not None and record.status is not wanted and not record.status.terminal:
+        while record.status is not wanted and not record.status.terminal:
             await anyio.sleep(_TICK_S)
             record = await handle.refresh()
-    if verb != "resume" or WORDS[record.status] != "queued":
-        await follow_up(gateway, job, record)
+    await follow_up(gateway, job, record)
+
+
+async def _ask_to_resume(gateway: Service, job: Job, handle: AsyncFineTuneJob) -> None:
+    """The job is `queued` until there is a place for it; the queue resumes it then."""
+    record = await handle.refresh()
+    if job.intent != "resume" and record.status not in _RESUMABLE:
+        text = f"The job is {WORDS[record.status]}: only a paused, failed or cancelled job can be resumed."
+        raise ApiError(400, text, code="invalid_job_state")
+    query = (
+        "UPDATE job SET phase = 'live', status = 'queued', intent = 'resume', finished_at = NULL, error = NULL "
+        "WHERE id = ?"
+    )
+    await anyio.to_thread.run_sync(gateway.state.change, query, job.id)
+    gateway.wake.set()

@@ -11,6 +11,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -56,6 +57,8 @@ class _Queue:
         self.state = gateway.state
         self.busy: set[str] = set()
         """Jobs that a task of ours is at work on."""
+        self.placed: set[str] = set()
+        """Jobs that were given a place and do not show it in the store yet."""
         self.asked_s: dict[str, float] = {}
         self.reading = CapacityLimiter(1)
         self.submitting = CapacityLimiter(4)
@@ -78,17 +81,18 @@ class _Queue:
         for job in jobs:
             if job.phase == "new":
                 self._start(tasks, job, self._validate)
-            elif job.phase == "live":
+            elif job.phase == "live" and not _waits(job):
                 self._start(tasks, job, self._watch)
         for job in self._whose_turn(jobs):
-            self._start(tasks, job, self._submit)
+            self.placed.add(job.id)
+            self._start(tasks, job, self._submit if job.phase == "ready" else self._resume)
 
     def _whose_turn(self, jobs: list[Job]) -> list[Job]:
-        """The jobs that may be submitted now: hosted ones at once, local ones while there is room, oldest first."""
-        waiting = [job for job in jobs if job.phase == "ready"]
-        training = [job for job in jobs if job.local and _occupies(job)]
-        room = self.gateway.config.concurrent_jobs - len(training)
-        return [*(job for job in waiting if not job.local), *[job for job in waiting if job.local][: max(0, room)]]
+        """The jobs that may go now: hosted ones at once, local ones while there is room, oldest first."""
+        waiting = [job for job in jobs if _waits(job) and job.id not in self.placed]
+        training = {job.id for job in jobs if job.local and _occupies(job)} | self.placed
+        room = max(0, self.gateway.config.concurrent_jobs - len(training))
+        return [*(job for job in waiting if not job.local), *[job for job in waiting if job.local][:room]]
 
     def _start(self, tasks: anyio.abc.TaskGroup, job: Job, deed: Callable[[Job], Awaitable[None]]) -> None:
         if job.id in self.busy or (deed == self._watch and not self._due(job)):
@@ -112,6 +116,7 @@ class _Queue:
             await anyio.sleep(_HOSTED_S)
         finally:
             self.busy.discard(job.id)
+            self.placed.discard(job.id)
             self.gateway.wake.set()
 
     # --- the steps --------------------------------------------------------------------------------------------------
@@ -167,6 +172,17 @@ class _Queue:
         db.execute(query, (store_id, job.id))
         note(db, job.id, "Fine-tuning job started")
 
+    async def _resume(self, job: Job) -> None:
+        """Let a job go on whose client asked for that, now that there is a place for it."""
+        assert job.job_id is not None, "live"  # noqa: S101
+        try:
+            await AsyncFineTuneJob(job.job_id, self.gateway.home).resume()
+        except FineTuneError as error:
+            await self._write(partial(_told, job=job, message=f"The job cannot be resumed: {error}"))
+        done = "UPDATE job SET intent = NULL WHERE id = ? AND intent = 'resume'"
+        if await anyio.to_thread.run_sync(self.state.change, done, job.id):
+            await follow_up(self.gateway, replace(job, intent=None))
+
     async def _watch(self, job: Job) -> None:
         assert job.job_id is not None, "live"  # noqa: S101
         if job.intent == "cancel":
@@ -220,6 +236,15 @@ class _Queue:
         await anyio.to_thread.run_sync(self.state.write, deed)
 
 
+def _waits(job: Job) -> bool:
+    """True for a job that wants a place: it was never submitted, or is to be resumed."""
+    return job.phase == "ready" or (job.phase == "live" and job.intent == "resume")
+
+
 def _occupies(job: Job) -> bool:
     """True while a local job takes one of the places: from its submission until it has ended or is paused."""
-    return job.phase == "starting" or (job.phase == "live" and job.status != "paused")
+    return job.phase == "starting" or (job.phase == "live" and job.intent != "resume" and job.status != "paused")
+
+
+def _told(db: sqlite3.Connection, *, job: Job, message: str) -> None:
+    note(db, job.id, message, level="error", last=True)

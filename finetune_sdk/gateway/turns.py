@@ -68,7 +68,9 @@ async def follow_up(gateway: Service, job: Job, record: JobRecord | None = None)
 
 
 def observe(gateway: Service, job: Job, record: JobRecord) -> None:
-    """Store what a record says about a job. What is no news writes nothing."""
+    """Store what a record says about a job. What is no news writes nothing; a job to be resumed stays `queued`."""
+    if gateway.state.read("SELECT 1 FROM job WHERE id = ? AND intent = 'resume'", job.id):
+        return
     status = status_word(record)
     tokens = record.usage.trained_tokens if record.usage is not None else None
     if record.status.terminal and record.intent is None:

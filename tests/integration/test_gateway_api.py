@@ -126,6 +126,40 @@ def test_a_job_is_paused_and_goes_on(held: Gateway, train: Path) -> None:
     assert held.until(job, "succeeded")["status"] == "succeeded"
 
 
+def test_a_resumed_job_waits_for_its_turn(held: Gateway, train: Path) -> None:
+    file = held.upload(train)
+    first, second = held.create(file, suffix="first")["id"], held.create(file, suffix="second")["id"]
+    held.until(first, "running")
+    held.client.post(f"/fine_tuning/jobs/{first}/pause")
+    held.until(second, "running")
+    resumed = held.client.post(f"/fine_tuning/jobs/{first}/resume").json()
+    held.client.get(f"/fine_tuning/jobs/{first}/events")
+    meanwhile = held.job(first)["status"]
+    held.client.post(f"/fine_tuning/jobs/{second}/cancel")
+    held.until(first, "running", "succeeded")
+
+    assert (resumed["status"], meanwhile) == ("queued", "queued")
+
+
+@pytest.mark.parametrize(("verb", "status"), [("pause", "paused"), ("cancel", "cancelled")])
+def test_a_job_that_waits_to_be_resumed_can_be_stopped(held: Gateway, train: Path, verb: str, status: str) -> None:
+    file = held.upload(train)
+    first, second = held.create(file, suffix="first")["id"], held.create(file, suffix="second")["id"]
+    held.until(first, "running")
+    held.client.post(f"/fine_tuning/jobs/{first}/pause")
+    held.until(second, "running")
+    held.client.post(f"/fine_tuning/jobs/{first}/resume")
+
+    assert held.client.post(f"/fine_tuning/jobs/{first}/{verb}").json()["status"] == status
+
+
+def test_a_running_job_cannot_be_resumed(held: Gateway, train: Path) -> None:
+    job = held.create(held.upload(train))["id"]
+    held.until(job, "running")
+
+    assert held.error(held.client.post(f"/fine_tuning/jobs/{job}/resume"))["code"] == "invalid_job_state"
+
+
 def test_a_request_that_comes_twice_makes_one_job(held: Gateway, train: Path) -> None:
     file = held.upload(train)
     marked = [held.create(file, suffix="a", headers={"idempotency-key": "k1"})["id"] for _ in range(2)]
