@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from managed_envs import managed_home
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SPECS = sorted(EXAMPLES.glob("*/finetune.yaml"))
 BENCHES = sorted(EXAMPLES.glob("*/bench.yaml"))
-SCRIPTS = sorted(EXAMPLES.glob("*/main.py"))
+THREE = EXAMPLES / "12_three_providers"
+SCRIPTS = sorted(path for path in EXAMPLES.glob("*/main.py") if path.parent != THREE)
 
 
 def _id(path: Path) -> str:
@@ -45,9 +47,25 @@ def test_the_example_comparison_finds_that_tuning_is_worth_it(bench: Path, tmp_p
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=_id)
 def test_the_example_script_runs(script: Path, tmp_path: Path) -> None:
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "FINETUNE_HOME": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, str(script)], env=env, capture_output=True, text=True, timeout=600, check=False
-    )
+    done = _run(script, tmp_path)
 
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_one_word_takes_a_job_to_another_backend_and_one_table_compares_them(tmp_path: Path) -> None:
+    done = _run(THREE / "main.py", tmp_path)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [line.replace("->", "").split() for line in done.stdout.splitlines() if " -> " in line]
+    assert [name for name, *_ in rows] == ["peft", "autotrain", "unsloth"]
+    numbers = [[float(word) for word in words[:-1]] for _, *words in rows]
+    assert len({before for _, _, before, *_ in numbers}) == 1, "all start from the same base model, on the same rows"
+    assert all(last < first and after < before / 10 for first, last, before, after, *_ in numbers)
+
+
+def _run(script: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """In a copy of the examples, with a home of its own and the suite's environments."""
+    copy = shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("model", "__pycache__"))
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "FINETUNE_HOME": str(managed_home(folder / "home"))}
+    command = [sys.executable, str(copy / script.relative_to(EXAMPLES))]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)

@@ -10,7 +10,9 @@ import pytest
 from finetune_providers.autotrain.provider import AutoTrainProvider
 from worker_fixtures import WorkerFixtures
 
+from finetune_sdk.provider import Provider
 from finetune_sdk.spec import JobSpec
+from finetune_sdk.testing._watch import Run
 from finetune_sdk.testing.conformance import ProviderConformance
 from finetune_sdk.worker.provider import WorkerProvider
 
@@ -38,3 +40,14 @@ class TestAutoTrain(WorkerFixtures, ProviderConformance):
                 "seed": 0,
             }
         )
+
+    def test_what_it_trained_is_served_until_that_is_ended(self, provider: Provider, finished: Run) -> None:
+        [trained] = [one for one in provider.artifacts(finished.ref) if one.kind in ("adapter", "model")]
+        made = provider.deploy(trained, name="tones")
+        try:
+            assert (made.status, made.provider) == ("ready", "autotrain")
+            assert provider.deployment("tones") == made
+            assert provider.deployments() == [made]
+        finally:
+            provider.undeploy("tones")
+        assert provider.deployment("tones").status == "stopped"
