@@ -13,33 +13,11 @@ from typing import Any
 
 from finetune_sdk._document import is_mapping
 from finetune_sdk._words import did_you_mean
+from finetune_sdk.deploy import olive
 from finetune_sdk.errors import SpecError
 from finetune_sdk.imports._found import Imported
 from finetune_sdk.imports._walk import Walk
 
-PASSES = frozenset(
-    {
-        "AddOliveMetadata", "AimetQuantization", "AutoAWQQuantizer", "AutoClip", "CaptureLayerAnnotations",
-        "CaptureSplitInfo", "ComposeOnnxModels", "DoRA", "DynamicToFixedShape", "EPContextBinaryGenerator",
-        "ExtractAdapters", "Gptq", "GptqModel", "GptqQuantizer", "GraphSurgeries", "IncDynamicQuantization",
-        "IncQuantization", "IncStaticQuantization", "InputNCHWtoNHWC", "KQuant", "LoHa", "LoKr", "LoRA",
-        "LoftQ", "MatMulNBitsToQDQ", "MergeAdapterWeights", "MixedPrecisionOverrides", "MobiusBuilder",
-        "ModelBuilder", "NVModelOptGraphSurgery", "NVModelOptQuantization", "OnnxBlockWiseRtnQuantization",
-        "OnnxBnb4Quantization", "OnnxConversion", "OnnxDiscrepancyCheck", "OnnxDynamicQuantization",
-        "OnnxFloatToFloat16", "OnnxHqqQuantization", "OnnxIODataTypeConverter", "OnnxKQuantQuantization",
-        "OnnxOpVersionConversion", "OnnxPeepholeOptimizer", "OnnxQuantization", "OnnxQuantizationPreprocess",
-        "OnnxScriptFusion", "OnnxStaticQuantization", "OpenVINOConversion", "OpenVINOEncapsulation",
-        "OpenVINOIoUpdate", "OpenVINOOptimumConversion", "OpenVINOQuantization",
-        "OpenVINOQuantizationWithAccuracy", "OpenVINOWeightCompression", "OptimumConversion", "OptimumMerging",
-        "OrtMixedPrecision", "OrtSessionParamsTuning", "OrtTransformersOptimization", "QLoRA",
-        "QNNContextBinaryGenerator", "QNNConversion", "QNNModelLibGenerator", "QNNPreprocess",
-        "QairtEncapsulation", "QairtGenAIBuilder", "QairtMHA2SHA", "QairtPipelinePass", "QairtPreparation",
-        "QuaRot", "QuarkQuantization", "Rtn", "SDLoRA", "SelectiveMixedPrecision", "SliceGPT", "SparseGPT",
-        "SpinQuant", "SplitModel", "StaticLLM", "VitisAIAddMetaData", "VitisGenerateModelLLM",
-        "VitisGenerateModelSD",
-    }
-)  # fmt: skip
-"""Every pass of olive-ai 0.13.0."""
 _TRAINING: Mapping[str, Mapping[str, Any]] = {
     "LoRA": {"kind": "lora"},
     "QLoRA": {"kind": "lora", "quantize": "4bit"},
@@ -104,9 +82,10 @@ def _passes(document: Mapping[str, Any], path: Path) -> dict[str, str]:
         kind = given.get("type") if is_mapping(given) else None
         if not isinstance(kind, str):
             raise SpecError(f"{path}: passes.{name}: a pass has a `type`, such as LoRA")
-        known = {one.lower(): one for one in PASSES}
+        passes_known = olive.table().passes
+        known = {one.lower(): one for one in passes_known}
         if kind.lower() not in known:
-            raise SpecError(f"{path}: passes.{name}: Olive has no pass {kind!r}{did_you_mean(kind, sorted(PASSES))}")
+            raise SpecError(f"{path}: passes.{name}: Olive has no pass {kind!r}{did_you_mean(kind, passes_known)}")
         found[str(name)] = known[kind.lower()]
     return found
 

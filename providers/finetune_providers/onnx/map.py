@@ -7,12 +7,15 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from pydantic import JsonValue
 
 from finetune_providers.onnx.models import Kind, Source
+from finetune_providers.onnx.olive import passes as olive
+from finetune_providers.onnx.olive.settling import NOTHING, PLACE, TRAIN, Settled
 from finetune_providers.onnx.options import OnnxOptions, Precision, Search
 from finetune_sdk.errors import SpecError
 from finetune_sdk.spec import JobSpec
@@ -46,19 +49,29 @@ class Candidate(msgspec.Struct, frozen=True):
     precision: Precision
     extra: dict[str, str]
     """The builder's own options."""
+    passes: dict[str, Any] = {}
+    """Olive's passes, where that is the engine."""
 
 
 def request(
-    spec: JobSpec, options: OnnxOptions, *, kind: Kind, source: Source | None, train: Mapping[str, JsonValue] | None
+    spec: JobSpec,
+    options: OnnxOptions,
+    *,
+    kind: Kind,
+    source: Source | None,
+    train: Mapping[str, JsonValue] | None,
+    settled: Settled = NOTHING,
+    model_type: str | None = None,
 ) -> tuple[dict[str, JsonValue], tuple[str, ...]]:
     """What `submit` writes for the worker, and the notes about what was chosen."""
     seed = int(spec.sha256[:8], 16) % 2**31 if spec.seed is None else spec.seed
-    policy, found = candidates(options, kind, seed)
+    policy, found = candidates(options, kind, seed, settled=settled, model_type=model_type)
     asked = spec.evaluation
     export: dict[str, Any] = {
-        **options.model_dump(mode="json", exclude={"source", "search", "precision", "eval_rows"}),
+        **options.model_dump(mode="json", exclude={"source", "search", "precision", "eval_rows", "olive"}),
         "kind": kind,
         "source": None if source is None else asdict(source),
+        "olive": _olive(spec, options, settled, found, trains=train is not None),
         "policy": policy,
         "candidates": [msgspec.to_builtins(one) for one in found],
         "minutes": None if options.search is None else options.search.minutes,
@@ -69,7 +82,7 @@ def request(
         "max_length": 2048 if spec.hyperparameters.max_seq_length == "auto" else spec.hyperparameters.max_seq_length,
     }
     made: dict[str, JsonValue] = {
-        "train": None if train is None else dict(train),
+        "train": None if train is None else _trained(train, options),
         "export": export,
         "method": {"kind": spec.method.kind},
         "compute": spec.compute.model_dump(mode="json"),
@@ -82,7 +95,37 @@ def request(
         "spec_sha256": spec.sha256,
         "sdk_version": version("finetune-sdk"),
     }
-    return made, tuple(_notes(policy, found))
+    return made, (*settled.notes, *_notes(policy, found))
+
+
+def _trained(train: Mapping[str, JsonValue], options: OnnxOptions) -> dict[str, JsonValue]:
+    """The peft worker's request. Olive's passes train no layer in full beside the adapter (0.13 refuses the names)."""
+    adapter = train["adapter"]
+    if options.engine != "olive" or not isinstance(adapter, dict):
+        return dict(train)
+    return {**train, "adapter": {**adapter, "modules_to_save": []}}
+
+
+def _olive(
+    spec: JobSpec, options: OnnxOptions, settled: Settled, found: list[Candidate], *, trains: bool
+) -> dict[str, Any] | None:
+    """What the worker tells Olive beside each package's passes; None = another engine."""
+    if options.engine != "olive":
+        return None
+    used = {*itertools.chain(*(one.passes for one in found)), *((TRAIN,) if trains else ())}
+    if unused := sorted(set(settled.changes) - used):
+        names = ", ".join(sorted(used))
+        raise SpecError(f"{PLACE}.passes.{unused[0]}: this job has no such pass to change; it has {names}")
+    if settled.train is not None and not trains:
+        raise SpecError(
+            f"{PLACE}.passes: {settled.train['type']} trains, and options.onnx.source exports what is finished"
+        )
+    return {
+        "train": olive.training(spec, settled) if trains else None,
+        "run": dict(settled.run),
+        "given": bool(settled.chain or settled.changes or settled.run or settled.train),
+        "calibrates": any(olive.calibrates(one.passes) for one in found),
+    }
 
 
 def _notes(policy: str, found: list[Candidate]) -> Iterator[str]:
@@ -93,8 +136,29 @@ def _notes(policy: str, found: list[Candidate]) -> Iterator[str]:
         yield f"onnx: {len(names)} packages are built and compared: {', '.join(names)}"
 
 
-def candidates(options: OnnxOptions, kind: Kind, seed: int) -> tuple[str, list[Candidate]]:
+def candidates(
+    options: OnnxOptions, kind: Kind, seed: int, *, settled: Settled = NOTHING, model_type: str | None = None
+) -> tuple[str, list[Candidate]]:
     """ "ladder" (the first that passes is taken) or "all" (the recommended of all that pass), and which."""
+    if settled.chain:
+        return "ladder", [_given(options, settled)]
+    policy, found = _candidates(options, kind, seed)
+    if options.engine != "olive":
+        return policy, found
+    if kind == "classifier":
+        found = [msgspec.structs.replace(one, passes=olive.classifier(one.precision, model_type)) for one in found]
+    return policy, [msgspec.structs.replace(one, passes=olive.changed(one.passes, settled)) for one in found]
+
+
+def _given(options: OnnxOptions, settled: Settled) -> Candidate:
+    """The one package that the configuration's own passes make."""
+    if options.precision != "auto" or options.search is not None:
+        raise SpecError(f"{PLACE}.passes say what is built: remove options.onnx.precision and search, or the passes")
+    chain = {name: dict(one) for name, one in settled.chain.items()}
+    return Candidate(name="olive", precision=olive.precision_of(chain), extra={}, passes=chain)
+
+
+def _candidates(options: OnnxOptions, kind: Kind, seed: int) -> tuple[str, list[Candidate]]:
     runs = tuple(reversed(CLASSIFIER)) if kind == "classifier" else RUNS[options.device]
     if options.search is not None:
         if options.precision != "auto":
@@ -145,9 +209,13 @@ def _searched(options: OnnxOptions, seed: int) -> list[Candidate]:
 def _candidate(
     options: OnnxOptions, precision: Precision, algorithm: str, block: int, *, last: bool, name: str
 ) -> Candidate:
+    level = 4 if options.accuracy_level == "auto" and options.device == "cpu" else options.accuracy_level
+    if options.engine == "olive":
+        embeddings = options.quantize_embeddings
+        made = olive.builder(precision, algorithm, block, level, last=last, embeddings=embeddings)
+        return Candidate(name=name, precision=precision, extra={}, passes=made)
     extra: dict[str, str] = {}
     if precision in WEIGHT_ONLY:
-        level = 4 if options.accuracy_level == "auto" and options.device == "cpu" else options.accuracy_level
         extra["algo_config"] = ("k_quant" if precision == "int4" else "default") if algorithm == "auto" else algorithm
         extra["block_size"] = str(block)
         extra |= {} if level == "auto" else {"accuracy_level": str(level)}
@@ -156,3 +224,39 @@ def _candidate(
     if options.trust_remote_code:
         extra["hf_remote"] = "true"
     return Candidate(name=name, precision=precision, extra=extra)
+
+
+def engine(request: Mapping[str, JsonValue]) -> str:
+    """The engine that a request asks for."""
+    return msgspec.convert(dict(request), _Sent).export.engine
+
+
+def engine_of_job(folder: Path) -> str | None:
+    """The engine of a job that was started; None where there is none in the folder."""
+    try:
+        return msgspec.json.decode((folder / "spec.json").read_bytes(), type=_Started).request.export.engine
+    except FileNotFoundError:
+        return None
+
+
+def calibrated(request: Mapping[str, JsonValue]) -> bool:
+    """Whether some package needs rows to be quantised."""
+    told = msgspec.convert(dict(request), _Sent).export.olive
+    return told is not None and told.calibrates
+
+
+class _Olive(msgspec.Struct):
+    calibrates: bool
+
+
+class _Export(msgspec.Struct):
+    engine: str
+    olive: _Olive | None = None
+
+
+class _Sent(msgspec.Struct):
+    export: _Export
+
+
+class _Started(msgspec.Struct):
+    request: _Sent

@@ -109,6 +109,12 @@ def architectures(model: str) -> list[str]:
     return [str(name) for name in found] if isinstance(found, list) else []  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
+def type_of(*folders: str) -> str | None:
+    """The `model_type` of the first local folder that names one, such as bert."""
+    found = (_object(Path(folder) / "config.json").get("model_type") for folder in folders)
+    return next((str(name) for name in found if name), None)
+
+
 def check_architecture(model: str) -> None:
     """Raise `SpecError` when the model builder lacks the language model in this folder."""
     if model == TINY:

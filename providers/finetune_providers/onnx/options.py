@@ -12,7 +12,7 @@ from finetune_sdk.errors import SpecError
 from finetune_sdk.spec import Count, Model, NonNegative, Positive
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
-Algorithm = Literal["default", "rtn", "k_quant"]
+Algorithm = Literal["default", "rtn", "k_quant", "gptq"]
 Device = Literal["cpu", "cuda", "dml", "webgpu", "trt-rtx"]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
@@ -70,7 +70,7 @@ class OnnxOptions(Model):
     device: Device = "cpu"
     """Where the package will run; its execution provider must be installed where it is made."""
     algorithm: Algorithm | Literal["auto"] = "auto"
-    """How weights are quantised; "auto" = k_quant for int4, the builder's own for int8."""
+    """How weights are quantised; "auto" = k_quant for int4, the builder's own for int8. gptq needs `engine: olive`."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
     """Weights that share a scale."""
     accuracy_level: Literal[1, 2, 3, 4] | Literal["auto"] = "auto"
@@ -96,6 +96,11 @@ class OnnxOptions(Model):
     bench_prompt: Count = 128
     bench_new: Annotated[int, Field(ge=2)] = 32
     """Tokens in and out when speed is measured."""
+    olive: str | Mapping[str, JsonValue] | None = None
+    """Olive's run configuration, or changes to the one the job writes: a mapping, or a JSON or YAML file's path. Needs
+    `engine: olive`."""
+    calibration_rows: Annotated[int, Field(ge=32)] = 128
+    """Training rows that quantisers which look at data (GPTQ, static) are shown; fewer than 32 are refused."""
     custom: str | None = None
     """A Python file with `loss(logits, labels)` and/or `metrics(rows)`; loaded in the worker only."""
     chat_template: str | None = None

@@ -8,6 +8,7 @@ from typing import ClassVar
 from finetune_providers.onnx import map as mapping
 from finetune_providers.onnx import models, sources
 from finetune_providers.onnx.claims import CAPABILITIES
+from finetune_providers.onnx.olive.settling import settle
 from finetune_providers.onnx.options import OnnxOptions, parse
 from finetune_providers.peft.provider import WORKER as PEFT_WORKER
 from finetune_providers.peft.provider import PeftProvider
@@ -15,12 +16,16 @@ from finetune_sdk.data import prepare
 from finetune_sdk.deploy.served_here import ServedHere
 from finetune_sdk.provider import Capabilities, Environment, Plan
 from finetune_sdk.spec import JobSpec
+from finetune_sdk.worker.places import Code
 from finetune_sdk.worker.provider import WorkerProvider
 
 HERE = Path(__file__).parent
 WORKER = HERE / "worker"
 LOCK = HERE / "worker.lock"
 SMOKE = ("torch", "transformers", "peft", "onnx_ir", "onnxruntime_genai")
+OLIVE = "onnx-olive"
+"""The name of Olive's environment: its releases work with older libraries than the model builder's."""
+OLIVE_ENVIRONMENT = Environment(lock=HERE / "olive" / "worker.lock", smoke=(*SMOKE, "olive"))
 
 
 class OnnxProvider(WorkerProvider, ServedHere):
@@ -48,24 +53,64 @@ class OnnxProvider(WorkerProvider, ServedHere):
             models.adapter(Path(folder), source.base or source.path, place=place)
         kind = sources.kind(spec, source.base or source.path)
         data = prepare(spec.data, method=spec.method.kind)
-        request, notes = mapping.request(spec, options, kind=kind, source=source, train=None)
+        model = source.base or source.path
+        settled = settle(options.olive, model=spec.model_id)
+        request, notes = mapping.request(
+            spec,
+            options,
+            kind=kind,
+            source=source,
+            train=None,
+            settled=settled,
+            model_type=models.type_of(source.path, model),
+        )
         return Plan(
             provider=self.name,
             request={**request, "peft_worker": str(PEFT_WORKER)},
             data=data.files,
-            findings=(*data.findings, *sources.findings(options, kind, source.base or source.path, data.files)),
+            findings=(*data.findings, *sources.findings(options, kind, model, data.files, request)),
             notes=(*notes, *sources.doubts(options, source)),
         )
 
     def _plan_training(self, spec: JobSpec, options: OnnxOptions) -> Plan:
         peft = PeftProvider(home=self.home).plan(sources.for_peft(spec, options))
-        kind = sources.kind(spec, str(peft.request["model"]))
-        request, notes = mapping.request(spec, options, kind=kind, source=None, train=peft.request)
+        model = str(peft.request["model"])
+        kind = sources.kind(spec, model)
+        settled = settle(options.olive, model=spec.model_id)
+        request, notes = mapping.request(
+            spec, options, kind=kind, source=None, train=peft.request, settled=settled, model_type=models.type_of(model)
+        )
         return Plan(
             provider=self.name,
             request={**request, "peft_worker": str(PEFT_WORKER)},
             data=peft.data,
-            findings=(*peft.findings, *sources.findings(options, kind, str(peft.request["model"]), peft.data)),
+            findings=(*peft.findings, *sources.findings(options, kind, model, peft.data, request)),
             cost=peft.cost,
             notes=(*peft.notes, *notes),
         )
+
+    def submit(self, plan: Plan, *, key: str) -> str:
+        """Starts the worker, with the planned data, in the environment of its engine. Idempotent by key."""
+        if mapping.engine(plan.request) == "olive":
+            return _WithOlive(home=self.home, config=self.config).submit(plan, key=key)
+        return super().submit(plan, key=key)
+
+    def resume(self, ref: str) -> None:
+        """The worker goes on with the stage it was in, in the environment of its engine."""
+        if mapping.engine_of_job(self.home / "jobs" / ref) == "olive":
+            return _WithOlive(home=self.home, config=self.config).resume(ref)
+        return super().resume(ref)
+
+
+class _WithOlive(OnnxProvider):
+    """The same worker in Olive's environment."""
+
+    @property
+    def code(self) -> Code:
+        return Code(name=OLIVE, worker=self.worker, environment=OLIVE_ENVIRONMENT)
+
+    def submit(self, plan: Plan, *, key: str) -> str:
+        return WorkerProvider.submit(self, plan, key=key)
+
+    def resume(self, ref: str) -> None:
+        return WorkerProvider.resume(self, ref)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pydantic import JsonValue
+
+from finetune_providers.onnx import map as mapping
 from finetune_providers.onnx import models
 from finetune_providers.onnx.options import OnnxOptions
 from finetune_providers.peft import models as peft_models
@@ -15,14 +18,15 @@ from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import DataFile, Finding
 
 _ASKABLE = ("sft", "pretraining", "classification")
+CALIBRATION_ROWS = 32
+"""A quarter of the 128 that Olive's own default data has; with fewer, a layer's inputs are guessed from a few texts."""
 _FEW_ROWS = 8
 """Below this a tolerance says little: one answer more or less moves every share by more than a tenth."""
 
 
 def agree(spec: JobSpec, options: OnnxOptions) -> None:
     """Raise `SpecError` for settings that contradict one another or would be ignored."""
-    if options.engine == "olive":
-        raise Unsupported("onnx", "`engine: olive` (not written yet)", "Use the default engine; see docs/onnx.md.")
+    _engine(spec, options)
     if options.source is not None:
         _nothing_to_train(spec)
     if options.adapters and options.merge:
@@ -31,6 +35,24 @@ def agree(spec: JobSpec, options: OnnxOptions) -> None:
         _something_apart(spec, options)
     if not options.merge and spec.method.kind == "classification":
         raise SpecError("options.onnx.merge: a classifier's head is part of its adapter; it can only be merged")
+
+
+def _engine(spec: JobSpec, options: OnnxOptions) -> None:
+    if options.engine != "olive":
+        wanted = options.search.algorithms if options.search is not None else (options.algorithm,)
+        for name, used in (("olive", options.olive is not None), ("algorithm: gptq", "gptq" in wanted)):
+            if used:
+                raise SpecError(f"options.onnx.{name} needs `engine: olive` beside it")
+        return
+    if not options.merge:
+        raise SpecError("options.onnx.merge: false keeps adapters apart with the default engine only")
+    if options.source is None:
+        for name, given in (
+            ("packing: true", spec.hyperparameters.packing is True),
+            ("early_stopping", spec.hyperparameters.early_stopping is not None),
+        ):
+            if given:
+                raise Unsupported("onnx", f"`hyperparameters.{name}` with `engine: olive`", "Remove it.")
 
 
 def _nothing_to_train(spec: JobSpec) -> None:
@@ -68,6 +90,7 @@ def settled(options: OnnxOptions) -> OnnxOptions:
 
 def for_peft(spec: JobSpec, options: OnnxOptions) -> JobSpec:
     """The training part of the job, as the peft provider understands it. The whole job's time is watched elsewhere."""
+    whole_rows = {"packing": False} if options.engine == "olive" else {}
     shared = {
         "trust_remote_code": options.trust_remote_code,
         "local_files_only": options.local_files_only,
@@ -79,6 +102,7 @@ def for_peft(spec: JobSpec, options: OnnxOptions) -> JobSpec:
         update={
             "provider": "peft",
             "model": spec.model_id,
+            "hyperparameters": spec.hyperparameters.model_copy(update=whole_rows),
             "options": {"peft": {**shared, **spec.options.get("peft", {})}},
             "budget": spec.budget.model_copy(update={"max_hours": None}),
         }
@@ -95,8 +119,27 @@ def kind(spec: JobSpec, model: str) -> models.Kind:
     return wanted
 
 
-def findings(options: OnnxOptions, kind: models.Kind, model: str, files: Sequence[DataFile]) -> Iterator[Finding]:
+def calibration(options: OnnxOptions, files: Sequence[DataFile]) -> Iterator[Finding]:
+    """Too few rows for a quantiser that looks at them."""
+    shown = next(file for file in files if file.role == "train")
+    if shown.rows < CALIBRATION_ROWS:
+        yield Finding(
+            rule="onnx-few-calibration-rows",
+            severity="error",
+            message=f"{shown.rows} training row(s) to calibrate on; a quantiser that looks at data needs "
+            f"{CALIBRATION_ROWS} at least, and is shown up to options.onnx.calibration_rows = "
+            f"{options.calibration_rows}",
+            fix=f"Give {CALIBRATION_ROWS - shown.rows} more, or choose an algorithm that needs none (k_quant, rtn).",
+            file=shown.source,
+        )
+
+
+def findings(
+    options: OnnxOptions, kind: models.Kind, model: str, files: Sequence[DataFile], request: Mapping[str, JsonValue]
+) -> Iterator[Finding]:
     """What is to be known about the rows that are asked, and about the tokenizer."""
+    if mapping.calibrated(request):
+        yield from calibration(options, files)
     rows = {file.role: file for file in files}
     asked = rows.get("test") or rows.get("validation") or rows.get("train")
     if asked is not None and asked.rows < _FEW_ROWS:

@@ -83,8 +83,9 @@ def main(orders: Path, answer: Path, events: int) -> int:
 def serve(orders: int, answers: int, events: int) -> int:
     """Load what takes long, then fork a child per line of orders; tell its pid, and its exit code when it has ended."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    for name in ("torch", "transformers", "peft"):
-        importlib.import_module(name)
+    for name in ("torch", "transformers", "peft", "olive.workflows"):
+        if importlib.util.find_spec(name.partition(".")[0]) is not None:
+            importlib.import_module(name)
     with os.fdopen(orders, encoding="utf-8") as lines:
         for line in lines:
             given = json.loads(line)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from . import adapters, children, ladder, packaging, preflight, room, surroundings
+from . import adapters, children, ladder, olive, packaging, preflight, room, surroundings
 from .context import Context, Stopped
 from .stages import Done, Stages, digest
 
@@ -83,13 +83,16 @@ class Flow:
                 "attempt": self.ctx.attempt,
                 "custom": self.export["custom"],
             }
-            result = children.run(self.ctx, "train", orders, graceful=True, heavy=True)
+            orders |= olive.training(self)
+            task = "train" if self.export["olive"] is None else "olive_train"
+            result = children.run(self.ctx, task, orders, graceful=True, heavy=True)
             if result["status"] != "succeeded":
                 raise Stopped("cancel" if result["status"] == "cancelled" else "pause")
             path = next(a["path"] for kind in _PREFERRED for a in result["artifacts"] if a["kind"] == kind)
             return {"result": result, "path": path, "sha256": digest(self.ctx.dir / path)}
 
-        return self.stages.run("train", {"request": request, "custom": self._custom()}, work, what="fine-tuning")
+        inputs = {"request": request, "custom": self._custom(), **olive.training(self, key=True)}
+        return self.stages.run("train", inputs, work, what="fine-tuning")
 
     def _source(self, trained: dict[str, Any] | None) -> dict[str, Any]:
         """Where the model to export lies: `kind` (adapter or model), `path`, `base`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import adapters, children, packaging, verdict
+from . import adapters, children, olive, packaging, verdict
 from .stages import Done
 
 _FROM_REFERENCE = ("bench_prompt", "bench_new", "vocabulary", "max_length")
@@ -76,7 +76,8 @@ def _try(flow: Any, model: dict[str, Any], reference: Done, candidate: dict[str,
         **done.result,
         "name": name,
         "precision": candidate["precision"],
-        "settings": candidate["extra"],
+        "settings": candidate["extra"] or candidate["passes"],
+        **({"olive": built.result["olive"]} if "olive" in built.result else {}),
         "build_s": built.seconds,
         "build_peak_memory_bytes": built.result["peak_memory_bytes"],
         "seconds": built.seconds + done.seconds,
@@ -96,11 +97,14 @@ def _build(flow: Any, model: dict[str, Any], candidate: dict[str, Any]) -> Done:
         "cache": str(flow.ctx.dir / "scratch" / "builder"),
     }
     inputs = {"model": model["key"], "device": orders["device"], **candidate, "adapters": adapters.identity(flow.apart)}
+    inputs |= olive.building_key(flow)
 
     def work(folder: Path) -> dict[str, Any]:
         given = {**orders, "out": str(folder)}
         if not flow.export["merge"]:
             return adapters.build(flow, given, flow.apart)
+        if flow.export["olive"] is not None:
+            return children.run(flow.ctx, "olive_build", {**given, **olive.building(flow, candidate)}, heavy=True)
         return children.run(flow.ctx, flow.task("build"), given, heavy=True)
 
     return flow.stages.run(

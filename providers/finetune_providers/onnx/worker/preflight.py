@@ -7,7 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from . import room
+from . import olive, room
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -34,6 +34,7 @@ def check(flow: Any) -> None:
             f"(onnxruntime {onnxruntime.__version__} has {', '.join(there)}). A package counts once it has generated "
             "a token: export on a machine with that provider, or choose device: cpu."
         )
+    olive.check(flow)
     for folder in _known_models(flow):
         if (fp32 := room.model_bytes_fp32(folder)) is not None:
             lowest = min((one["precision"] for one in export["candidates"]), key=lambda name: room.SHARES[name])
