@@ -17,7 +17,7 @@ from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import JobState
 from finetune_sdk.worker.provider import CLAIMS
 
-PATIENCE_S = 120.0
+PATIENCE_S = 400.0
 WORKER = Path(__file__).parent / "integration" / "rented_worker"
 
 

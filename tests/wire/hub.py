@@ -17,7 +17,6 @@ import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -138,6 +137,7 @@ class Hub:
     hold: bool = False
     """New Jobs stay SCHEDULING, new Spaces BUILDING, until `go`."""
     cut_logs: bool = False
+    stand_in: Path | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def posted(self, pattern: str) -> int:
@@ -241,6 +241,7 @@ class Hub:
             secrets=body.get("secrets") or {},
             home=self.home / job,
             stages=("SCHEDULING", "RUNNING", "COMPLETED", "ERROR"),
+            stand_in=self.stand_in,
             timeout_s=body.get("timeoutSeconds") or 1800,
         )
         if not self.hold:
@@ -265,7 +266,8 @@ class Hub:
             "createdBy": {"id": "0" * 24, "name": USER},
             "type": "job",
             "owner": owner,
-            "status": {"stage": machine.stage, "message": machine.message},
+            "status": {"stage": machine.stage, "message": machine.message}
+            | ({"cancelReason": machine.cancel_reason} if machine.cancel_reason else {}),
         }
 
     def jobs(self, namespace: str, wanted: list[str]) -> list[dict[str, Any]]:
@@ -297,6 +299,7 @@ class Hub:
             secrets={one["key"]: one["value"] for one in body.get("secrets") or []},
             home=self.home / repo.id.replace("/", "-"),
             stages=("BUILDING", "RUNNING", "RUNTIME_ERROR", "RUNTIME_ERROR"),
+            stand_in=self.stand_in,
         )
         try:
             machine.command = command_of(files["README.md"].decode(), files["Dockerfile"].decode())
@@ -549,7 +552,7 @@ class _Handler(BaseHTTPRequestHandler):
         stamp = "2026-11-21T00:00:00.000Z"
         events = [f"data: {json.dumps({'timestamp': stamp, 'data': line})}\n\n" for line in lines]
         body = "".join(events).encode()
-        headers = {"Content-Type": "text/event-stream", "Date": formatdate(usegmt=True)}
+        headers = {"Content-Type": "text/event-stream"}
         if self.hub.cut_logs:  # a length that never comes
             headers["Content-Length"] = str(len(body) + 100)
             self.close_connection = True

@@ -34,12 +34,16 @@ class Machine:
     home: Path
     stages: tuple[str, str, str, str]
     """Waiting, running, ended well, ended badly."""
+    stand_in: Path | None = None
+    """An environment of this machine's, instead of one that uv would fill."""
     timeout_s: float | None = None
     grace_s: float = 10.0
     stage: str = ""
     message: str | None = None
+    cancel_reason: str | None = None
     lines: list[str] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
+    threads: list[threading.Thread] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -62,8 +66,9 @@ class Machine:
                 start_new_session=True,
             )
             self.stage = self.stages[1]
-        threading.Thread(target=self._watch, daemon=True).start()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.threads = [threading.Thread(target=deed, daemon=True) for deed in (self._watch, self._read)]
+        for thread in self.threads:
+            thread.start()
 
     def _env(self) -> dict[str, str]:
         uv = find_uv()
@@ -74,7 +79,7 @@ class Machine:
         return {
             **ours,
             **index,
-            "PATH": f"{Path(uv).parent}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{self._with_stand_in(uv)}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.home),
             "TMPDIR": str(self.home),
             "UV_CACHE_DIR": cache,
@@ -85,11 +90,24 @@ class Machine:
             _MARK: self.id,
         }
 
+    def _with_stand_in(self, uv: str) -> Path:
+        """The folder of uv, or of one that makes environments by a link."""
+        if self.stand_in is None:
+            return Path(uv).parent
+        folder = self.home / "bin"
+        folder.mkdir(exist_ok=True)
+        for_venv = f'for last; do :; done; exec ln -s "{self.stand_in}" "$last"'
+        script = f'#!/bin/sh\ncase "$1" in\nvenv) {for_venv};;\npip) exit 0;;\nesac\nexec "{uv}" "$@"\n'
+        (folder / "uv").write_text(script)
+        (folder / "uv").chmod(0o755)
+        return folder
+
     def _read(self) -> None:
         assert self.process is not None
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
+        with self.process.stdout as out:
+            for line in out:
+                self.lines.append(line)
 
     def _watch(self) -> None:
         assert self.process is not None
@@ -140,6 +158,8 @@ class Machine:
         if self.process is not None:
             self._kill()
             self.process.wait(10)
+        for thread in self.threads:
+            thread.join(30)
 
 
 def command_of(readme: str, dockerfile: str) -> list[str]:

@@ -63,6 +63,14 @@ def fetch(api: HfApi, repo: str, path: str, *, revision: str = "main") -> bytes 
     return content
 
 
+def ask(api: HfApi, path: str) -> dict[str, Any]:
+    """What the Hub answers under a path, whole: the vendor's classes leave fields out."""
+    answer = _vendor.get_session().get(f"{api.endpoint}/api/{path}", headers=_vendor.build_hf_headers(token=token()))
+    _vendor.hf_raise_for_status(answer)
+    found: dict[str, Any] = answer.json()
+    return found
+
+
 def _with_timeouts() -> None:
     """The factory is the whole process's: one that the program has set itself stays."""
     http = _vendor._http
@@ -90,6 +98,8 @@ def translated(doing: str) -> Generator[None]:
 
 def ours(exc: Exception, doing: str) -> ProviderError | None:
     """Our error for one of the vendor's, by its type; None = it is not the vendor's."""
+    if isinstance(exc, RuntimeError) and isinstance(exc.__cause__, Exception):
+        exc = exc.__cause__  # how uploads of large files fail
     if isinstance(exc, HfHubHTTPError):
         return _answered(exc, doing)
     if isinstance(exc, httpx2.TransportError):

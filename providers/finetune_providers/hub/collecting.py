@@ -54,7 +54,8 @@ def bring_home(api: HfApi, made: Journal, folder: Path, end: Mapping[str, Any]) 
     """Everything, the result last: where that is written, all else is here and whole. Safe to repeat."""
     reports(api, made, folder)
     listed = [cast("dict[str, Any]", one) for one in end.get("artifacts") or ()]
-    _folders(api, made, folder, listed)
+    if listed:
+        _folders(api, made, folder, listed)
     wire.write_json(folder / wire.RESULT, dict(end))
 
 
@@ -68,6 +69,7 @@ def _folders(api: HfApi, made: Journal, folder: Path, listed: list[dict[str, Any
         if not path.exists():
             raise Unreachable(f"[hub] {made.repo} lacks {one.get('path')}, which the result lists")
         if one.get("sha256") and digest(path) != one["sha256"]:
+            shutil.rmtree(came)  # so that the next look fetches it anew
             raise Unreachable(f"[hub] {one.get('path')} of {made.repo} is not what the machine made: its hash differs")
     for name in _KEPT:
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -90,10 +92,11 @@ def _quietly() -> Generator[None]:
 
 
 def digest(path: Path) -> str:
-    """Of a file, or of a folder's sorted `<sha256>  <relative path>` lines, as workers reckon it."""
+    """Of a file, or of a folder's `<sha256>  <relative path>` lines in the order of the paths, as workers reckon it."""
     if path.is_file():
         return _of_file(path)
-    lines = sorted(f"{_of_file(one)}  {one.relative_to(path)}\n" for one in path.rglob("*") if one.is_file())
+    files = sorted(one for one in path.rglob("*") if one.is_file())
+    lines = (f"{_of_file(one)}  {one.relative_to(path).as_posix()}\n" for one in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

@@ -58,9 +58,13 @@ class HubJobs(HubPlace):
         return ours[0].id if ours else None
 
     def seen(self, api: HfApi, made: Journal, machine: str) -> Seen:
-        status = api.inspect_job(job_id=machine, namespace=made.namespace).status
-        word = str(getattr(status.stage, "value", status.stage))
-        return Seen(STAGES.get(word, JobStatus.RUNNING), word, known=word in STAGES, message=status.message)
+        from finetune_providers.hub import client  # noqa: PLC0415 - imports the vendor's SDK
+
+        status = client.ask(api, f"jobs/{made.namespace}/{machine}")["status"]
+        word, reason = str(status["stage"]), status.get("cancelReason")
+        if reason:  # such as NO_CREDITS: nobody asked for it. The vendor's `JobStatus` has no such field
+            return Seen(JobStatus.FAILED, word, message=f"cancelled by Hugging Face: {reason}")
+        return Seen(STAGES.get(word, JobStatus.RUNNING), word, known=word in STAGES, message=status.get("message"))
 
     def stop(self, api: HfApi, made: Journal, machine: str) -> None:
         api.cancel_job(job_id=machine, namespace=made.namespace)

@@ -246,13 +246,23 @@ class HubPlace(Place):
         if status is not JobStatus.CANCELLED:
             status = JobStatus.FAILED
             why = seen.message or f"it ended as {seen.word} and left no result"
-            with client.translated("fetching what it printed"):
-                tail = self.printed(api, made, machine)
+            tail = self._last_words(api, made, machine)
             error = redact(f"{machine}: {why}" + (f"\n{tail}" if tail else ""))
         end: dict[str, Any] = {"status": str(status), "error": error, "model": None, "artifacts": []}
         with client.translated("fetching what the job left"):
             collecting.bring_home(api, made, folder, end)
         return state.ended(folder, end)
+
+    def _last_words(self, api: HfApi, made: Journal, machine: str) -> str:
+        """What it printed at the end; a log that cannot be read does not keep a job from ending."""
+        from finetune_providers.hub import client  # noqa: PLC0415
+
+        try:
+            with client.translated("fetching what it printed"):
+                return self.printed(api, made, machine)
+        except ProviderError as exc:
+            log.warning("%s", exc)
+            return ""
 
     def events(self, ref: str, after: str | None = None) -> list[Event]:
         """As the machine last reported them."""

@@ -30,6 +30,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from huggingface_hub.utils import _http
 
 TICK_S = 0.5
+FAULTS = (httpx2.HTTPError, OSError, ValueError, RuntimeError)  # the last is how uploads of large files fail
 PATIENCE_S = 3600.0  # how long the end of a job is tried to be told to a hub that is down
 KEPT = ("artifacts", "tensorboard")  # folders of the job that come home; checkpoints stay, and go with the machine
 _TAKEN = (409, 412)
@@ -210,7 +211,7 @@ class Run:
             return
         try:
             self.home.push(files, "Report")
-        except (httpx2.HTTPError, OSError, ValueError) as exc:
+        except FAULTS as exc:
             print(self.redact(f"could not report: {type(exc).__name__}: {exc}"), flush=True)  # noqa: T201
             return
         self.told |= {name: len(text) for name, text in files.items()}
@@ -255,7 +256,7 @@ class Run:
         while True:
             try:
                 self.home.push(files, "Result")
-            except (httpx2.HTTPError, OSError, ValueError) as exc:
+            except FAULTS as exc:
                 print(self.redact(f"could not bring the result home: {exc}"), flush=True)  # noqa: T201
                 if time.monotonic() > give_up_s:
                     raise
