@@ -6,6 +6,7 @@ first greedy tokens. Where they differ nothing is exported, and the difference i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -15,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from finetune_sdk.deploy import card
 from finetune_sdk.deploy.engines import EngineKind, engine_for
+from finetune_sdk.deploy.fetching import is_hub_name
 from finetune_sdk.deploy.local import trained_with
 from finetune_sdk.errors import FineTuneError, SpecError
+from finetune_sdk.redact import redact
 from finetune_sdk.types import Artifact
 from finetune_sdk.worker import surroundings
 
@@ -41,6 +45,8 @@ class Exported:
     """The folder; None for a push."""
     url: str | None
     """The commit on the Hub."""
+    revision: str | None = None
+    """Its id: pin whoever loads the model to it."""
     files: tuple[str, ...]
     verdicts: tuple[Mapping[str, Any], ...]
     """Per form: conversations, equal prompts, equal answers, tokens compared and equal, tolerance."""
@@ -84,13 +90,38 @@ def export(
         "as_adapter": as_adapter,
         "name": name or re.sub(r"[^A-Za-z0-9._-]+", "-", repo or target.name).strip("-"),
     }
+    if to == "hub":
+        return _pushed(engine, python, job)
     told = _run(engine, python, job)
-    if told["error"]:
-        raise ExportFailed(f"[export] {told['error']}{_missing(told['error'], python)}")
-    files = sorted(str(file.relative_to(target)) for file in target.rglob("*")) if target.is_dir() else []
-    url = told["url"]
-    path = None if url else str(target)
-    return Exported(to=to, path=path, url=url, files=tuple(files), verdicts=tuple(told["verdicts"]))
+    return Exported(to=to, path=str(target), url=None, files=_files(target), verdicts=tuple(told["verdicts"]))
+
+
+def _pushed(engine: EngineKind, python: Path, job: dict[str, Any]) -> Exported:
+    """Made in a folder that nobody sees, given its card, looked through for secrets, pushed."""
+    source, repo = Path(job["source"]), str(job["repo"])
+    with tempfile.TemporaryDirectory(prefix="finetune-push-") as place:
+        folder = Path(place) / "model"
+        told = _run(engine, python, {**job, "out": str(folder)})
+        verdicts = tuple(told["verdicts"])
+        base = job["base"] or _base(source)
+        card.write(folder, source, repo=repo, base=base, adapter=job["as_adapter"], verdicts=verdicts)
+        card.refuse_secrets(folder)
+        files = _files(folder)
+        wanted = {"folder": str(folder), "repo": repo, "public": job["public"], "message": "Upload by finetune-sdk"}
+        done = _run(engine, python, wanted, deed="push")
+    return Exported(to="hub", path=None, url=done["url"], revision=done["revision"], files=files, verdicts=verdicts)
+
+
+def _files(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(str(file.relative_to(folder)) for file in folder.rglob("*")))
+
+
+def _base(source: Path) -> str | None:
+    """What the adapter, or the model itself, says that it was made of."""
+    for name, key in (("adapter_config.json", "base_model_name_or_path"), ("config.json", "_name_or_path")):
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads((source / name).read_text(encoding="utf-8")).get(key)
+    return None
 
 
 def _kind(source: Path) -> Literal["adapter", "model"]:
@@ -104,7 +135,7 @@ def _kind(source: Path) -> Literal["adapter", "model"]:
 def _check(to: Target, target: Path, repo: str | None) -> None:
     if to not in TARGETS:
         raise SpecError(f"{to!r} is no form to export to; there are: {', '.join(TARGETS)}, onnx")
-    if to == "hub" and not repo:
+    if to == "hub" and not (repo and is_hub_name(repo)):
         raise SpecError("a push to the Hub needs the name of a repository: repo='you/model' (`--repo`)")
     if to != "hub" and target.exists():
         raise SpecError(f"{target} is there already; choose another folder (out=, `--out`), or delete it")
@@ -138,12 +169,13 @@ def _prompt(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"role": one["role"], "content": one["content"]} for one in messages] if plain else []
 
 
-def _run(engine: EngineKind, python: Path, job: Mapping[str, Any]) -> dict[str, Any]:
+def _run(engine: EngineKind, python: Path, job: Mapping[str, Any], *, deed: str = "export") -> dict[str, Any]:
+    """What a deed in the engine's interpreter came to. Raises `ExportFailed`."""
     with tempfile.TemporaryDirectory(prefix="finetune-export-") as folder:
         file = Path(folder) / "job.json"
         file.write_text(json.dumps(job), encoding="utf-8")
         done = subprocess.run(
-            [str(python), "-I", "-u", str(engine.script), "export", str(file)],
+            [str(python), "-I", "-u", str(engine.script), deed, str(file)],
             env=surroundings.minimal({"HF_HUB_DISABLE_PROGRESS_BARS": "1"}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -154,7 +186,9 @@ def _run(engine: EngineKind, python: Path, job: Mapping[str, Any]) -> dict[str, 
         if not result.is_file():
             raise ExportFailed(f"[export] the process died ({done.returncode}): {done.stderr.strip()[-1500:]}")
         told: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        return told
+    if told["error"]:
+        raise ExportFailed(f"[export] {redact(told['error'])}{_missing(told['error'], python)}")
+    return told
 
 
 def _missing(error: str, python: Path) -> str:

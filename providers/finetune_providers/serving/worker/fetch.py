@@ -1,5 +1,5 @@
 # pyright: basic
-"""Fetch a model into huggingface_hub's cache: `python -I start.py fetch JOB`; `result.json` beside JOB is the answer."""
+"""Fetch a model into huggingface_hub's cache: `python -I start.py fetch JOB`. The answer: `result.json`."""
 
 from __future__ import annotations
 

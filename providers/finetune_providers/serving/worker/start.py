@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = "finetune_engine"
-DEEDS = {"export": ".export.main", "fetch": ".fetch"}
+DEEDS = {"export": ".export.main", "fetch": ".fetch", "push": ".push"}
 
 
 def load(folder: Path) -> None:

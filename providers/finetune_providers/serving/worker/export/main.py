@@ -20,7 +20,7 @@ TOLERANCE = {"f32": 0.0, "f16": 0.05, "bf16": 0.05, "q8_0": 0.1, "q5_1": 0.3, "q
 
 
 def run(job_file: str) -> None:
-    """Read the job, write `result.json` beside it: {"files", "verdicts"} or {"error"}."""
+    """Read the job, write `result.json` beside it: {"verdicts", "error"}."""
     path = Path(job_file)
     job: dict[str, Any] = json.loads(path.read_text())
     part = Path(job["out"] + ".part")
@@ -28,14 +28,12 @@ def run(job_file: str) -> None:
     try:
         verdicts = _export(job, part)
         result: dict[str, Any] = {"verdicts": [asdict(verdict) for verdict in verdicts], "error": None}
-        result["url"] = _pushed(job, part) if job["to"] == "hub" else None
-        if not result["url"]:
-            part.rename(job["out"])
+        part.rename(job["out"])
     except Failed as exc:
-        result = {"verdicts": [], "error": str(exc), "url": None}
+        result = {"verdicts": [], "error": str(exc)}
     except Exception as exc:  # noqa: BLE001 - told as the reason; the log has the rest
         traceback.print_exc()
-        result = {"verdicts": [], "error": f"{type(exc).__name__}: {' '.join(str(exc).split())[:600]}", "url": None}
+        result = {"verdicts": [], "error": f"{type(exc).__name__}: {' '.join(str(exc).split())[:600]}"}
     finally:
         shutil.rmtree(part, ignore_errors=True)
     (path.parent / "result.json").write_text(json.dumps(result))
@@ -44,10 +42,10 @@ def run(job_file: str) -> None:
 def _export(job: dict[str, Any], part: Path) -> list[Verdict]:
     part.mkdir(parents=True)
     source = Path(job["source"])
-    trained = HFForm("trained", _load(job, source), template=Path(job["template"]))
     if job["to"] == "hub" and job["as_adapter"]:
-        shutil.copytree(source, part, dirs_exist_ok=True)
+        _copy_adapter(job, source, part)
         return []
+    trained = HFForm("trained", _load(job, source), template=Path(job["template"]))
     merged = part if job["to"] != "gguf" else part / "merged"
     _merge(job, source, merged)
     verdicts = [compare(trained, HFForm("merged", {"model": str(merged)}), job["conversations"], tolerance=0.0)]
@@ -85,6 +83,24 @@ def _merge(job: dict[str, Any], source: Path, to: Path) -> None:
         shutil.copy(source / "README.md", to / "README.md")
 
 
+def _copy_adapter(job: dict[str, Any], source: Path, to: Path) -> None:
+    """Beside what training left (optimizer, checkpoints), and with a base that others can find."""
+    if not (source / "adapter_config.json").is_file():
+        raise Failed("this is a whole model, not an adapter")
+    for file in source.iterdir():
+        if file.suffix in (".safetensors", ".json", ".jinja", ".md", ".txt", ".model"):
+            shutil.copy(file, to / file.name)
+    config = json.loads((to / "adapter_config.json").read_text())
+    base = job.get("base") or config["base_model_name_or_path"]
+    if Path(base).exists() or Path(base).is_absolute():
+        raise Failed(
+            f"the adapter's base is a folder of this machine ({base}): others cannot load it. Name the base as on the "
+            "Hub (base=, `--base owner/name`), or push the merged model."
+        )
+    config["base_model_name_or_path"] = base
+    (to / "adapter_config.json").write_text(json.dumps(config, indent=2))
+
+
 def _gguf(job: dict[str, Any], trained: HFForm, merged: Path, part: Path, quantization: str) -> Verdict:
     from . import gguf_file  # noqa: PLC0415 - needs the gguf package
 
@@ -104,15 +120,3 @@ def _serve_script(job: dict[str, Any], part: Path) -> None:
         f'exec vllm serve "$(dirname "$0")" --served-model-name {json.dumps(job["name"])} --host 127.0.0.1 "$@"\n'
     )
     script.chmod(0o755)
-
-
-def _pushed(job: dict[str, Any], part: Path) -> str:
-    """Push to the Hugging Face Hub; the token comes from the environment or the user's login."""
-    from huggingface_hub import HfApi  # noqa: PLC0415
-
-    api = HfApi()
-    if not (part / "README.md").is_file():
-        (part / "README.md").write_text(f"---\ntags: [finetune-sdk]\n---\n\n# {job['name']}\n")
-    created = api.create_repo(job["repo"], private=not job["public"], exist_ok=True)
-    done = api.upload_folder(repo_id=created.repo_id, folder_path=part, commit_message="Upload by finetune-sdk")
-    return str(done.commit_url or created)
