@@ -35,7 +35,7 @@ WORDS: Mapping[JobStatus, str] = {
 
 def status_word(record: JobRecord) -> str:
     """OpenAI's word for where a job stands."""
-    if record.intent == "pause" and record.status is JobStatus.RUNNING:
+    if record.status is JobStatus.RUNNING and (record.held or record.intent == "pause"):  # asked for, not there yet
         return "pausing"
     return WORDS[record.status]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gateway_kit as kit
 import peft_jobs
@@ -20,6 +20,7 @@ MODULES = PROGRAM.parents[3]
 NODE = pytest.mark.skipif(
     shutil.which("node") is None or not (MODULES / "openai").exists(), reason="openai-node is not installed"
 )
+Test = TypeVar("Test", bound=Callable[..., None])
 METHOD: Any = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": 4}}}
 
 
@@ -35,7 +36,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Gateway]:
     file = home / "keys"
     file.write_text(KEY)
     file.chmod(0o600)
-    with kit.process(home, "--provider", "peft", "--api-key-file", str(file)) as found:
+    config = home / "gateway.yaml"
+    config.write_text("backends: {peft: {method: {rft: {samples_per_prompt: 2, max_completion_tokens: 4}}}}\n")
+    with kit.process(home, "--config", str(config), "--api-key-file", str(file)) as found:
         yield found
         for model in found.client.get("/models").json()["data"]:
             found.client.delete(f"/models/{model['id']}")  # ends what serves it
@@ -77,40 +80,134 @@ def test_azures_client_reads_the_same_job(served: Gateway, tuned: str) -> None:
     assert tuned in [job.fine_tuned_model for job in jobs]
 
 
-@pytest.mark.parametrize("_needed", [pytest.param(None, marks=NEEDED, id="prism")])
-def test_prism_finds_no_violation_in_a_whole_flow(served: Gateway, tuned: str, train: Path, _needed: None) -> None:
-    messages: Any = [{"role": "user", "content": "I smile"}]
-    grader: Any = {
-        "type": "string_check", "name": "g", "input": "{{sample.output_text}}", "reference": "x", "operation": "eq",
-    }  # fmt: skip
+@pytest.fixture(scope="module")
+def watched(served: Gateway) -> Generator[OpenAI]:
+    """A client whose every request and answer Prism holds against the contract: a violation is an error."""
     with (
         prism("gateway", before=f"{served.url}/v1") as port,
         OpenAI(base_url=f"http://127.0.0.1:{port}", api_key=KEY, max_retries=0) as client,
     ):
-        with train.open("rb") as rows:
-            file = client.files.create(file=rows, purpose="fine-tune")
-        job = client.fine_tuning.jobs.create(
-            model="builtin/tiny", training_file=file.id, suffix="prism", metadata={"a": "b"}, seed=2, method=METHOD
-        )
-        kit.until(lambda: client.fine_tuning.jobs.retrieve(job.id).status == "running")
-        cancelled = client.fine_tuning.jobs.cancel(job.id)
-        kit.until(lambda: client.fine_tuning.jobs.retrieve(job.id).status == "cancelled")
-        client.fine_tuning.jobs.list(metadata={"a": "b"})
-        client.fine_tuning.jobs.list_events(job.id)
-        client.fine_tuning.jobs.checkpoints.list(job.id)
-        client.files.list()
-        client.files.retrieve(file.id)
-        client.models.list()
-        client.fine_tuning.alpha.graders.validate(grader=grader)
-        client.fine_tuning.alpha.graders.run(grader=grader, model_sample="x")
-        upload = client.uploads.create(filename="a.jsonl", purpose="fine-tune", bytes=2, mime_type="text/jsonl")
-        client.uploads.cancel(upload.id)
-        answer = client.chat.completions.create(model=tuned, messages=messages, max_tokens=4)
-        deleted = client.files.delete(file.id)
+        yield client
+
+
+def by_prism(test: Test) -> Test:
+    """A test that needs Prism."""
+    for mark in NEEDED:
+        test = mark(test)
+    return test
+
+
+def _until(client: OpenAI, job: str, *statuses: str) -> Any:
+    kit.until(lambda: client.fine_tuning.jobs.retrieve(job).status in statuses)
+    return client.fine_tuning.jobs.retrieve(job)
+
+
+def _uploaded(client: OpenAI, path: Path) -> str:
+    with path.open("rb") as rows:
+        return client.files.create(file=rows, purpose="fine-tune").id
+
+
+@by_prism
+def test_prism_finds_no_violation_in_a_whole_flow(watched: OpenAI, tuned: str, train: Path) -> None:
+    client = watched
+    messages: Any = [{"role": "user", "content": "I smile"}]
+    grader: Any = {
+        "type": "string_check", "name": "g", "input": "{{sample.output_text}}", "reference": "x", "operation": "eq",
+    }  # fmt: skip
+    file = _uploaded(client, train)
+    job = client.fine_tuning.jobs.create(
+        model="builtin/tiny", training_file=file, suffix="prism", metadata={"a": "b"}, seed=2, method=METHOD
+    )
+    _until(client, job.id, "running")
+    cancelled = client.fine_tuning.jobs.cancel(job.id)
+    _until(client, job.id, "cancelled")
+    client.fine_tuning.jobs.list(metadata={"a": "b"})
+    client.fine_tuning.jobs.list_events(job.id)
+    client.fine_tuning.jobs.checkpoints.list(job.id)
+    client.files.list()
+    client.files.retrieve(file)
+    client.models.list()
+    client.models.retrieve(tuned)
+    client.fine_tuning.alpha.graders.validate(grader=grader)
+    client.fine_tuning.alpha.graders.run(grader=grader, model_sample="x")
+    answer = client.chat.completions.create(model=tuned, messages=messages, max_tokens=4)
+    deleted = client.files.delete(file)
 
     assert cancelled.status in ("cancelled", "running")
     assert answer.model == tuned
     assert deleted.deleted
+
+
+@by_prism
+def test_prism_finds_no_violation_in_a_pause(watched: OpenAI, train: Path) -> None:
+    jobs = watched.fine_tuning.jobs
+    long: Any = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 50, "batch_size": 1}}}
+    job = jobs.create(model="builtin/tiny", training_file=_uploaded(watched, train), seed=3, method=long).id
+    _until(watched, job, "running")
+    paused = jobs.pause(job)
+    _until(watched, job, "paused")
+    resumed = jobs.resume(job)
+    _until(watched, job, "running", "succeeded")
+    if jobs.retrieve(job).status == "running":
+        jobs.cancel(job)
+    ended = _until(watched, job, "cancelled", "succeeded")
+
+    assert paused.status in ("pausing", "paused")
+    assert resumed.status in ("queued", "running")
+    assert ended.error is None or ended.error.code is None
+
+
+@by_prism
+def test_prism_finds_no_violation_in_an_upload_in_parts(watched: OpenAI, train: Path) -> None:
+    content = train.read_bytes()
+    uploads = watched.uploads
+    made = uploads.create(filename="a.jsonl", purpose="fine-tune", bytes=len(content), mime_type="text/jsonl")
+    parts = [uploads.parts.create(made.id, data=half).id for half in (content[:100], content[100:])]
+    done = uploads.complete(made.id, part_ids=parts)
+    dropped = uploads.create(filename="b.jsonl", purpose="fine-tune", bytes=2, mime_type="text/jsonl")
+
+    assert done.file is not None
+    assert done.file.bytes == len(content)
+    assert uploads.cancel(dropped.id).status == "cancelled"
+
+
+@by_prism
+def test_prism_finds_no_violation_in_preference_tuning(watched: OpenAI, tmp_path: Path) -> None:
+    def said(role: str, content: str) -> dict[str, str]:
+        return {"role": role, "content": content}
+
+    pairs = [
+        {
+            "input": {"messages": [said("user", f"number {i}")]},
+            "preferred_output": [said("assistant", "joy")],
+            "non_preferred_output": [said("assistant", "anger")],
+        }
+        for i in range(12)
+    ]
+    method: Any = {"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": 1, "batch_size": 4, "beta": 0.2}}}
+    file = _uploaded(watched, peft_jobs.write(tmp_path / "pairs.jsonl", pairs))
+    job = watched.fine_tuning.jobs.create(model="builtin/tiny", training_file=file, method=method, seed=4)
+    done = _until(watched, job.id, "succeeded", "failed")
+
+    assert done.status == "succeeded", done.error
+    assert done.method.dpo.hyperparameters.beta == 0.2
+
+
+@by_prism
+def test_prism_finds_no_violation_in_reinforcement_tuning(watched: OpenAI, tmp_path: Path) -> None:
+    asked = [{"messages": [{"role": "user", "content": f"number {i}"}], "answer": "joy"} for i in range(8)]
+    grader = {
+        "type": "text_similarity", "name": "near", "input": "{{sample.output_text}}", "reference": "{{item.answer}}",
+        "evaluation_metric": "fuzzy_match",
+    }  # fmt: skip
+    knobs = {"n_epochs": 1, "batch_size": 4}
+    method: Any = {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": knobs}}
+    file = _uploaded(watched, peft_jobs.write(tmp_path / "asked.jsonl", asked))
+    job = watched.fine_tuning.jobs.create(model="builtin/tiny", training_file=file, method=method, seed=5)
+    done = _until(watched, job.id, "succeeded", "failed")
+
+    assert done.status == "succeeded", done.error
+    assert done.method.reinforcement.grader.name == "near"
 
 
 @NODE
