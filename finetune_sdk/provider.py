@@ -259,6 +259,10 @@ class Provider(ABC):
         """What deploying it costs from then on, to be shown before anybody says yes; empty = nothing. Sends nothing."""
         return ""
 
+    def deploy_base(self, model: str, *, name: str, options: Mapping[str, JsonValue]) -> Deployment:  # noqa: ARG002
+        """A base model, to be asked beside the tuned ones, on the server that jobs with these `options` go to."""
+        return self.deploy(Artifact(kind="hosted", uri=model), name=name)
+
     def evaluate(self, ref: str, *, key: str) -> Path:  # noqa: ARG002 - the contract's signature
         """Predictions of the base and the tuned model on the held-out rows, as the file that `evaluate` scores.
 

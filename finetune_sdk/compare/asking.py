@@ -68,7 +68,7 @@ class Asker(AbstractContextManager["Asker"]):
         self.to = to
         self._limits, self._max_tokens, self._temperature = limits, max_tokens, temperature
         self._manners = _Manners()
-        self._http = _client(to, limits)
+        self._http = connection(to, limits)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -293,7 +293,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _client(to: Deployment, limits: Limits) -> Any:
+def connection(to: Deployment, limits: Limits) -> Any:
+    """An HTTP client for the model's API; the caller closes it. Raises `AuthFailed`, `MissingExtra`, `SpecError`."""
     try:
         import httpx  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -319,7 +320,7 @@ def reachable(to: Deployment, limits: Limits) -> None:
     """Ask for the list of models once. Raises `Unreachable` when nobody answers."""
     import httpx  # noqa: PLC0415 - an extra
 
-    with _client(to, limits) as http:
+    with connection(to, limits) as http:
         try:
             http.get("models", timeout=10.0)
         except httpx.HTTPError as error:

@@ -186,6 +186,37 @@ class Curve(_Part):
     """How many times as many rows to foretell the gain for."""
 
 
+class Harness(_Part):
+    """Tasks of EleutherAI's lm-evaluation-harness, asked of every candidate besides the test rows."""
+
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of tasks or groups, of the harness or in `folder`."""
+    folder: str | None = None
+    """A folder of task files (YAML) of your own; their data may be local files, so that nothing is downloaded."""
+    api: Literal["chat", "completions"] = "chat"
+    """`completions` scores given answers by their log-probabilities (multiple choice) and works for models on this
+    machine; `chat` is for tasks that generate text, at any provider."""
+    limit: Count | None = None
+    """Ask only this many items of each task."""
+    num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    """None = as each task says."""
+    environment: str = "auto"
+    """Where `lm_eval` is: `auto`, `current` (this interpreter), `managed`, or the path of an interpreter."""
+
+
+class Tracking(_Part):
+    """Where the results are written to besides the report, by each tracker's own library."""
+
+    to: Annotated[tuple[Literal["mlflow", "tensorboard", "trackio", "wandb"], ...], Field(min_length=1)]
+    project: str | None = None
+    """None = the comparison's name."""
+    folder: str | None = None
+    """None = `trackers` in the comparison's folder. Trackers whose own variables lead elsewhere (MLFLOW_TRACKING_URI,
+    WANDB_MODE=online, TRACKIO_DIR) follow those."""
+    environment: str = "auto"
+    """Where the libraries are: `auto`, `current` (this interpreter), `managed`, or the path of an interpreter."""
+
+
 class Limits(_Part):
     """Hard limits of the whole comparison."""
 
@@ -255,6 +286,8 @@ class Bench(_Part):
     search: tuple[Search, ...] = ()
     judge: Judge | None = None
     curve: Curve | None = None
+    lm_eval: Harness | None = None
+    tracking: Tracking | None = None
     forgetting: Paths | None = None
     """A neutral sample of texts or conversations; None = a few lines of our own. Loss on it before and after."""
     seed: int = 0
@@ -266,6 +299,11 @@ class Bench(_Part):
         if twice := sorted({key for key in keys if keys.count(key) > 1}):
             raise ValueError(f"two metrics are called {twice[0]!r}; give one a name of its own with `as:`")
         return self
+
+    @property
+    def likelihood(self) -> bool:
+        """Whether a metric needs log-probabilities of the references."""
+        return any(metric.chosen.metric.likelihood for metric in self.metrics)
 
     @property
     def sha256(self) -> str:
@@ -308,6 +346,10 @@ def _resolve(tree: dict[str, Any], folder: Path) -> None:
         for key in ("train", "test", "validation"):
             _absolute(data, key, folder)
     _absolute(tree, "forgetting", folder)
+    for part in ("lm_eval", "tracking"):
+        inner = tree.get(part)
+        if is_mapping(inner):
+            _absolute(inner, "folder", folder)
     for metric in tree.get("metrics") or () if is_list(tree.get("metrics")) else ():
         for options in metric.values() if is_mapping(metric) else ():
             if is_mapping(options):

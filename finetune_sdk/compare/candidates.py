@@ -148,6 +148,12 @@ def model_of(bench: Bench, candidate: Candidate) -> str:
     return named
 
 
+def options_of(bench: Bench, candidate: Candidate) -> Mapping[str, JsonValue]:
+    """The provider's own options: of `base`, and over them those of the candidate's `tune`."""
+    shared = _mapping(merged(bench.base, candidate.tune or {}).get("options"))
+    return _mapping(shared.get(candidate.provider))
+
+
 def prices_of(bench: Bench, candidate: Candidate) -> Prices:
     """What is known of its prices."""
     return candidate.prices or bench.prices.get(candidate.provider) or Prices()

@@ -20,6 +20,7 @@ from finetune_sdk.compare.run import Run, Tell, now
 from finetune_sdk.compare.scoring import Answered, candidate_result, in_order, score, shown
 from finetune_sdk.compare.split import Frozen, Parts
 from finetune_sdk.compare.state import Folder
+from finetune_sdk.compare.tracking.writing import track
 from finetune_sdk.compare.training import planned
 from finetune_sdk.compare.verdict import verdict
 from finetune_sdk.errors import FineTuneError, WrongStatus
@@ -164,7 +165,10 @@ class Comparison:
         )
 
     def write(self, results: Results) -> dict[str, Path]:
-        """`report.html`, `report.md` and `report.json` in the comparison's folder."""
+        """`report.html`, `report.md` and `report.json` in the comparison's folder, and the trackers the bench names.
+
+        Raises `EnvError` and `FineTuneError` for a tracker that cannot be written to; the reports are there by then.
+        """
         from finetune_sdk.compare.report import html, markdown  # noqa: PLC0415 - only when shown
 
         texts = {"html": html(results), "md": markdown(results), "json": results.json().decode()}
@@ -173,6 +177,8 @@ class Comparison:
             part = paths[kind].with_suffix(".part")
             part.write_text(text, encoding="utf-8")
             part.replace(paths[kind])
+        if self.bench.tracking is not None:
+            track(self.bench.tracking, results, home=self.home, folder=self.folder, report=paths["html"])
         return paths
 
     def _money(self, ranked: Sequence[CandidateResult]) -> Sequence[str]:

@@ -13,7 +13,7 @@ from finetune_sdk.compare.curve import foretold
 from finetune_sdk.compare.drift import drift, neutral_items
 from finetune_sdk.compare.items import Item
 from finetune_sdk.compare.metrics import Unfit
-from finetune_sdk.compare.results import CandidateResult, CurveResult, Drift
+from finetune_sdk.compare.results import CandidateResult, CurveResult, Drift, TaskScore
 from finetune_sdk.compare.run import Run
 from finetune_sdk.compare.scoring import in_order
 from finetune_sdk.compare.state import answers_in
@@ -34,13 +34,18 @@ class Extras:
         self._neutral = neutral_items(run.bench.forgetting)
 
     def added(self, result: CandidateResult) -> CandidateResult:
-        """The result with its loss curve, its receipt and its drift."""
+        """The result with the harness's tasks, its loss curve, its receipt and its drift."""
+        result = msgspec.structs.replace(result, tasks=self._tasks(result.name))
         if result.job_id is None:
             return result
         folder = job_folder(self._run.home, result.job_id)
         return msgspec.structs.replace(
             result, losses=self._losses(result.job_id), receipt=_receipt(folder), drift=self._drift(result, folder)
         )
+
+    def _tasks(self, name: str) -> tuple[TaskScore, ...]:
+        path = self._run.folder.candidate(name) / "lm-eval" / "scores.json"
+        return tuple(msgspec.json.decode(path.read_bytes(), type=list[TaskScore])) if path.exists() else ()
 
     def _losses(self, job_id: str) -> tuple[tuple[int, float], ...]:
         try:

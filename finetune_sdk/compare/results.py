@@ -85,6 +85,18 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+class TaskScore(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of the lm-evaluation-harness by one of its metrics."""
+
+    task: str
+    metric: str
+    value: float
+    stderr: float | None = None
+    """As the harness reckons it; None = it does not say."""
+    items: int | None = None
+    higher_is_better: bool | None = None
+
+
 class CandidateResult(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one candidate."""
 
@@ -113,11 +125,18 @@ class CandidateResult(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: float | None = None
     train_s: float | None = None
     peak_memory_bytes: int | None = None
+    """Of training; None = not measured."""
+    serving_memory_bytes: int | None = None
+    """Of the process that answered; None = not measured, as everywhere but on this machine."""
+    joules_per_1k: float | None = None
+    """Of this machine's processors for a thousand requests; None = not measured."""
     slices: tuple[Slice, ...] = ()
     confusion: dict[str, dict[str, int]] | None = None
     losses: tuple[tuple[int, float], ...] = ()
     """(step, training loss)."""
     drift: Drift | None = None
+    tasks: tuple[TaskScore, ...] = ()
+    """Of the lm-evaluation-harness, where the bench asks for them."""
     job_id: str | None = None
     receipt: str | None = None
     """sha256 of the job's receipt."""

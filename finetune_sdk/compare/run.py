@@ -15,15 +15,18 @@ from finetune_sdk import registry
 from finetune_sdk.compare.asking import Asker, reachable
 from finetune_sdk.compare.bases import base_model
 from finetune_sdk.compare.bench import Bench, Candidate, Prompt, Search
+from finetune_sdk.compare.besides import Besides
 from finetune_sdk.compare.budget import Budget
-from finetune_sdk.compare.candidates import expand, job_of, prices_of
+from finetune_sdk.compare.candidates import expand, job_of, options_of, prices_of
 from finetune_sdk.compare.drift import neutral_items, write_rows
+from finetune_sdk.compare.harness.running import interpreter
 from finetune_sdk.compare.items import Answer, Item
 from finetune_sdk.compare.judging import judged, save
-from finetune_sdk.compare.prompts import asking
+from finetune_sdk.compare.machine import Energy
+from finetune_sdk.compare.prompts import Ask, asking
 from finetune_sdk.compare.scoring import in_order
 from finetune_sdk.compare.searching import searched, winner
-from finetune_sdk.compare.serving import answering
+from finetune_sdk.compare.serving import answering, is_local
 from finetune_sdk.compare.split import Frozen, Parts, freeze
 from finetune_sdk.compare.state import Folder, Journal, Standing, answers_in
 from finetune_sdk.compare.statistics import Measured
@@ -69,6 +72,8 @@ class Run:
         self._reopen()
         self.budget = Budget(self.folder.path / "spent.json", self.bench.limits)
         items = self._parts.items()
+        if self.bench.lm_eval is not None:
+            interpreter(self.bench.lm_eval, self.home)  # missing? better now than after hours of training
         try:
             self.candidates += tuple(self._searched())
             self._train([one for one in self.candidates if one.base_of is None])
@@ -157,15 +162,24 @@ class Run:
         name = str(candidate.name)
         known = self.folder.answers(name)
         missing = [item for item in items if item.id not in known or known[item.id].error]
-        if missing:
+        if missing or self._besides().missing(name, items):
             self._afford(candidate, missing)
-            self._ask_these(candidate, missing, len(items))
+            self._ask_these(candidate, missing, items)
         standing = self.folder.standing(name)
         standing.stage = "done"
         self.folder.save(name, standing)
         self._told(name, len(items), len(items))
 
-    def _ask_these(self, candidate: Candidate, missing: Sequence[Item], of: int) -> None:
+    def _besides(self) -> Besides:
+        return Besides(
+            bench=self.bench,
+            home=self.home,
+            folder=self.folder,
+            stop=self._over,
+            left_s=lambda: self.budget.left_s,
+        )
+
+    def _ask_these(self, candidate: Candidate, missing: Sequence[Item], items: Sequence[Item]) -> None:
         name = str(candidate.name)
         job = self._job_of(candidate)
         model = None if job is not None or candidate.at is not None else self._base(candidate)
@@ -178,14 +192,18 @@ class Run:
             model=model,
             job=job,
             most=self.bench.limits.requests,
+            options=options_of(self.bench, candidate),
         ) as deployment:
             standing = self._stage(name, "asking")
             standing.ready_s = time.monotonic() - begun
             standing.model = standing.model or model or deployment.model
             standing.base_url = deployment.base_url
             self.folder.save(name, standing)
-            self._questions(candidate, deployment, missing, of)
+            messages = asking(candidate.prompt, self._parts.examples, seed=self.bench.seed)
+            self._questions(candidate, deployment, messages, missing, len(items))
             self._ask_neutral(candidate, deployment)
+            if name not in self._rows:  # a pilot is measured by the deciding metric only
+                self._besides().all(name, deployment, items, messages)
 
     def _ask_neutral(self, candidate: Candidate, to: Deployment) -> None:
         """The neutral sample, of tuned models and of base models that are asked plainly: see `drift`."""
@@ -204,13 +222,12 @@ class Run:
         finally:
             journal.close()
 
-    def _questions(self, candidate: Candidate, to: Deployment, missing: Sequence[Item], of: int) -> None:
+    def _questions(self, candidate: Candidate, to: Deployment, messages: Ask, missing: Sequence[Item], of: int) -> None:
         name, bench = str(candidate.name), self.bench
-        messages = asking(candidate.prompt, self._parts.examples, seed=bench.seed)
         standing = self.folder.standing(name)
         reachable(to, bench.limits)
         journal = self.folder.journal(name)
-        begun, before = time.monotonic(), standing.asking_s or 0.0
+        begun, before, energy = time.monotonic(), standing.asking_s or 0.0, Energy()
         done = of - len(missing)
         try:
             with Asker(to, limits=bench.limits, max_tokens=bench.max_tokens, temperature=bench.temperature) as asker:
@@ -221,6 +238,8 @@ class Run:
         finally:
             journal.close()
             standing.asking_s = before + time.monotonic() - begun
+            used = energy.joules() if is_local(self.home, to) else None
+            standing.asking_j = None if used is None else used + (standing.asking_j or 0.0)
             self.folder.save(name, standing)
             self._settle(candidate)
         if done < of:

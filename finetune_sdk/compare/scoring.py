@@ -163,6 +163,8 @@ def candidate_result(bench: Bench, items: Sequence[Item], one: Answered, scored:
         completion_tokens=_mean([answer.completion_tokens for answer in good]),
         train_s=standing.train_s,
         peak_memory_bytes=standing.peak_memory_bytes,
+        serving_memory_bytes=standing.serving_memory_bytes,
+        joules_per_1k=standing.asking_j / len(good) * 1000 if standing.asking_j is not None and good else None,
         slices=tuple(_slices(bench, items, one)),
         confusion=confusion(items, one.answers) if _labelled(bench) else None,
         job_id=standing.job_id,

@@ -36,7 +36,11 @@ class Standing(msgspec.Struct, kw_only=True):
     ready_s: float | None = None
     """From the start of its deployment until it answered."""
     asking_s: float | None = None
+    asking_j: float | None = None
+    """Joules of this machine's processors meanwhile; None = not measured."""
     peak_memory_bytes: int | None = None
+    """Of training."""
+    serving_memory_bytes: int | None = None
     base_url: str | None = None
     model: str | None = None
     notes: list[str] = []
@@ -64,7 +68,7 @@ class Folder:
             _replace(record, json.dumps(wanted, indent=1, ensure_ascii=False).encode())
             return
         changes = list(_differences(json.loads(record.read_text(encoding="utf-8")), wanted))
-        harmless = ("limits", "requests_per_month", "prices")  # change nothing that was measured
+        harmless = ("limits", "requests_per_month", "prices", "tracking")  # change nothing that was measured
         real = [text for key, text in changes if key.partition(".")[0] not in harmless]
         if real:
             shown = "\n  ".join(real[:12]) + (f"\n  and {len(real) - 12} more" if len(real) > 12 else "")

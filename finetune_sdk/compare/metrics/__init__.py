@@ -27,6 +27,8 @@ class Metric:
     options: frozenset[str] = frozenset()
     """Names of the options it takes."""
     required: frozenset[str] = frozenset()
+    likelihood: bool = False
+    """It needs log-probabilities of the references, which are asked for besides the answers."""
 
 
 METRICS: Mapping[str, Metric] = {
@@ -41,7 +43,10 @@ METRICS: Mapping[str, Metric] = {
     "rougeL": Metric(overlap.rouge("rougeL"), "ROUGE-L"),
     "bleu": Metric(overlap.bleu, "BLEU", unit=1.0),
     "chrf": Metric(overlap.chrf, "chrF", unit=1.0),
-    "perplexity": Metric(likelihood.perplexity, "perplexity", higher_is_better=False, unit=1.0),
+    "perplexity": Metric(likelihood.perplexity, "perplexity", higher_is_better=False, unit=1.0, likelihood=True),
+    "bits_per_byte": Metric(
+        likelihood.bits_per_byte, "bits per byte", higher_is_better=False, unit=1.0, likelihood=True
+    ),
     "json_valid": Metric(structured.json_valid, "valid JSON"),
     "json_schema": Metric(
         structured.json_schema, "JSON of the schema", options=frozenset({"schema"}), required=frozenset({"schema"})

@@ -35,6 +35,7 @@ def html(results: Results) -> str:
         sections.curve(results),
         sections.judged(results),
         sections.drift(results),
+        sections.tasks(results),
         sections.costs(results),
         sections.receipt(results),
     ]

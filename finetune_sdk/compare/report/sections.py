@@ -10,7 +10,7 @@ import msgspec
 from finetune_sdk.compare.report import figures, words
 from finetune_sdk.compare.report.figures import COLOURS
 from finetune_sdk.compare.report.tables import row, table
-from finetune_sdk.compare.results import CandidateResult, Results
+from finetune_sdk.compare.results import CandidateResult, Results, TaskScore
 
 _MOST_LABELS = 14  # a larger confusion table cannot be read
 
@@ -188,6 +188,28 @@ def drift(results: Results) -> str:
     )
 
 
+def tasks(results: Results) -> str:
+    found = [one for one in results.candidates if one.tasks]
+    if not found:
+        return ""
+    kinds = dict.fromkeys((task.task, task.metric) for one in found for task in one.tasks)
+    head = row(["", *(f"{task}: {metric}" for task, metric in kinds)], head=True, numbers=True)
+    body = ""
+    for one in found:
+        known = {(task.task, task.metric): task for task in one.tasks}
+        body += row([one.name, *(_task(known.get(kind)) for kind in kinds)], numbers=True)
+    return (
+        f"<section><h2>Tasks of the lm-evaluation-harness</h2>{table(head, body)}"
+        '<p class="soft">Measured by the harness itself; in brackets its standard error.</p></section>'
+    )
+
+
+def _task(found: TaskScore | None) -> str:
+    if found is None:
+        return words.NONE
+    return f"{found.value:.3g}" + ("" if found.stderr is None else f" (± {found.stderr:.2g})")
+
+
 def costs(results: Results) -> str:
     month = f"a month at {results.requests_per_month:,} requests" if results.requests_per_month else "a month"
     head = row(
@@ -201,7 +223,10 @@ def costs(results: Results) -> str:
             "out",
             "answers/s",
             "p95",
-            "memory",
+            "p99",
+            "memory, training",
+            "serving",
+            "energy per 1,000",
         ],
         head=True,
         numbers=True,
@@ -218,14 +243,21 @@ def costs(results: Results) -> str:
                 words.NONE if one.completion_tokens is None else f"{one.completion_tokens:,.0f}",
                 words.NONE if one.speed.answers_per_s is None else f"{one.speed.answers_per_s:.1f}",
                 words.seconds(one.speed.p95_s),
+                words.seconds(one.speed.p99_s),
                 words.memory(one.peak_memory_bytes),
+                words.memory(one.serving_memory_bytes),
+                words.energy(one.joules_per_1k),
             ],
             numbers=True,
             note=f"price unknown: {', '.join(one.costs.unknown)}" if one.costs.unknown else "",
         )
         for one in results.candidates
     )
-    return f"<section><h2>Costs and speed</h2>{table(head, body)}</section>"
+    return (
+        f"<section><h2>Costs and speed</h2>{table(head, body)}"
+        f'<p class="soft">{words.NONE}: not measured. Memory is the most that was held, on this machine; energy is '
+        "what its processors took meanwhile (RAPL), where the system lets us read it.</p></section>"
+    )
 
 
 def receipt(results: Results) -> str:

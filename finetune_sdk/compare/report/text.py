@@ -43,7 +43,25 @@ def _lines(results: Results) -> Iterator[str]:
             for one in pairs
         ],
     )  # fmt: skip
+    yield from _tasks(results)
     yield f"\nfinetune-sdk {results.sdk} · bench {results.bench_sha256[:12]} · {results.created}"
+
+
+def _tasks(results: Results) -> Iterator[str]:
+    rows = [
+        [
+            one.name,
+            task.task,
+            task.metric,
+            f"{task.value:.4g}",
+            words.NONE if task.stderr is None else f"{task.stderr:.2g}",
+        ]
+        for one in results.candidates
+        for task in one.tasks
+    ]
+    if rows:
+        yield "\n## Tasks of the lm-evaluation-harness\n"
+        yield from _table(["", "task", "metric", "value", "standard error"], rows)
 
 
 def _ranking(results: Results) -> Iterator[list[str]]:

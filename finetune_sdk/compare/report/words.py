@@ -47,6 +47,10 @@ def memory(value: int | None) -> str:
     return NONE if value is None else f"{value / 2**30:.2f} GiB"
 
 
+def energy(joules: float | None) -> str:
+    return NONE if joules is None else f"{joules / 3600:.3g} Wh"
+
+
 def told(candidate: CandidateResult) -> str:
     """What a candidate is, in a line."""
     provider = "" if candidate.kind == "given" else candidate.provider

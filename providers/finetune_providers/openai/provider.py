@@ -57,6 +57,11 @@ class OpenAIProvider(Evaluating):
         connection, model = dereference(artifact.uri, default=self.home_connection)
         return self._serving(connection, model, "ready")
 
+    def deploy_base(self, model: str, *, name: str, options: Mapping[str, JsonValue]) -> Deployment:  # noqa: ARG002
+        """Nothing to do: base models answer under their own names."""
+        connection = self.connection(read_options(self.options_type, options, self.name))
+        return self._serving(connection, model, "ready")
+
     def deployments(self) -> Sequence[Deployment]:
         """The tuned models of the account: each answers at once, there is nothing else to deploy."""
         connection = self.connection(self.options_type())

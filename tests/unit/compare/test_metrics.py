@@ -126,8 +126,16 @@ def test_perplexity_comes_from_the_log_probabilities_of_the_references() -> None
     assert score("perplexity", items("a", "b"), given) == pytest.approx(2.718281828 ** (3 / 6))
 
 
+def test_bits_per_byte_do_not_depend_on_how_a_tokenizer_cuts() -> None:
+    few, many = Answer(item="0", nll=5.545177, nll_tokens=1), Answer(item="0", nll=5.545177, nll_tokens=4)
+    assert score("bits_per_byte", items("äb"), [few]) == pytest.approx(8 / 3)
+    assert score("bits_per_byte", items("äb"), [many]) == pytest.approx(8 / 3)
+
+
 def test_perplexity_refuses_answers_without_log_probabilities() -> None:
-    with pytest.raises(Unfit, match="does not give them"):
+    with pytest.raises(
+        Unfit, match="not measured: perplexity needs the log-probability of every reference, and 1 of 1"
+    ):
         score("perplexity", items("a"), answers("a"))
 
 
