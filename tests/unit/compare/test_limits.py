@@ -87,7 +87,11 @@ def bench(*candidates: dict[str, Any]) -> tuple[Candidate, ...]:
 
 @pytest.mark.parametrize("other", ["nobody", "plain", "second"])
 def test_a_base_model_is_taken_from_a_tuned_candidate_with_one_of_its_own(other: str) -> None:
-    known = [{"name": "first", "tune": {}}, {"name": "plain"}, {"name": "second", "tune": {}, "base_of": "first"}]
+    known: list[dict[str, Any]] = [
+        {"name": "first", "tune": {}},
+        {"name": "plain"},
+        {"name": "second", "tune": {}, "base_of": "first"},
+    ]
     with pytest.raises(SpecError, match=f"base_of names '{other}'.*there are: first"):
         bench(*known, {"name": "third", "tune": {}, "base_of": other})
 
