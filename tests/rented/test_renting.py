@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -424,3 +426,17 @@ def test_the_hub_is_as_strict_as_it_says(hub: Hub) -> None:
     for bad in ({"colour": "red"}, {"flavor": "z9"}, {"labels": {"a b": "c"}}, {"timeoutSeconds": None}):
         with pytest.raises(wire_hub.Refused):
             hub.run_job("alice", {**good, **bad})
+
+
+@pytest.mark.parametrize(
+    ("example", "change"),
+    [("01_quickstart/hf-jobs.yaml", "seed=1"), ("06_autotrain/spaces.yaml", "model=some/model")],
+)
+def test_the_examples_are_planned_with_a_price(hub: Hub, tmp_path: Path, example: str, change: str) -> None:
+    finetune, file = Path(sys.executable).with_name("finetune"), Path(__file__).parents[2] / "examples" / example
+    command = [str(finetune), "plan", str(file), "--set", change, "--home", str(tmp_path), "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["cost"]["usd"] == pytest.approx(2 * 60 * 0.00667)
+    assert hub.posted("") == 0

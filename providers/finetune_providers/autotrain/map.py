@@ -183,6 +183,17 @@ def check_quantization(spec: JobSpec, *, gpu: bool, capabilities: Capabilities) 
     """int4 and int8 need a GPU: AutoTrain's bitsandbytes 0.45.0 has no CPU build (seen)."""
     if not isinstance(spec.adapter, LoRA) or spec.adapter.quantize == "none":
         return
-    if spec.compute.kind == "local" and (spec.compute.device == "cpu" or not gpu):
+    if spec.compute.device == "cpu" or (spec.compute.kind == "local" and not gpu):
         note = capabilities.claim("adapter.lora.quantize").note
         raise Unsupported(NAME, f"`adapter.lora.quantize` on a CPU ({note})", "Set adapter.quantize to none.")
+
+
+def check_rented(spec: JobSpec, request: Mapping[str, Any], *, capabilities: Capabilities) -> None:
+    """The same for a rented machine, once it is known whether it has a GPU."""
+    rented = request.get("rented")
+    if rented is not None:
+        check_quantization(
+            spec.model_copy(update={"compute": spec.compute.model_copy(update={"kind": "local"})}),
+            gpu=bool(rented["gpu"]),
+            capabilities=capabilities,
+        )

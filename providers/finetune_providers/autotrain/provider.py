@@ -53,7 +53,9 @@ class AutoTrainProvider(Rentable, ServedHere):
             cost=Estimate(usd=0.0, basis="runs on this machine"),
             notes=notes,
         )
-        return self.rented(plan, spec)
+        plan = self.rented(plan, spec)
+        mapping.check_rented(spec, plan.request, capabilities=self.capabilities)
+        return plan
 
 
 def _model(name: str) -> str:

@@ -35,9 +35,9 @@ def here(end: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def claimant(api: HfApi, made: Journal) -> str | None:
-    """The machine that runs the job; None while none has begun."""
-    found = _object(fetch(api, made.repo, "out/claim.json")) or {}
-    return str(found["machine"]) if "machine" in found else None
+    """The machine that runs the job; None while none has begun, or where it did not know its own name."""
+    named = (_object(fetch(api, made.repo, "out/claim.json")) or {}).get("machine")
+    return None if named is None else str(named)
 
 
 def reports(api: HfApi, made: Journal, folder: Path) -> None:

@@ -88,9 +88,9 @@ class Home:
         self.api.create_commit(self.repo, added, commit_message=message, parent_commit=parent)
 
 
-def machine() -> str:
-    """How the vendor calls this machine."""
-    return os.environ.get("JOB_ID") or os.environ.get("SPACE_ID") or "unknown"
+def machine() -> str | None:
+    """How the vendor calls this machine; None = it does not say."""
+    return os.environ.get("JOB_ID") or os.environ.get("SPACE_ID")
 
 
 class Run:
@@ -308,8 +308,8 @@ def main() -> int:
 
 def _one(home: Home) -> int:
     there = home.claim()
-    if there is not None and there.get("machine") != machine():
-        print(f"this job is run by {there.get('machine')}: nothing to do here", flush=True)  # noqa: T201
+    if there is not None and (machine() is None or there.get("machine") != machine()):
+        print(f"this job is run by {there.get('machine') or 'another'}: nothing to do here", flush=True)  # noqa: T201
         return 0
     folder = Path(tempfile.mkdtemp(prefix="finetune-"))
     home.fetch(folder)
