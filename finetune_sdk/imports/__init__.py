@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from finetune_sdk import config
 from finetune_sdk._document import is_mapping, parse
 from finetune_sdk.errors import SpecError
-from finetune_sdk.imports import autotrain, olive
+from finetune_sdk.imports import autotrain, olive, olive_commands
 from finetune_sdk.imports._found import Imported, Mapped
 
 __all__ = ["IMPORTERS", "Imported", "Importer", "Mapped", "read"]
@@ -34,7 +34,9 @@ IMPORTERS: tuple[Importer, ...] = (
 
 
 def read(file: Path) -> Imported:
-    """The job description in a file of another tool (YAML or JSON). Raises `SpecError`; sends and writes nothing.
+    """The job description in a file of another tool: YAML, JSON, or a shell file with its commands.
+
+    Raises `SpecError`; sends and writes nothing.
 
     Variables such as `${HF_TOKEN}` are not expanded: what is secret must not end up in a spec.
     """
@@ -44,6 +46,10 @@ def read(file: Path) -> Imported:
         raise SpecError(f"{file}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None
     except OSError as error:
         raise SpecError(f"cannot read {str(file)!r}: {error.strerror or error}") from error
+    if olive_commands.recognises(text):
+        made = olive_commands.convert(text, file)
+        config.load(made.document)
+        return made
     document = parse(text.replace("${", "$${"), name=str(file), environ={})
     if document.problems:
         problem = document.problems[0]

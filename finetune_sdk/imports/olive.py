@@ -1,7 +1,8 @@
 """Olive's run configurations (olive-ai 0.13.0, `olive run --config`); read in its sources on 2026-11-21.
 
-Passes that train or export become the `onnx` provider's own stages. A pass without counterpart is a finding; a pass
-that Olive does not have is an error. Only what is written in the file is turned over: Olive's defaults are not ours.
+Passes that train or export become the `onnx` provider's own stages. Where one has no counterpart, or is searched over,
+all of them go to its `engine: olive` as they are; a pass that Olive does not have is an error. Only what is written in
+the file is turned over: Olive's defaults are not ours.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _ARGUMENTS = {
     "eval_steps": "eval_steps", "save_steps": "save_steps", "logging_steps": "log_steps",
 }  # fmt: skip
 """transformers' training arguments and our knobs."""
+_FOR_OLIVE = ("systems", "host", "target", "evaluators", "evaluator", "search_strategy")
 _KNOBS = {"r": "adapter.r", "alpha": "adapter.alpha", "lora_dropout": "adapter.dropout"}
 _OURS = (
     "output_dir",
@@ -59,8 +61,11 @@ def convert(document: Mapping[str, Any], path: Path) -> Imported:
     walk = Walk(document, str(path))
     walk.made["provider"] = "onnx"
     _model(walk, path)
-    for name, kind in passes.items():
-        _pass(walk, name, kind)
+    if _has_counterparts(passes, document):
+        for name, kind in passes.items():
+            _pass(walk, name, kind)
+    else:
+        _keep(walk, document)
     _data(walk, path)
     for key in walk.left():
         if key.split(".")[0] in _OURS:
@@ -125,9 +130,25 @@ def _pass(walk: Walk, name: str, kind: str) -> None:
     elif kind in _ALGORITHMS:
         walk.put(f"{place}.type", "options.onnx.algorithm", _ALGORITHMS[kind])
         _take(walk, f"{place}.block_size", "options.onnx.block_size")
-    else:
-        fix = "Leave the pass out, or run this file with Olive itself."
-        walk.tell("import-pass", "error", place, f"the pass {kind} has no counterpart here", fix)
+
+
+def _has_counterparts(passes: Mapping[str, str], document: Mapping[str, Any]) -> bool:
+    ours = {*_TRAINING, *_ALGORITHMS, "MergeAdapterWeights", "ModelBuilder"}
+    return set(passes.values()) <= ours and not olive.searched(document["passes"])
+
+
+def _keep(walk: Walk, document: Mapping[str, Any]) -> None:
+    """All passes for Olive itself, and what its run needs beside them. Their rows are those of the job."""
+    given: dict[str, Any] = document["passes"]
+    walk.put("passes", "options.onnx.engine", "olive")
+    walk.put("passes", "options.onnx.olive.passes", given)
+    for key in walk.left("passes."):
+        walk.take(key)
+    for key in _FOR_OLIVE:
+        if key in document:
+            walk.put(key, f"options.onnx.olive.{key}", document[key])
+            for leaf in [key, *walk.left(f"{key}.")]:
+                walk.take(leaf, None)
 
 
 def _training(walk: Walk, place: str) -> None:

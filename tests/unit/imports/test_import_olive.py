@@ -53,9 +53,22 @@ def test_an_unknown_pass_is_refused_with_its_neighbour(tmp_path: Path) -> None:
         imported(tmp_path, passes={"a": {"type": "LoRaa"}})
 
 
-def test_a_pass_without_counterpart_is_an_error_finding(tmp_path: Path) -> None:
-    found = imported(tmp_path, passes={"a": {"type": "LoKr"}})
-    assert [finding.severity for finding in found.findings if finding.path == "passes.a"] == ["error"]
+def test_passes_without_counterpart_are_left_to_olive(tmp_path: Path) -> None:
+    options = imported(tmp_path, passes={"a": {"type": "LoKr", "r": 4}}).document["options"]["onnx"]
+    assert (options["engine"], options["olive"]) == ("olive", {"passes": {"a": {"type": "LoKr", "r": 4}}})
+
+
+def test_a_search_is_left_to_olive_with_all_that_it_needs(tmp_path: Path) -> None:
+    sizes = {"olive_parameter_type": "SearchParameter", "type": "Categorical", "support": [16, 32]}
+    found = imported(
+        tmp_path,
+        passes={"a": {"type": "ModelBuilder", "precision": "int4", "int4_block_size": sizes}},
+        search_strategy={"sampler": "sequential"},
+        evaluators={"e": {"metrics": []}},
+        evaluator="e",
+    )
+    kept = found.document["options"]["onnx"]["olive"]
+    assert set(kept) == {"passes", "search_strategy", "evaluators", "evaluator"}
 
 
 def test_a_key_without_counterpart_is_reported(tmp_path: Path) -> None:
