@@ -80,7 +80,8 @@ def _answer(package: Package, orders: dict[str, Any], question: dict[str, Any]) 
     new = [int(token) for token in generator.get_sequence(0)[len(ids) :]]
     ends = {int(token) for token in package[1].eos_token_ids}
     new = new[: next((i for i, token in enumerate(new) if token in ends), len(new))]
-    return {"logits": logits, "greedy": new, "text": common.answer_text(package[1].decode(np.asarray(new, np.int32)))}
+    text = package[1].decode(np.asarray(new, np.int32)) if new else ""  # genai 0.14.1 dies of decoding nothing
+    return {"logits": logits, "greedy": new, "text": common.answer_text(text)}
 
 
 def _agreement(asked: list[Any], answered: list[Any], reference: Any) -> dict[str, Any]:
