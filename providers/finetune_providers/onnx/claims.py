@@ -34,6 +34,7 @@ CAPABILITIES = Capabilities(
         "Runs on this machine; costs nothing. Trains as the peft provider does, then exports for onnxruntime-genai.",
         "Success means that the finished package was loaded and generated a token.",
         "With options.onnx.source a finished adapter or model is exported and nothing is trained.",
+        "options.onnx.engine: olive trains (sft and pretraining, lora) and builds by Olive's passes.",
         "Text only: image and audio parts are refused.",
     ),
 )
