@@ -2,13 +2,14 @@
 # make test    set everything up and run the whole suite
 # make check   what CI runs: lint, types, tests, wheel
 # make bench   the benchmarks
+# make litellm LiteLLM in an environment of its own: its tests run then, and the gateway's benchmark can measure it
 # make fuzz    two minutes of coverage-guided fuzzing of the data readers (SECONDS=n for longer)
 # make lock    resolve every provider's worker.in and overrides into its locks (needs a package index)
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test emulators check lint types wheel bench fuzz lock setup clean
+.PHONY: demo test emulators litellm check lint types wheel bench fuzz lock setup clean
 
 setup: $(STAMP)
 
@@ -28,6 +29,12 @@ emulators: tests/emulators/node_modules/.package-lock.json  # without npm the te
 
 tests/emulators/node_modules/.package-lock.json: tests/emulators/package-lock.json
 	cd tests/emulators && npm ci --no-audit --no-fund --silent || echo "no npm, or no registry: tests against emulators are skipped"
+
+litellm: .cache/litellm/bin/litellm  # a large environment of its own, for the tests and the benchmark that want it
+
+.cache/litellm/bin/litellm: tests/emulators/litellm.lock | $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .cache/litellm
+	$(BIN)/uv pip sync --quiet --python .cache/litellm/bin/python tests/emulators/litellm.lock
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
