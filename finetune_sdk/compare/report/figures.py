@@ -11,6 +11,7 @@ from finetune_sdk.compare.results import CurveResult
 from finetune_sdk.evaluate.chart import ticks
 
 COLOURS = 8
+_WIDTH = 760.0
 _LETTER, _LINE = 7.4, 15.0  # of a name at 13 px: an average letter's width, and the height of a line
 
 
@@ -73,7 +74,8 @@ def scatter(
     """
     if len(dots) < 2:
         return ""
-    plot = _Plot(_x_marks(dots, log=log, at=at), _y_marks(dots), log=log)
+    room = _LETTER * max(len(_short(one.name)) for one in dots) + 20
+    plot = _Plot(_x_marks(dots, log=log, at=at), _y_marks(dots), log=log, right=_WIDTH - room)
     placed = [(plot.x(one.x), plot.y(one.y), one) for one in dots]
     labels = apart([(x + 11, y + 4, _LETTER * len(_short(one.name))) for x, y, one in placed], plot.bottom - 6)
     marks = "".join(_dot_marks(plot, x, y, label, one) for (x, y, one), label in zip(placed, labels, strict=True))
@@ -93,11 +95,11 @@ class _Plot:
     """From the left edge to the right one; logarithms where `log`."""
     y_marks: Sequence[float]
     log: bool
-    width: float = 760.0
+    right: float
+    """The rest is for names."""
+    width: float = _WIDTH
     height: float = 350.0
     left: float = 60.0
-    right: float = 600.0
-    """The rest is for names."""
     top: float = 26.0
     bottom: float = 304.0
 
@@ -155,8 +157,10 @@ def apart(labels: Sequence[tuple[float, float, float]], lowest: float) -> list[f
             found[other] for other in found if labels[other][0] < x + width and x < labels[other][0] + labels[other][2]
         ]
         wanted = min(y, lowest)
-        steps = (wanted + sign * _LINE * step for step in range(len(labels) + 1) for sign in (1, -1))
-        free = (at for at in steps if at <= lowest and all(abs(at - one) >= _LINE for one in near))
+        places = sorted(
+            (wanted, *(at + sign * _LINE for at in near for sign in (1, -1))), key=lambda at: abs(at - wanted)
+        )
+        free = (at for at in places if at <= lowest and all(abs(at - one) >= _LINE - 0.01 for one in near))
         found[index] = next(free, wanted)
     return [found[index] for index in range(len(labels))]
 
