@@ -1,0 +1,1 @@
+"""Hugging Face Inference Endpoints: a host for models of the Hub. Needs the extra `hub`."""
