@@ -10,8 +10,9 @@ from pathlib import Path
 from finetune_sdk._procedures import refresh
 from finetune_sdk._records import JobRecord
 from finetune_sdk._steps import Call, Steps
-from finetune_sdk.deploy import local
+from finetune_sdk.deploy import hosts, local
 from finetune_sdk.deploy.handle import Deployed
+from finetune_sdk.deploy.hosts import Hosting
 from finetune_sdk.deploy.local import Serving
 from finetune_sdk.errors import SpecError, Unsupported, WrongStatus
 from finetune_sdk.provider import Provider
@@ -48,10 +49,17 @@ def deploy(
     kind: ArtifactKind | None,
     checkpoint: int | str | None,
     serving: Serving | None,
+    to: str | None = None,
+    hosting: Hosting | None = None,
 ) -> Steps[Deployed]:
     """Deploy one artifact or checkpoint of a job and store the deployment."""
+    if to is not None and kind is None and checkpoint is None:
+        kind = yield from _portable(home, job_id)
     provider, artifact = yield from _chosen(home, job_id, kind, checkpoint)
-    deed = _deed(home, provider, artifact, name or job_id, serving)
+    if to is None:
+        deed = _deed(home, provider, artifact, name or job_id, serving)
+    else:
+        deed = _hosted(home, to, artifact, name or job_id, hosting)
     deployment = yield from Call(deed, abandon=False)
     store = yield from Call(partial(JobStore, home))
     yield from Call(partial(store.save_deployment, job_id, deployment))
@@ -72,6 +80,20 @@ def _deed(
     raise SpecError(
         f"{artifact.uri!r} does not lie on this machine: {provider.name} serves it, and `serving` says how here"
     )
+
+
+def _hosted(home: Path, to: str, artifact: Artifact, name: str, hosting: Hosting | None) -> Callable[[], Deployment]:
+    """At a host, which gets the model from this machine."""
+    if not local.servable(artifact):
+        raise SpecError(f"{artifact.uri!r} does not lie on this machine, so it cannot be brought to {to}")
+    return partial(hosts.load(to, home=home).deploy, artifact, name=name, hosting=hosting or Hosting())
+
+
+def _portable(home: Path, job_id: str) -> Steps[ArtifactKind]:
+    """The kind a host is brought: as for an export."""
+    folder = yield from exportable(home, job_id)
+    found = yield from artifacts(home, job_id)
+    return next(one.kind for one in found if Path(one.uri) == folder)
 
 
 def exportable(home: Path, job_id: str) -> Steps[Path]:

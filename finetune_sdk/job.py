@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from finetune_sdk.deploy.export import Exported, Target
     from finetune_sdk.deploy.handle import Deployed
+    from finetune_sdk.deploy.hosts import Hosting
     from finetune_sdk.deploy.local import Serving
     from finetune_sdk.evaluate import Evaluated
 
@@ -176,14 +177,26 @@ class FineTuneJob(_Handle):
         kind: ArtifactKind | None = None,
         checkpoint: int | str | None = None,
         serving: Serving | None = None,
+        to: str | None = None,
+        hosting: Hosting | None = None,
     ) -> Deployed:
         """Make the result answer OpenAI's chat API under the model name `name` (None = the job's id).
 
         `kind` None = the first there is of merged, model, hosted, adapter, onnx, gguf. `checkpoint` (a step, or the
         `ref` of one of `checkpoints`) deploys that instead. Idempotent by name. It may cost by the hour from then on:
         `deploy_terms` says so before. `serving`: how a server on this machine is to serve it (address, key, engine).
+        `to`: a host instead, such as `hf-endpoint`; `hosting` says on which machine (see `deploy.hosts`).
         """
-        made = _results.deploy(self.home, self.id, name=name, kind=kind, checkpoint=checkpoint, serving=serving)
+        made = _results.deploy(
+            self.home,
+            self.id,
+            name=name,
+            kind=kind,
+            checkpoint=checkpoint,
+            serving=serving,
+            to=to,
+            hosting=hosting,
+        )
         return run(made)
 
     def exportable(self) -> Path:
@@ -292,9 +305,20 @@ class AsyncFineTuneJob(_Handle):
         kind: ArtifactKind | None = None,
         checkpoint: int | str | None = None,
         serving: Serving | None = None,
+        to: str | None = None,
+        hosting: Hosting | None = None,
     ) -> Deployed:
         """See `FineTuneJob.deploy`. The verbs of what it answers block."""
-        made = _results.deploy(self.home, self.id, name=name, kind=kind, checkpoint=checkpoint, serving=serving)
+        made = _results.deploy(
+            self.home,
+            self.id,
+            name=name,
+            kind=kind,
+            checkpoint=checkpoint,
+            serving=serving,
+            to=to,
+            hosting=hosting,
+        )
         return await arun(made)
 
     async def exportable(self) -> Path:

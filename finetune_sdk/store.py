@@ -181,11 +181,16 @@ class JobStore:
 
     # --- deployments ------------------------------------------------------------------------------------------------
 
-    def save_deployment(self, job_id: str, deployment: Deployment) -> None:
-        """Store a deployment, new or changed."""
+    def save_deployment(self, job_id: str | None, deployment: Deployment) -> None:
+        """Store a deployment, new or changed; `job_id` None = of no job."""
         row = (deployment.id, job_id, deployment.provider, msgspec.json.encode(deployment).decode(), _now())
         query = "INSERT OR REPLACE INTO deployment (id, job_id, provider, body, updated_at) VALUES (?, ?, ?, ?, ?)"
         self._db.write(lambda db: db.execute(query, row))
+
+    def renew_deployment(self, deployment: Deployment) -> None:
+        """Store how a deployment stands now, if it is stored at all; whose job it is, stays."""
+        row = (msgspec.json.encode(deployment).decode(), _now(), deployment.id)
+        self._db.write(lambda db: db.execute("UPDATE deployment SET body = ?, updated_at = ? WHERE id = ?", row))
 
     def forget_deployment(self, id_: str) -> None:
         """Delete what is stored about a deployment. Idempotent."""

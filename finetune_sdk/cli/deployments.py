@@ -105,12 +105,13 @@ def rm(deployment_id: str, yes: bool) -> None:
 
 @group.command("stop")
 @deployment_argument
+@click.option("--until-asked", is_flag=True, help="At a host: scale it to zero; the next request wakes it.")
 @settings
-def stop(deployment_id: str) -> None:
-    """Stop a server on this machine; it stays on the list and can be restarted."""
-    from finetune_sdk.deploy import local  # noqa: PLC0415
+def stop(deployment_id: str, until_asked: bool) -> None:
+    """Stop a server on this machine, or pause one at a host: it stays on the list and can be restarted."""
+    from finetune_sdk.deploy import hub  # noqa: PLC0415
 
-    found = local.stop(home(), deployment_id)
+    found = hub.stop(home(), find(deployment_id), until_asked=until_asked)
     _out.data(found, lambda: f"{found.id} is {found.status}")
 
 
@@ -118,8 +119,8 @@ def stop(deployment_id: str) -> None:
 @deployment_argument
 @settings
 def restart(deployment_id: str) -> None:
-    """Start a server on this machine again, at the same address, and wait until it answers."""
-    from finetune_sdk.deploy import local  # noqa: PLC0415
+    """Start a server on this machine, or one at a host, again at the same address, and wait until it answers."""
+    from finetune_sdk.deploy import hub  # noqa: PLC0415
 
-    found = local.restart(home(), deployment_id)
+    found = hub.restart(home(), find(deployment_id))
     _out.data(found, lambda: f"{found.id} is {found.status} at {found.base_url}")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _complete(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_jobs(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids of the jobs of this home."""
     from finetune_sdk.store import JobStore  # noqa: PLC0415
 
     home: str | None = ctx.params.get("home")
@@ -28,7 +29,7 @@ def _complete(ctx: click.Context, _parameter: click.Parameter, incomplete: str) 
     return [CompletionItem(job.id, help=str(job.status)) for job in jobs if job.id.startswith(incomplete)]
 
 
-job_argument = click.argument("job_id", metavar="JOB", shell_complete=_complete)
+job_argument = click.argument("job_id", metavar="JOB", shell_complete=complete_jobs)
 """A job by its id, or by the start of it where that names one job only."""
 
 
@@ -117,7 +118,7 @@ def follow(job_id: str, after: str | None) -> None:
 
 
 @group.command("watch")
-@click.argument("job_ids", metavar="[JOB]...", nargs=-1, shell_complete=_complete)
+@click.argument("job_ids", metavar="[JOB]...", nargs=-1, shell_complete=complete_jobs)
 @settings
 def watch(job_ids: tuple[str, ...]) -> None:
     """Tell every change of status of many jobs (none given: all unfinished ones), until nothing more will happen.
@@ -202,7 +203,7 @@ def reconcile(job_id: str) -> None:
 
 
 @group.command("rm")
-@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True, shell_complete=_complete)
+@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True, shell_complete=complete_jobs)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @settings
 def rm(job_ids: tuple[str, ...], yes: bool) -> None:
