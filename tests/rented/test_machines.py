@@ -106,6 +106,8 @@ def test_peft_trains_in_a_job(hub: Hub, tmp_path: Path) -> None:
     assert found.status is JobStatus.SUCCEEDED, found.error
     adapter = next(one for one in provider.artifacts(ref) if one.kind == "adapter")
     assert collecting.digest(Path(adapter.uri)) == adapter.sha256
+    assert adapter.base_model == str(tmp_path / "home" / "jobs" / "job-1" / "base")  # deploying needs it
+    assert (tmp_path / "home" / "jobs" / "job-1" / "base" / "config.json").is_file()
     assert [event.step for event in provider.events(ref) if "loss" in event.metrics]
 
 

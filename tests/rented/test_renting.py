@@ -14,6 +14,7 @@ from renting import Renter, machine_of, rows, spec
 from wire import hub as wire_hub
 from wire.hub import TOKEN, Fault, Hub
 
+from finetune_sdk import FineTuneJob
 from finetune_sdk.errors import (
     Ambiguous,
     AuthFailed,
@@ -26,6 +27,7 @@ from finetune_sdk.errors import (
     Unreachable,
     Unsupported,
 )
+from finetune_sdk.registry import standing_in
 from finetune_sdk.types import JobStatus
 
 KINDS = ("hf-jobs", "hf-space")
@@ -408,6 +410,21 @@ def test_pausing_is_refused_with_what_to_do(renter: Renter, hub: Hub, tmp_path: 
         renter.pause(ref)
     with pytest.raises(Unsupported, match="Submit it again"):
         renter.resume(ref)
+
+
+def test_a_handle_that_asks_for_a_pause_is_refused_and_the_job_goes_on(
+    renter: Renter, hub: Hub, tmp_path: Path
+) -> None:
+    with standing_in("renter", lambda home: Renter(home=home)):
+        job = FineTuneJob.submit(spec(tmp_path), home=renter.home)
+        with pytest.raises(Unsupported, match="pausing a job at hf-jobs"):
+            job.pause()
+        waiting = job.refresh()
+        job.cancel()
+
+        assert waiting.status is JobStatus.QUEUED
+        assert job.refresh().status is JobStatus.CANCELLED
+    assert len(hub.machines) == 1
 
 
 def test_a_namespace_on_this_machine_is_refused(tmp_path: Path) -> None:

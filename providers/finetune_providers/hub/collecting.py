@@ -18,7 +18,7 @@ from finetune_sdk.errors import Unreachable
 from finetune_sdk.worker import wire
 
 _TEXTS = (wire.EVENTS, wire.LOG)
-_KEPT = ("artifacts", "tensorboard")
+_KEPT = ("artifacts", "tensorboard", "base")
 
 
 def result(api: HfApi, made: Journal) -> dict[str, Any] | None:
@@ -27,11 +27,14 @@ def result(api: HfApi, made: Journal) -> dict[str, Any] | None:
 
 
 def here(end: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The result with the model's place on this machine."""
-    model = end.get("model")
-    if isinstance(model, str) and model.startswith("artifacts/"):
-        return {**end, "model": str(folder / model)}
-    return dict(end)
+    """The result with the places of its models on this machine."""
+    listed = [cast("dict[str, Any]", one) for one in end.get("artifacts") or ()]
+    artifacts = [{**one, "base_model": _placed(one.get("base_model"), folder)} for one in listed]
+    return {**end, "model": _placed(end.get("model"), folder), "artifacts": artifacts}
+
+
+def _placed(path: Any, folder: Path) -> Any:
+    return str(folder / path) if isinstance(path, str) and path.startswith("./") else path
 
 
 def claimant(api: HfApi, made: Journal) -> str | None:

@@ -32,7 +32,7 @@ from huggingface_hub.utils import _http
 TICK_S = 0.5
 FAULTS = (httpx2.HTTPError, OSError, ValueError, RuntimeError)  # the last is how uploads of large files fail
 PATIENCE_S = 3600.0  # how long the end of a job is tried to be told to a hub that is down
-KEPT = ("artifacts", "tensorboard")  # folders of the job that come home; checkpoints stay, and go with the machine
+KEPT = ("artifacts", "tensorboard", "base")  # folders of the job that come home; checkpoints go with the machine
 _TAKEN = (409, 412)
 
 
@@ -248,9 +248,9 @@ class Run:
         kept = [path for name in KEPT for path in (self.job / name).rglob("*") if path.is_file()]
         files: dict[str, Any] = {f"out/{path.relative_to(self.job)}": path for path in sorted(kept)}
         files |= self._texts()
-        here = f"{self.job}/"
-        if str(result.get("model") or "").startswith(here):  # elsewhere it lies elsewhere
-            result["model"] = result["model"].removeprefix(here)
+        result["model"] = self._relative(result.get("model"))
+        for one in result.get("artifacts") or []:
+            one["base_model"] = self._relative(one.get("base_model"))
         files["out/result.json"] = json.dumps(result).encode()
         give_up_s, pause_s = time.monotonic() + PATIENCE_S, 1.0
         while True:
@@ -264,6 +264,11 @@ class Run:
                 pause_s = min(2 * pause_s, 60.0)
             else:
                 return str(result["status"])
+
+    def _relative(self, path: str | None) -> str | None:
+        """Elsewhere the job's folder lies elsewhere."""
+        here = f"{self.job}/"
+        return f"./{path.removeprefix(here)}" if path is not None and path.startswith(here) else path
 
 
 def _gpu() -> bool:
