@@ -39,10 +39,10 @@ TEXT_MARKS = (SPECIAL_TOKEN, _CONTROL, _MOJIBAKE, _HIDDEN)
 """Whatever gives a text a finding holds one of these, except that it is empty."""
 
 
-def check(example: Example) -> Iterator[Finding]:
-    """Everything worth knowing about one example."""
+def check(example: Example, *, clean: bool = False) -> Iterator[Finding]:
+    """Everything worth knowing about one example. `clean`: its texts were looked at, and hold no odd characters."""
     if isinstance(example, ChatExample):
-        yield from _chat(example)
+        yield from _chat(example, clean)
     elif isinstance(example, PreferenceExample):
         yield from _preference(example)
     elif isinstance(example, UnpairedPreference):
@@ -74,9 +74,11 @@ def _rest(example: StepwiseExample | EmbeddingExample) -> Iterator[Finding]:
         yield from _text(example.positive, "positive", empty="error")
 
 
-def _chat(example: ChatExample) -> Iterator[Finding]:
+def _chat(example: ChatExample, clean: bool) -> Iterator[Finding]:
+    if clean and _is_ordinary(example):
+        return
     messages = example.messages
-    yield from _turns(messages, "messages")
+    yield from _turns(messages, "messages", clean=clean)
     answers = [index for index, message in enumerate(messages) if message.role == "assistant"]
     if not answers:
         yield _found(
@@ -91,7 +93,7 @@ def _chat(example: ChatExample) -> Iterator[Finding]:
             f"the conversation ends with the {messages[-1].role}'s turn, which is not learned",
             "End with the assistant's turn, or cut the rest.",
         )
-    if not any(_carries_loss(message) for message in messages):
+    if not _carries_loss(messages[answers[-1]]) and not any(_carries_loss(message) for message in messages):
         yield _found(
             "all-weights-zero",
             "error",
@@ -104,6 +106,17 @@ def _chat(example: ChatExample) -> Iterator[Finding]:
             yield _empty_target(f"messages[{index}].content")
     if example.tools or any(message.tool_calls or message.role == "tool" for message in messages):
         yield from check_tools(messages, example.tools)
+
+
+def _is_ordinary(example: ChatExample) -> bool:
+    """Whether all turns are text, none of it blank, and nothing else; the last one the assistant's."""
+    for message in example.messages:
+        content = message.content
+        if type(content) is not str or not content or content.isspace() or message.role == "tool":
+            return False
+        if message.tool_calls is not None or message.weight is not None or message.spans is not None:
+            return False
+    return example.messages[-1].role == "assistant" and not example.tools
 
 
 def _carries_loss(message: Message) -> bool:
@@ -165,9 +178,9 @@ def _labelled(example: LabelledExample) -> Iterator[Finding]:
         )
 
 
-def _turns(messages: list[Message], path: str) -> Iterator[Finding]:
-    texts = [message.content for message in messages if type(message.content) is str]
-    marked = may_be_marked("\n".join(texts))  # one look for all: nearly always there is nothing
+def _turns(messages: list[Message], path: str, *, clean: bool = False) -> Iterator[Finding]:
+    texts = [] if clean else [message.content for message in messages if type(message.content) is str]
+    marked = not clean and may_be_marked("\n".join(texts))  # one look for all: nearly always there is nothing
     for index, message in enumerate(messages):
         content = message.content
         if type(content) is str:

@@ -113,7 +113,7 @@ def write(
         job = _job(dataset, files[0], entry, allow, workers) if straight else None
         if job is not None:
             rows, counts[0] = _in_ranges(job, report, _processes(workers))
-        for given, own in () if job else _given(dataset, entry, reading, straight=straight, as_is=as_is):
+        for given, own, clean in () if job else _given(dataset, entry, reading, straight=straight, as_is=as_is):
             if isinstance(given, Block):
                 rows += given.rows
                 files[0].write_block(given)
@@ -125,7 +125,7 @@ def write(
                 dropped[place] = dropped.get(place, 0) + 1
                 continue
             example = change(given, report) if change is not None else given
-            for finding in (judge or content)(example):
+            for finding in judge(example) if judge else content(example, clean=clean and example is given):
                 report.add(_placed(finding, example))
             for row in (own,) if own is not None else _rendered(example, entry, allow, report):
                 files[place].write(row)
@@ -144,13 +144,17 @@ def write(
 
 def _given(
     dataset: Dataset, entry: Format, report: Report, *, straight: bool, as_is: bool
-) -> Iterator[tuple[Any, Object | None]]:
-    """Examples or finished blocks; beside an example its row, where it is to be written as it is."""
+) -> Iterator[tuple[Any, Object | None, bool]]:
+    """Examples or finished blocks; beside an example its row, where it is to be written as it is.
+
+    Last, whether the example's texts were looked at and are clean.
+    """
     if as_is:
-        yield from Verbatim.of(dataset).scan_rows(report, entry.name)
+        for example, own in Verbatim.of(dataset).scan_rows(report, entry.name):
+            yield example, own, False
         return
-    for given in dataset.scan_to_chat(report) if straight else dataset.scan(report):
-        yield given, None
+    for given, clean in dataset.scan_to_chat(report) if straight else dataset.scan_looked(report):
+        yield given, None, clean
 
 
 def _in_ranges(job: ranges.Job, report: Report, processes: int) -> tuple[int, int]:
@@ -187,14 +191,14 @@ def convert_range(job: ranges.Job, stream: BinaryIO, report: Report) -> tuple[by
     encoder = msgspec.json.Encoder()
     out: list[bytes] = []
     rows = written = 0
-    for given in dataset.scan_part(format_named(job.read_as), stream, report):
+    for given, clean in dataset.scan_part(format_named(job.read_as), stream, report):
         if isinstance(given, Block):
             out.append(given.lines)
             rows += given.rows
             written += given.rows
             continue
         rows += 1
-        for finding in content(given):
+        for finding in content(given, clean=clean):
             report.add(_placed(finding, given))
         for row in _rendered(given, entry, job.allow, report):
             out.append(encoder.encode(row) + b"\n")
@@ -202,9 +206,9 @@ def convert_range(job: ranges.Job, stream: BinaryIO, report: Report) -> tuple[by
     return b"".join(out), rows, written
 
 
-def content(example: Example) -> Iterator[Finding]:
+def content(example: Example, *, clean: bool = False) -> Iterator[Finding]:
     """What is wrong with the content itself: no reason not to write it as faithfully as the rest."""
-    for finding in check(example):
+    for finding in check(example, clean=clean):
         yield replace(finding, severity="warning") if finding.severity == "error" else finding
 
 

@@ -19,6 +19,7 @@ from finetune_sdk.data.example import Example, Kind, Source
 from finetune_sdk.data.formats import FORMATS, Format, format_named
 from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.lanes import READ, Express, Lane
+from finetune_sdk.data.marks import glance
 from finetune_sdk.data.readers import chunks, guarded, read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault, Report
 from finetune_sdk.data.straight import TO_CHAT, Block, Journey, Straight
@@ -162,11 +163,16 @@ class Dataset:
 
     def scan(self, report: Report, *, fast: bool = True) -> Iterator[Example]:
         """All examples that can be read; what cannot goes to `report`. `fast=False` reads plain rows slowly too."""
+        for example, _ in self.scan_looked(report, fast=fast):
+            yield example
+
+    def scan_looked(self, report: Report, *, fast: bool = True) -> Iterator[tuple[Example, bool]]:
+        """Like `scan`, and whether all texts were looked at and hold nothing that deserves a finding."""
         for path in self.files:
             yield from self._scan_file(path, report, READ if fast else {})
 
-    def scan_to_chat(self, report: Report) -> Iterator[Example | Block]:
-        """Like `scan`, with blocks of rows that need no finding already as lines of the `chat` format."""
+    def scan_to_chat(self, report: Report) -> Iterator[tuple[Example | Block, bool]]:
+        """Like `scan_looked`, with blocks of rows that need no finding already as lines of the `chat` format."""
         for path in self.files:
             yield from self._scan_file(path, report, TO_CHAT)
 
@@ -191,7 +197,9 @@ class Dataset:
         """What a `dataset_info.json` says; the user's own word on format or columns goes first."""
         return None if self._format is not None or self._columns else declared(path)
 
-    def _scan_file(self, path: Path, report: Report, lanes: Mapping[str, Lane | Straight]) -> Iterator[Any]:
+    def _scan_file(
+        self, path: Path, report: Report, lanes: Mapping[str, Lane | Straight]
+    ) -> Iterator[tuple[Any, bool]]:
         name = str(path)
         seen = _Seen(report, name)
         before = stamp(path)
@@ -211,7 +219,7 @@ class Dataset:
         if not seen.rows and not seen.faults:
             report.add(_empty(path))
 
-    def scan_part(self, entry: Format, stream: BinaryIO, report: Report) -> Iterator[Example | Block]:
+    def scan_part(self, entry: Format, stream: BinaryIO, report: Report) -> Iterator[tuple[Example | Block, bool]]:
         """Like `scan_to_chat`, of some lines of the only file, whose format is known. Lines count from 1."""
         seen = _Seen(report, str(self.files[0]))
         rows = _rows(Opened(stream=stream, container="jsonl"), TO_CHAT.get(entry.name), seen)
@@ -233,13 +241,13 @@ class Dataset:
 
     def _read(
         self, entry: Format, rows: Iterator[tuple[int, Any, Object | None]], layout: Declared | None, seen: _Seen
-    ) -> Iterator[Any]:
+    ) -> Iterator[tuple[Any, bool]]:
         for line, done, row in rows:
             given = row if row is None or layout is None else layout.row(row)
             example = done if given is None else self._parse(entry, line, given, seen)
             if example is not None:
                 seen.rows += 1
-                yield example if row is None else with_source(example, Source(file=seen.file, line=line))
+                yield example if row is None else with_source(example, Source(file=seen.file, line=line)), seen.clean
 
     def _entry(self, path: Path, opened: Opened, seen: _Seen) -> Format | None:
         try:
@@ -290,6 +298,8 @@ class _Seen:
         self.line = 0
         self.rows = 0
         self.faults = 0
+        self.clean = False
+        """The chunk that is being read was looked at: no text in it deserves a finding, unless it is blank."""
 
     def note(self, rule: str, path: str, message: str, fix: str) -> None:
         self._report.add(
@@ -317,6 +327,9 @@ def _rows(opened: Opened, lane: Lane | Straight | None, seen: _Seen) -> Iterator
 
 
 def _general(opened: Opened, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
+    if opened.container == "jsonl":
+        yield from _lines(opened, seen)
+        return
     table = opened.container in ("csv", "tsv", "excel")
     for line, row in read_rows(opened, seen.fault):
         if table:
@@ -324,14 +337,22 @@ def _general(opened: Opened, seen: _Seen) -> Iterator[tuple[int, Any, Object | N
         yield line, None, row
 
 
+def _lines(opened: Opened, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
+    for first, chunk in guarded(chunks(opened.stream), seen.fault):
+        seen.clean, tight = glance(chunk.data)
+        for line, row in rows_of_chunk(first, chunk.data, seen.fault, tight=tight):
+            yield line, None, row
+
+
 def _express(opened: Opened, lane: Lane, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
     express = Express(lane, seen.file)
     for first, chunk in guarded(chunks(opened.stream), seen.fault):
-        rows = express.rows(first, chunk)
+        seen.clean, tight = glance(chunk.data)
+        rows = express.rows(first, chunk, tight=tight)
         if rows is not None:
             yield from rows
             continue
-        for line, row in rows_of_chunk(first, chunk.data, seen.fault):
+        for line, row in rows_of_chunk(first, chunk.data, seen.fault, tight=tight):
             yield line, None, row
 
 
@@ -342,7 +363,8 @@ def _straight(opened: Opened, lane: Straight, seen: _Seen) -> Iterator[tuple[int
             if block is not None:
                 yield line, block, None
                 continue
-            for at, row in rows_of_chunk(line, piece.data, seen.fault):
+            seen.clean, tight = glance(piece.data)
+            for at, row in rows_of_chunk(line, piece.data, seen.fault, tight=tight):
                 yield at, None, row
 
 

@@ -24,21 +24,21 @@ Content: TypeAlias = str | list[Part] | UnsetType | None
 """A text, a list of parts, an explicit null, or UNSET where the key was absent: four different things on the wire."""
 
 
-class Source(Struct, frozen=True):
+class Source(Struct, frozen=True, gc=False):
     """Where a row came from. `line` is 1-based; it is the row's number in Parquet, Arrow and JSON on one line."""
 
     file: str
     line: int
 
 
-class FunctionCall(Struct, frozen=True):
+class FunctionCall(Struct, frozen=True, gc=False):
     """`arguments` is the JSON text exactly as it was sent; it need not be valid JSON."""
 
     name: str
     arguments: str
 
 
-class ToolCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ToolCall(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A call the model made. The id is UNSET or null where the source has none."""
 
     id: str | UnsetType | None = UNSET
@@ -49,7 +49,7 @@ class ToolCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     extra: dict[str, Any] = {}
 
 
-class Span(Struct, frozen=True, kw_only=True):
+class Span(Struct, frozen=True, kw_only=True, gc=False):
     """Characters `begin` to `end` (end excluded) of a message's text are trained on, or not."""
 
     begin: int
@@ -57,7 +57,7 @@ class Span(Struct, frozen=True, kw_only=True):
     train: bool
 
 
-class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One turn."""
 
     role: Role
@@ -86,7 +86,7 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return "".join(part["text"] for part in self.content if isinstance(part.get("text"), str))
 
 
-class _Row(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+class _Row(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", gc=False):
     """What every kind of example has."""
 
     extra: dict[str, Any] = {}
@@ -98,7 +98,7 @@ class _Row(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kin
     source: Source | None = None
 
 
-class ChatExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="chat"):
+class ChatExample(_Row, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="chat"):
     """A conversation to learn from."""
 
     messages: list[Message]
@@ -108,7 +108,7 @@ class ChatExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="chat
     chat_template_kwargs: dict[str, Any] | None = None
 
 
-class PreferenceExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="preference"):
+class PreferenceExample(_Row, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="preference"):
     """Two answers to one prompt, the first one better."""
 
     prompt: list[Message]
@@ -120,7 +120,7 @@ class PreferenceExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag
     margin: int | float | None = None
 
 
-class UnpairedPreference(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="unpaired"):
+class UnpairedPreference(_Row, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="unpaired"):
     """An answer and whether it is a good one."""
 
     prompt: list[Message]
@@ -130,7 +130,7 @@ class UnpairedPreference(_Row, frozen=True, kw_only=True, omit_defaults=True, ta
     chat_template_kwargs: dict[str, Any] | None = None
 
 
-class PromptExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="prompt"):
+class PromptExample(_Row, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="prompt"):
     """A prompt without an answer: the model samples, a grader scores with the fields in `extra`."""
 
     prompt: list[Message]
@@ -139,7 +139,7 @@ class PromptExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="pr
     chat_template_kwargs: dict[str, Any] | None = None
 
 
-class TextExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="text"):
+class TextExample(_Row, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="text"):
     """Plain text, every token of it learned."""
 
     text: str
@@ -148,7 +148,7 @@ class TextExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="text
 Label: TypeAlias = str | bool | int | float | list[str]
 
 
-class LabelledExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="labelled"):
+class LabelledExample(_Row, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="labelled"):
     """A text (or a pair of texts) and its class, its classes, or its number."""
 
     text: str
@@ -156,7 +156,7 @@ class LabelledExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="
     label: Label
 
 
-class StepwiseExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="stepwise"):
+class StepwiseExample(_Row, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="stepwise"):
     """Steps of a solution, each marked right or wrong. `completions` and `labels` are equally long."""
 
     prompt: str
@@ -164,7 +164,7 @@ class StepwiseExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="
     labels: list[bool]
 
 
-class EmbeddingExample(_Row, frozen=True, kw_only=True, omit_defaults=True, tag="embedding"):
+class EmbeddingExample(_Row, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="embedding"):
     """Texts that belong together (anchor, positive) and one that does not; `score` grades the pair."""
 
     anchor: str

@@ -87,12 +87,24 @@ SHAPE_ONLY = frozenset(
 """Losing these changes how a row is written, not what is learned: a warning. Losing any other one is an error."""
 
 
-def features(example: Example) -> Iterator[tuple[str, str]]:
-    """Each feature the example uses, with the JSON path of the place; a feature may come more than once."""
+ORDER = frozenset(
+    (
+        *("system", "empty-system", "system-parts", "system-later", "developer", "multi-turn", "same-role"),
+        *("first-assistant", "no-user"),
+    )
+)
+"""Features of the roles and their order."""
+
+
+def features(example: Example, wanted: frozenset[str] | None = None) -> Iterator[tuple[str, str]]:
+    """Each feature the example uses, with the JSON path of the place; a feature may come more than once.
+
+    `wanted` names all that matter; others may be left out.
+    """
     if example.extra:
         yield "row-keys", next(iter(example.extra))
     if isinstance(example, ChatExample):
-        yield from _conversation(example.messages, "messages")
+        yield from _conversation(example.messages, "messages", ordered=wanted is None or not wanted.isdisjoint(ORDER))
         yield from _switches(example)
         if example.messages[-1].role != "assistant":
             yield "last-not-assistant", f"messages[{len(example.messages) - 1}].role"
@@ -145,10 +157,21 @@ def _switches(
         yield "template-kwargs", "chat_template_kwargs"
 
 
-def _conversation(messages: list[Message], path: str) -> Iterator[tuple[str, str]]:
-    yield from _order(messages, path)
+def _conversation(messages: list[Message], path: str, *, ordered: bool = True) -> Iterator[tuple[str, str]]:
+    if ordered:
+        yield from _order(messages, path)
     for index, message in enumerate(messages):
-        if type(message.content) is not str or _unusual(message):
+        if (
+            type(message.content) is not str
+            or message.tool_calls is not None
+            or message.role == "tool"
+            or message.weight is not None
+            or message.reasoning is not None
+            or message.name is not None
+            or message.refusal is not None
+            or message.spans is not None
+            or message.extra
+        ):
             for feature, at in _message(message, f"{path}[{index}]"):
                 said_twice = feature == "name" and message.role == "tool" and _named_by_call(message, messages)
                 yield ("result-name" if said_twice else feature), at
@@ -191,19 +214,6 @@ def _order(messages: list[Message], path: str) -> Iterator[tuple[str, str]]:
 def _system_parts(message: Message, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(message.content, list) and any(part.get("type") != "text" for part in message.content):
         yield "system-parts", path
-
-
-def _unusual(message: Message) -> bool:
-    return (
-        message.tool_calls is not None
-        or message.role == "tool"
-        or message.weight is not None
-        or message.reasoning is not None
-        or message.name is not None
-        or message.refusal is not None
-        or message.spans is not None
-        or bool(message.extra)
-    )
 
 
 def _message(message: Message, path: str) -> Iterator[tuple[str, str]]:

@@ -110,9 +110,12 @@ class Express:
         self._file = file
         self._failures = 0
 
-    def rows(self, first: int, chunk: Chunk) -> Iterator[tuple[int, Any, Object | None]] | None:
-        """Each row's line, and the finished thing or else its JSON object. None = the chunk is not for this lane."""
-        if self._failures >= _GIVE_UP_AFTER:
+    def rows(self, first: int, chunk: Chunk, *, tight: bool) -> Iterator[tuple[int, Any, Object | None]] | None:
+        """Each row's line, and the finished thing or else its JSON object. None = the chunk is not for this lane.
+
+        `tight`: every key has its colon beside it.
+        """
+        if not tight or self._failures >= _GIVE_UP_AFTER:
             return None
         decoded = self._decoded(chunk)
         if decoded is None:

@@ -35,7 +35,7 @@ def losses(example: Example, entry: Format, allow: Collection[str] = ()) -> Iter
 
     "all" in `allow` allows every loss; what a format cannot express at all stays an error.
     """
-    clash = next((key for key in example.extra if key in entry.reserved), None)
+    clash = next((key for key in example.extra if key in entry.reserved), None) if example.extra else None
     if clash is not None:
         yield Finding(
             rule="cannot-reserved-key",
@@ -45,7 +45,7 @@ def losses(example: Example, entry: Format, allow: Collection[str] = ()) -> Iter
             path=clash,
         )
     seen: set[str] = set()
-    for feature, path in features(example):
+    for feature, path in features(example, entry.matters):
         if feature in seen:
             continue
         seen.add(feature)

@@ -10,6 +10,7 @@ import importlib
 import re
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 Search: TypeAlias = Callable[[bytes], Sequence[tuple[int, int]]]
@@ -97,9 +98,60 @@ class Look:
         """The same without hyperscan."""
         return Seen(
             marked=_marked(chunk) or re.search(self._odd, chunk) is not None,
-            escaped=any(match.group() != rb"\\" for match in _ESCAPE.finditer(chunk)),
+            escaped=_escaped(chunk),
             tight=any(literal in chunk for literal in self._tight),
         )
+
+
+LOOSE = rb'(?:[^\\]|\\\\)"[ \t\r\n]+:'
+"""A key with space before its colon; sometimes a text that looks like one."""
+
+
+class Glance(NamedTuple):
+    """What a look at raw JSON lines of any kind tells."""
+
+    clean: bool
+    """No text deserves a finding, unless it is blank: `check` need not look at them."""
+    tight: bool
+    """Every key has its colon beside it, so that counting `":` counts keys."""
+
+
+class _Chunks(threading.local):
+    """Searches of this thread in raw JSON lines of any kind."""
+
+    def __init__(self) -> None:
+        self._marks = hyperscan([_exactly(mark) for mark in MARKS])
+        self._others = hyperscan([LOOSE, ESCAPES[0]], ESCAPES[1])
+        self._loose = hyperscan([LOOSE])
+
+    def glance(self, chunk: bytes) -> Glance:
+        if self._marks is None or self._others is None:
+            return Glance(not _marked(chunk) and not _escaped(chunk), _LOOSE_BY_RE.search(chunk) is None)
+        others = self._others(chunk)
+        escaped = any(pattern and _is_escape(chunk, end) for pattern, end in others)
+        clean = not (escaped or DELETE in chunk or self._marks(chunk))
+        return Glance(clean, all(pattern for pattern, _ in others))
+
+    def loose(self, text: bytes) -> bool:
+        return _LOOSE_BY_RE.search(text) is not None if self._loose is None else bool(self._loose(text))
+
+
+_LOOSE_BY_RE = re.compile(LOOSE)
+
+
+@cache
+def _chunks() -> _Chunks:
+    return _Chunks()
+
+
+def glance(chunk: bytes) -> Glance:
+    """Look at raw JSON lines, whatever their keys."""
+    return _chunks().glance(chunk)
+
+
+def has_loose_keys(text: bytes) -> bool:
+    """Whether some key may have space before its colon."""
+    return _chunks().loose(text)
 
 
 def may_be_marked(text: str) -> bool:
@@ -127,6 +179,10 @@ def texts_by_hyperscan() -> Search | None:
 def texts_by_re(text: bytes) -> bool:
     """What `may_be_marked` does without it."""
     return _SIGN.search(text) is not None or _marked(text)
+
+
+def _escaped(chunk: bytes) -> bool:
+    return any(match.group() != rb"\\" for match in _ESCAPE.finditer(chunk))
 
 
 def _marked(chunk: bytes) -> bool:

@@ -144,7 +144,7 @@ def _learnable(
     dataset: Dataset, method: str, report: Report, limit: int | None, judge: Judge | None
 ) -> Iterator[tuple[Example, bytes]]:
     rows = 0
-    for example in dataset.scan(report):
+    for example, clean in dataset.scan_looked(report):
         if limit is not None and rows >= limit:
             return
         rows += 1
@@ -153,7 +153,7 @@ def _learnable(
         if not accepted(example, method):
             report.add(misfit(kind_of(example), method, file, line))
             continue
-        for finding in chain(check(example), judge(example) if judge is not None else ()):
+        for finding in chain(check(example, clean=clean), judge(example) if judge is not None else ()):
             report.add(replace(finding, file=file, line=line))
         rows_of = adapted(plain(example), method)
         if len(rows_of) > 1:

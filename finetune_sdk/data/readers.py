@@ -14,9 +14,10 @@ from contextlib import suppress
 from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
-from finetune_sdk.data import arrow
+from finetune_sdk.data import arrow, quoted
 from finetune_sdk.data.containers import Opened
 from finetune_sdk.data.jsonvalue import Object, as_object, type_name
+from finetune_sdk.data.marks import has_loose_keys
 from finetune_sdk.data.report import Fail, Fault, Rows
 from finetune_sdk.data.strict import decode, diagnose, invalid_utf8
 
@@ -100,15 +101,16 @@ def read_jsonl(stream: BinaryIO, fail: Fail) -> Rows:
         yield from rows_of_chunk(first, chunk.data, fail)
 
 
-def rows_of_chunk(first: int, chunk: bytes, fail: Fail) -> Rows:
-    """The rows of whole lines, each parsed on its own."""
+def rows_of_chunk(first: int, chunk: bytes, fail: Fail, *, tight: bool | None = None) -> Rows:
+    """The rows of whole lines, each parsed on its own. `tight`: see `strict.decode`."""
     if chunk.isspace():
         return
-    for line, text in enumerate(chunk.split(b"\n"), first):
-        if not text or text.isspace():
+    tight = not has_loose_keys(chunk) if tight is None else tight
+    for line, text in enumerate(BytesIO(chunk), first):
+        if text.isspace():
             continue
         try:
-            value = decode(text)
+            value = decode(text, tight=tight)
             row = as_object(value)
             if row is None:
                 raise not_an_object(value)
@@ -280,30 +282,90 @@ def read_tabs(stream: BinaryIO, fail: Fail) -> Rows:
 
 def read_table(stream: BinaryIO, fail: Fail, delimiter: str | None = None) -> Rows:
     """CSV with a header. Every cell is text, whatever it looks like; a column without a name is left out."""
-    lines = (text for _, text in _lines(stream, fail))
+    left, line = b"", 1
+    header: list[str] = []
+    sign = delimiter
+    while True:
+        block = _block(stream)
+        data = left + (block or b"\n" * bool(left))
+        if not data:
+            return
+        try:
+            sign = sign or _delimiter(_first_line(data))
+            found = quoted.cut(data, sign.encode(), line, most=4 * CHUNK_BYTES if block else 0)
+            rows = [(at, [field.decode() for field in fields]) for at, fields in found.records]
+        except (quoted.Doubtful, UnicodeDecodeError):
+            yield from _read_carefully(_Rejoined(left + block, stream), fail, sign, header, line - 1)
+            return
+        for at, cells in rows:
+            try:
+                if header:
+                    row = _cells(header, cells)
+                else:
+                    header = _header(cells)
+                    continue
+            except Fault as fault:
+                fail(at, fault)
+                if fault.fatal:
+                    return
+                continue
+            yield at, row
+        left, line = found.rest, found.line
+
+
+def _block(stream: BinaryIO) -> bytes:
+    """The next bytes, a line end that has two of them never divided."""
+    block = stream.read(CHUNK_BYTES)
+    return block + stream.read(1) if block.endswith(b"\r") else block
+
+
+def _first_line(data: bytes) -> str:
+    end = data.find(b"\n")
+    if end < 0:
+        raise quoted.Doubtful
+    return data[:end].decode()
+
+
+class _Rejoined(BytesIO):
+    """Bytes that were read already, then the rest of their stream."""
+
+    def __init__(self, start: bytes, stream: BinaryIO) -> None:
+        super().__init__(start)
+        self._rest = stream
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(size) or self._rest.read(-1 if size is None else size)
+
+
+def _read_carefully(stream: BinaryIO, fail: Fail, sign: str | None, header: list[str], before: int) -> Rows:
+    """A table, or what follows its first `before` lines, character by character."""
+
+    def later(line: int | None, fault: Fault) -> None:
+        fail(None if line is None else line + before, fault)
+
+    lines = (text for _, text in _lines(stream, later))
     first = next(lines, None)
     if first is None:
         return
     csv.field_size_limit(MAX_LINE_BYTES)
-    sign = delimiter or _delimiter(first)
-    reader = csv.reader(_chain(first, lines), delimiter=sign, strict=True)
-    header: list[str] = []
+    reader = csv.reader(_chain(first, lines), delimiter=sign or _delimiter(first), strict=True)
     line = 1
     while True:
         try:
             cells = next(reader)
-            if not header:
-                header = _header(cells)
-            elif cells:
-                yield line, _cells(header, cells)
+            if cells:
+                if header:
+                    yield line + before, _cells(header, cells)
+                else:
+                    header = _header(cells)
         except StopIteration:
             return
         except Fault as fault:
-            fail(line, fault)
+            later(line, fault)
             if fault.fatal:
                 return
         except csv.Error as error:
-            fail(line, _csv_fault(error))
+            later(line, _csv_fault(error))
             return
         line = reader.line_num + 1
 
@@ -343,7 +405,9 @@ def _cells(header: list[str], cells: list[str]) -> Object:
             if len(cells) > len(header)
             else "Separate the fields like the header's, and write empty ones too.",
         )
-    return {name: cell for name, cell in zip(header, cells, strict=True) if name}
+    row = dict(zip(header, cells, strict=True))
+    row.pop("", None)
+    return row
 
 
 def _csv_fault(error: csv.Error) -> Fault:

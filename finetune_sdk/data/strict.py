@@ -14,25 +14,28 @@ from typing import Any, NoReturn
 import msgspec
 
 from finetune_sdk.data.jsonvalue import MAX_DEPTH, key_count
+from finetune_sdk.data.marks import has_loose_keys
 from finetune_sdk.data.report import Fault
 
 _decoder = msgspec.json.Decoder()
 
 
-def decode(line: bytes) -> Any:
-    """The value of one JSON document. Raises `Fault`."""
+def decode(line: bytes, *, tight: bool | None = None) -> Any:
+    """The value of one JSON document. Raises `Fault`.
+
+    `tight` says whether all keys have their colon beside them, where that is known.
+    """
     try:
         value = _decoder.decode(line)
-        if key_count(value) == count_keys(line):
+        keys = key_count(value)
+        seen = line.count(b'":')
+        if (keys == seen or keys == seen - line.count(b'\\":')) and (
+            not has_loose_keys(line) if tight is None else tight
+        ):
             return value
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    return diagnose(line)
-
-
-def count_keys(text: bytes) -> int:
-    """Keys in compact or `json.dumps` style JSON; a wrong guess only sends the row to `diagnose`."""
-    return text.count(b'":') - text.count(b'\\":')
+    return diagnose(line.rstrip(b"\n"))
 
 
 def diagnose(line: bytes) -> Any:

@@ -29,8 +29,10 @@ def _found(rule: str, severity: Severity, path: str, message: str, fix: str) -> 
 
 def _calls(messages: list[Message], known: set[str]) -> Iterator[Finding]:
     for index, message in enumerate(messages):
-        ids = Counter(call.id for call in message.tool_calls or [] if isinstance(call.id, str))
-        for at, call in enumerate(message.tool_calls or []):
+        if not message.tool_calls:
+            continue
+        ids = Counter([call.id for call in message.tool_calls if isinstance(call.id, str)])
+        for at, call in enumerate(message.tool_calls):
             path = f"messages[{index}].tool_calls[{at}]"
             yield from _arguments(call.function.arguments, f"{path}.function.arguments")
             if known and call.function.name not in known:

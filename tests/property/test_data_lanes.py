@@ -44,6 +44,8 @@ ODD_LINES = st.sampled_from(
         b'{"conversations": [{"from": "human", "from": "gpt", "value": "a"}]}',
         b'{"messages": [{"role": "user", "content": "a", "content": "b"}]}',
         b'{"messages": [{"role": "user", "content": "\xff"}]}',
+        b'{"messages" : [{"role": "user", "content": "a", "content": "b"}]}',
+        b'{"conversations"\t: [{"from": "human", "from": "gpt", "value": "a"}]}',
         b'{"a" : 1}{"b": 2}',
         b'{"messages": NaN}',
     )

@@ -256,6 +256,39 @@ def test_one_look_at_many_texts_misses_no_mark_with_and_without_hyperscan(text: 
     assert found is None or found(data)
 
 
+@given(text=st.one_of([st.from_regex(mark, fullmatch=True) for mark in TEXT_MARKS]))
+@examples(200)
+def test_lines_with_a_mark_are_not_clean(text: str) -> None:
+    for style in STYLES:
+        line = json.dumps({"anything": [f"a{text}b"]}, **style).encode() + b"\n"
+        assert not marks.glance(line).clean
+
+
+@given(rows=st.lists(st.lists(st.tuples(st.sampled_from(("human", "gpt")), TEXT), max_size=3), min_size=1, max_size=4))
+@examples(100)
+def test_lines_looked_at_together_get_the_findings_of_rows_looked_at_one_by_one(
+    rows: list[list[tuple[str, str]]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, without_lanes():
+        lines, array = Path(folder) / "rows.jsonl", Path(folder) / "rows.json"
+        lines.write_text("".join(json.dumps(sharegpt(row), ensure_ascii=False) + "\n" for row in rows))
+        array.write_text(json.dumps([sharegpt(row) for row in rows], ensure_ascii=False))
+        together = converted(lines, Path(folder) / "a.jsonl", "sharegpt")
+        alone = converted(array, Path(folder) / "b.jsonl", "sharegpt")
+        told = [line.replace("rows.jsonl", "") for line in together[2]]
+        assert (together[:2], told) == (alone[:2], [line.replace("rows.json", "") for line in alone[2]])
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "  "])
+def test_a_key_that_comes_twice_is_told_beside_one_with_space_before_its_colon(space: str) -> None:
+    line = f'{{"messages"{space}: [{{"role": "user", "content": "a", "content": "b"}}]}}\n'.encode()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "train.jsonl"
+        path.write_bytes(line * 2)
+        assert all("'content' appears twice" in told for told in converted(path, Path(folder) / "o.jsonl", "chat")[2])
+        assert not (Path(folder) / "o.jsonl").exists()
+
+
 LOOK = marks.Look(("value",), ("from", "id"), ("conversations",), may_be_empty=("input",))
 
 

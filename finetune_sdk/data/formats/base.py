@@ -45,6 +45,11 @@ class Format:
     source: str = ""
     """Where the format is described."""
     read_on: str = ""
+    matters: frozenset[str] = field(init=False, default=frozenset())
+    """All features that the format `loses` or `cannot` say."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matters", self.cannot.union(self.loses))
 
 
 def need_text(row: Object, key: str) -> str:

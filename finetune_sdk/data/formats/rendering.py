@@ -18,9 +18,8 @@ from finetune_sdk.data.strict import diagnose
 
 def message_object(message: Message) -> Object:
     """A message with everything it holds."""
-    row: Object = {"role": message.role}
-    if message.content is not UNSET:
-        row["content"] = message.content
+    content = message.content
+    row: Object = {"role": message.role} if content is UNSET else {"role": message.role, "content": content}
     if message.name is not None:
         row["name"] = message.name
     if message.tool_calls is not None:
@@ -37,7 +36,7 @@ def message_object(message: Message) -> Object:
         row["train_detail"] = [
             {"begin_offset": span.begin, "end_offset": span.end - 1, "train": span.train} for span in message.spans
         ]
-    return {**row, **message.extra}
+    return {**row, **message.extra} if message.extra else row
 
 
 def messages_object(messages: list[Message]) -> list[Object]:

@@ -36,6 +36,7 @@ USUAL: dict[str, Role] = {
     "function_call": "assistant",
 }
 """The words a ShareGPT writer uses; others are read, and remembered in `source_role`."""
+_TEXT_ROLES: dict[str, Role] = {word: role for word, role in USUAL.items() if word != "function_call"}
 _KEYS = (("from", "value"), ("role", "value"))
 
 
@@ -61,20 +62,22 @@ def turns(value: object, path: str) -> list[Message]:
         raise Fault("messages-type", path, f"must be a list of turns, this is {type_name(value)}", "Write a list.")
     if not items:
         raise Fault("messages-empty", path, "the list of turns is empty", "Remove the row, or fill it.")
-    return [_turn(item, f"{path}[{index}]") for index, item in enumerate(items)]
+    found: list[Message] = []
+    for index, item in enumerate(items):
+        given: Object = item  # perhaps; looked at before anything is asked of it
+        if type(given) is dict and len(given) == 2 and type(word := given.get("from")) is str:
+            role, text = _TEXT_ROLES.get(word), given.get("value")
+            if role is not None and type(text) is str:
+                found.append(Message(role=role, content=text))
+                continue
+        found.append(_turn(item, f"{path}[{index}]"))
+    return found
 
 
 def _turn(value: object, path: str) -> Message:
     found = as_object(value)
     if found is None:
         raise Fault("message-not-object", path, f"a turn must be an object, this is {type_name(value)}", "Fix it.")
-    word, text = found.get("from"), found.get("value")
-    if type(word) is str and type(text) is str and len(found) == 2 and word in USUAL and word != "function_call":
-        return Message(role=USUAL[word], content=text)
-    return _full_turn(found, path)
-
-
-def _full_turn(found: Object, path: str) -> Message:
     role_key = "from" if "from" in found else "role"
     if role_key not in found:
         raise Fault("role-missing", path, "no 'from'", "Add who speaks: human or gpt.")
@@ -160,6 +163,8 @@ def _parse(row: Object, note: Note) -> ChatExample:
     key = _key(row)
     if key not in row:
         raise Fault("field-missing", key, f"{key!r} is missing", "Add the turns.")
+    if len(row) == 1:
+        return ChatExample(messages=turns(row[key], key), shape="sharegpt")
     return ChatExample(messages=[*_start(row), *turns(row[key], key)], **_shared(row, note))
 
 
