@@ -51,6 +51,7 @@ for (const colorScheme of ["light", "dark"]) {
       controls: getComputedStyle(document.querySelector(".controls")).display,
       pairs: [...document.querySelectorAll("details table")].every((table) => table.getBoundingClientRect().height > 0),
     }));
+    if (shots) await page.screenshot({ path: `${shots}/print.png`, fullPage: true });
     if (shots) await page.pdf({ path: `${shots}/print.pdf`, format: "A4" });
   }
   await page.close();

@@ -77,8 +77,13 @@ def scatter(
     room = _LETTER * max(len(_short(one.name)) for one in dots) + 20
     plot = _Plot(_x_marks(dots, log=log, at=at), _y_marks(dots), log=log, right=_WIDTH - room)
     placed = [(plot.x(one.x), plot.y(one.y), one) for one in dots]
-    labels = apart([(x + 11, y + 4, _LETTER * len(_short(one.name))) for x, y, one in placed], plot.bottom - 6)
+    wanted = [(x + 11, y + 4, _LETTER * len(_short(one.name))) for x, y, one in placed]
+    labels = apart(wanted, plot.bottom - 6, around=[(x, y) for x, y, _ in placed])
     marks = "".join(_dot_marks(plot, x, y, label, one) for (x, y, one), label in zip(placed, labels, strict=True))
+    marks += "".join(  # names over everything else
+        f'<text class="name" x="{x + 11:.1f}" y="{label:.1f}">{escape(_short(one.name))}</text>'
+        for (x, _, one), label in zip(placed, labels, strict=True)
+    )
     told = f"{y_title} against {x_title}: " + "; ".join(f"{one.name} {one.x:.3g}, {one.y:.3g}" for one in dots)
     return (
         f"{_svg(plot.width, plot.height, told)}{plot.grid(at)}{marks}"
@@ -139,16 +144,15 @@ def _dot_marks(plot: _Plot, x: float, y: float, label: float, one: Dot) -> str:
         marks += f'<line class="whisker thin {shade}" x1="{x:.1f}" x2="{x:.1f}" {ends}/>'
     if abs(label - y - 4) > 9:  # the name stands elsewhere: a line leads to it
         marks += f'<line class="lead-line" x1="{x + 5:.1f}" y1="{y:.1f}" x2="{x + 10:.1f}" y2="{label - 4:.1f}"/>'
-    return (
-        f'{marks}<circle class="mark {shade}" cx="{x:.1f}" cy="{y:.1f}" r="5.5"/>'
-        f'<text class="name" x="{x + 11:.1f}" y="{label:.1f}">{escape(_short(one.name))}</text>'
-    )
+    return f'{marks}<circle class="mark {shade}" cx="{x:.1f}" cy="{y:.1f}" r="5.5"/>'
 
 
-def apart(labels: Sequence[tuple[float, float, float]], lowest: float) -> list[float]:
+def apart(
+    labels: Sequence[tuple[float, float, float]], lowest: float, around: Sequence[tuple[float, float]] = ()
+) -> list[float]:
     """Baselines for labels that want to stand at (x, y) and are so wide, moved until none covers another one.
 
-    Each moves down, or up where it would leave the plot at `lowest`.
+    None stands below `lowest`, and none on a dot of `around` where that can be helped.
     """
     found: dict[int, float] = {}
     for index in sorted(range(len(labels)), key=lambda index: labels[index][1]):
@@ -157,11 +161,15 @@ def apart(labels: Sequence[tuple[float, float, float]], lowest: float) -> list[f
             found[other] for other in found if labels[other][0] < x + width and x < labels[other][0] + labels[other][2]
         ]
         wanted = min(y, lowest)
-        places = sorted(
-            (wanted, *(at + sign * _LINE for at in near for sign in (1, -1))), key=lambda at: abs(at - wanted)
+        dots = [at for across, at in around if x - 4 < across < x + width]
+        steps = (
+            *(at + sign * _LINE for at in near for sign in (1, -1)),
+            *(at + by for at in dots for by in (20.0, -12.0)),
         )
-        free = (at for at in places if at <= lowest and all(abs(at - one) >= _LINE - 0.01 for one in near))
-        found[index] = next(free, wanted)
+        places = sorted((wanted, *steps), key=lambda at: abs(at - wanted))
+        free = [at for at in places if at <= lowest and all(abs(at - one) >= _LINE - 0.01 for one in near)]
+        clear = (at for at in free if all(not at - 14 < dot < at + 6 for dot in dots))
+        found[index] = next(clear, next(iter(free), wanted))
     return [found[index] for index in range(len(labels))]
 
 

@@ -37,6 +37,7 @@ def html(results: Results) -> str:
         sections.drift(results),
         sections.tasks(results),
         sections.costs(results),
+        sections.speed(results),
         sections.receipt(results),
     ]
     return redact(
@@ -94,9 +95,9 @@ def _ranking(results: Results) -> str:
     )
     return (
         f'<section><h2>Ranking</h2><div class="card">{plot}</div><div class="card"><table><thead>{head}</thead>'
-        f'<tbody>{body}</tbody></table></div><p class="soft">In brackets: 95 % bootstrap intervals, each candidate by '
-        f"itself. Whether two differ is said by the pairs below, which use that both answered the same rows.</p>"
-        "</section>"
+        f'<tbody>{body}</tbody></table></div><p class="soft">Below a score: its 95 % bootstrap interval, of the '
+        "candidate by itself. Whether two differ is said by the pairs below, which use that both answered the same "
+        "rows.</p></section>"
     )
 
 

@@ -200,7 +200,7 @@ def tasks(results: Results) -> str:
         body += row([one.name, *(_task(known.get(kind)) for kind in kinds)], numbers=True)
     return (
         f"<section><h2>Tasks of the lm-evaluation-harness</h2>{table(head, body)}"
-        '<p class="soft">Measured by the harness itself; in brackets its standard error.</p></section>'
+        '<p class="soft">Measured by the harness itself; below a value its standard error.</p></section>'
     )
 
 
@@ -213,21 +213,7 @@ def _task(found: TaskScore | None) -> str:
 def costs(results: Results) -> str:
     month = f"a month at {results.requests_per_month:,} requests" if results.requests_per_month else "a month"
     head = row(
-        [
-            "",
-            "training",
-            "per 1,000 requests",
-            "hosting a month",
-            month,
-            "tokens in",
-            "out",
-            "answers/s",
-            "p95",
-            "p99",
-            "memory, training",
-            "serving",
-            "energy per 1,000",
-        ],
+        ["", "training", "per 1,000 requests", "hosting a month", month, "tokens in", "tokens out"],
         head=True,
         numbers=True,
     )
@@ -241,20 +227,39 @@ def costs(results: Results) -> str:
                 words.usd(one.costs.per_month) if results.requests_per_month else words.NONE,
                 words.NONE if one.prompt_tokens is None else f"{one.prompt_tokens:,.0f}",
                 words.NONE if one.completion_tokens is None else f"{one.completion_tokens:,.0f}",
-                words.NONE if one.speed.answers_per_s is None else f"{one.speed.answers_per_s:.1f}",
-                words.seconds(one.speed.p95_s),
-                words.seconds(one.speed.p99_s),
-                words.memory(one.peak_memory_bytes),
-                words.memory(one.serving_memory_bytes),
-                words.energy(one.joules_per_1k),
             ],
             numbers=True,
             note=f"price unknown: {', '.join(one.costs.unknown)}" if one.costs.unknown else "",
         )
         for one in results.candidates
     )
+    return f"<section><h2>Costs</h2>{table(head, body)}</section>"
+
+
+def speed(results: Results) -> str:
+    head = row(
+        ["", "p50", "p95", "p99", "answers/s", "memory, training", "memory, serving", "energy per 1,000"],
+        head=True,
+        numbers=True,
+    )
+    body = "".join(
+        row(
+            [
+                one.name,
+                words.seconds(one.speed.p50_s),
+                words.seconds(one.speed.p95_s),
+                words.seconds(one.speed.p99_s),
+                words.NONE if one.speed.answers_per_s is None else f"{one.speed.answers_per_s:.1f}",
+                words.memory(one.peak_memory_bytes),
+                words.memory(one.serving_memory_bytes),
+                words.energy(one.joules_per_1k),
+            ],
+            numbers=True,
+        )
+        for one in results.candidates
+    )
     return (
-        f"<section><h2>Costs and speed</h2>{table(head, body)}"
+        f"<section><h2>Speed, memory, energy</h2>{table(head, body)}"
         f'<p class="soft">{words.NONE}: not measured. Memory is the most that was held, on this machine; energy is '
         "what its processors took meanwhile (RAPL), where the system lets us read it.</p></section>"
     )
