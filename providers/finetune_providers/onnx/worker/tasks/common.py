@@ -42,8 +42,8 @@ def kl(reference: Any, other: Any) -> Any:
 
 
 def log_softmax(logits: Any) -> Any:
-    """Log probabilities."""
-    shifted = logits - logits.max(-1, keepdims=True)
+    """Log probabilities, in double precision: between equal models, rounding would be all that is seen."""
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 

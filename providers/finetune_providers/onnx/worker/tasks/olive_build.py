@@ -66,13 +66,18 @@ def _widest(model: Path) -> int:
 
 
 def _records(out: Path) -> dict[str, Any]:
-    """Seconds of every pass, and its settings, as Olive wrote them down."""
+    """Every pass that ran, as Olive wrote it down: seconds, and what its evaluator measured."""
     try:
         nodes = json.loads((out / "footprint.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     done = [node for node in nodes.values() if isinstance(node, dict) and node.get("from_pass")]
-    return {"runs": [{"pass": node["from_pass"], "seconds": node["end_time"] - node["start_time"]} for node in done]}
+    return {
+        "runs": [
+            {"pass": node["from_pass"], "seconds": node["end_time"] - node["start_time"], "metrics": node["metrics"]}
+            for node in done
+        ]
+    }
 
 
 def _completed(child: Any, orders: dict[str, Any], out: Path) -> None:
