@@ -68,4 +68,4 @@ def _run(script: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     copy = shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("model", "__pycache__"))
     env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "FINETUNE_HOME": str(managed_home(folder / "home"))}
     command = [sys.executable, str(copy / script.relative_to(EXAMPLES))]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=1500, check=False)

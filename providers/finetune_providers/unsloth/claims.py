@@ -31,7 +31,8 @@ CAPABILITIES = Capabilities(
         **{f"method.kto.{name}": YES for name in ("beta", "desirable_weight", "undesirable_weight")},
         "method.orpo.beta": YES,
         "method.reward": Claim(Support.NOT_IMPLEMENTED, "use provider: peft"),
-        "method.classification": Claim(Support.NOT_IMPLEMENTED, "use provider: peft"),
+        "method.classification": Claim(Support.PARTIAL, "on a GPU, by FastModel; never run on one here"),
+        "method.classification.labels": YES,
         "method.rft": Claim(Support.PARTIAL, "GRPO; graders string_check, text_similarity, python, multi"),
         **{f"method.rft.{name}": YES for name in _RFT},
         "method.rft.reasoning_effort": _HOSTED,
@@ -45,8 +46,7 @@ CAPABILITIES = Capabilities(
         "adapter.lora.init": Claim(Support.PARTIAL, "default and gaussian; pissa and olora need provider: peft"),
         "adapter.lora.quantize": Claim(
             Support.PARTIAL,
-            "made for GPUs; on a CPU Unsloth loads 16-bit weights instead of 8-bit ones, which is reported, and a "
-            "4-bit model is not merged",
+            "made for GPUs, never run on one here; on a CPU 4 bits are refused, 8 bits become 16 and that is reported",
         ),
         "adapter.ia3": Claim(Support.UNSUPPORTED, _PEFT),
         "adapter.prompt_tuning": Claim(Support.UNSUPPORTED, _PEFT),

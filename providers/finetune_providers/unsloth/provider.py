@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from finetune_providers.peft.provider import PeftProvider
+from finetune_providers.unsloth import doors
 from finetune_providers.unsloth.claims import CAPABILITIES
 from finetune_providers.unsloth.options import UnslothOptions, parse
 from finetune_sdk.errors import SpecError, Unsupported
 from finetune_sdk.provider import Capabilities, Environment
 from finetune_sdk.spec import JobSpec, LoRA
-from finetune_sdk.worker import locks
 
 HERE = Path(__file__).parent
 LOCK = HERE / "worker.lock"
@@ -34,7 +34,7 @@ class UnslothProvider(PeftProvider):
     def check(self, spec: JobSpec) -> None:
         """Beyond the table: what Unsloth does on a GPU only, and what it refuses together."""
         super().check(spec)
-        self._check_gpu(spec)
+        doors.check(spec, spec.model_id, self.options(spec))
         adapter = spec.adapter
         if isinstance(adapter, LoRA) and adapter.init in ("pissa", "olora"):
             what = f"`adapter.init: {adapter.init}`: Unsloth's merge does not know that it rewrites the base weights"
@@ -43,12 +43,6 @@ class UnslothProvider(PeftProvider):
             raise SpecError("compute.processes: unsloth trains in one process; use provider: peft for several")
 
     def options(self, spec: JobSpec) -> UnslothOptions:
-        """`options.unsloth`, validated."""
-        return parse(spec.options.get(self.name, {}))
-
-    def _check_gpu(self, spec: JobSpec) -> None:
-        if self.options(spec).model_class != "vision" or spec.compute.kind != "local":
-            return
-        if spec.compute.device == "cpu" or not locks.gpu_seen():
-            what = "`options.unsloth.model_class: vision` without a GPU: Unsloth's CPU backend loads text models only"
-            raise Unsupported(self.name, what, "Run it where an NVIDIA GPU is, or use model_class: language.")
+        """`options.unsloth`, validated, with the class that loads this model."""
+        given = parse(spec.options.get(self.name, {}))
+        return given.model_copy(update={"model_class": doors.model_class(spec.model_id, given)})

@@ -25,7 +25,11 @@ def main(ctx: Any) -> dict[str, Any]:
             return _stopped(ctx)
     except vendor.Leaving:
         return _stopped(ctx)
-    from . import job  # noqa: PLC0415 - imports what Unsloth has patched by now
+    if ctx.request["method"]["kind"] == "classification":
+        from . import scoring  # noqa: PLC0415 - imports what Unsloth has patched by now
+
+        return scoring.run(ctx)
+    from . import job  # noqa: PLC0415 - the same
 
     return job.run(ctx)
 

@@ -45,8 +45,24 @@ def tokenizer(job: Any) -> Any:
 
 def base(job: Any) -> Any:
     """The base model; what Unsloth refuses fails the job with its words."""
+    return load(job, vendor.fast(job.request), arguments(job))
+
+
+def load(job: Any, fast: Any, given: dict[str, Any]) -> Any:
+    """What a class of Unsloth's loads from these arguments."""
+    try:
+        with vendor.tolerated():
+            model, _ = fast.from_pretrained(job.source, **given)
+    except _LOADING as exc:
+        reason = " ".join(str(exc).split())[:400]
+        raise job.ctx.Failed(f"Unsloth cannot load {job.source!r}: {reason}") from exc
+    return model
+
+
+def arguments(job: Any) -> dict[str, Any]:
+    """The request in the words of Unsloth's `from_pretrained`."""
     quantize = job.request["adapter"].get("quantize", "none")
-    arguments = {
+    given = {
         **part("model").common(job.ctx),
         "max_seq_length": job.max_length,
         "dtype": job.choices.weights,
@@ -57,14 +73,8 @@ def base(job: Any) -> Any:
         "random_state": job.request["seed"],
     }
     if (attention := job.request["options"]["attn_implementation"]) != "auto":
-        arguments["attn_implementation"] = attention
-    try:
-        with vendor.tolerated():
-            model, _ = vendor.fast(job.request).from_pretrained(job.source, **arguments)
-    except _LOADING as exc:
-        reason = " ".join(str(exc).split())[:400]
-        raise job.ctx.Failed(f"Unsloth cannot load {job.source!r}: {reason}") from exc
-    return model
+        given["attn_implementation"] = attention
+    return given
 
 
 def _checkpointing(job: Any) -> Any:
@@ -74,34 +84,43 @@ def _checkpointing(job: Any) -> Any:
 def adapted(job: Any, model: Any) -> Any:
     """The model with its LoRA adapter; in full training every weight is trained."""
     adapter, ctx = job.request["adapter"], job.ctx
-    if adapter["kind"] == "full":
-        tuned = model
-    else:
-        targets = adapter["target_modules"]
-        try:
-            tuned = vendor.fast(job.request).get_peft_model(
-                model,
-                r=adapter["r"],
-                lora_alpha=_whole(adapter["alpha"]),
-                lora_dropout=adapter["dropout"],
-                target_modules=targets if isinstance(targets, str) else list(targets),
-                modules_to_save=list(adapter["modules_to_save"]) or None,
-                use_rslora=adapter["rslora"],
-                init_lora_weights=True if adapter["init"] == "default" else adapter["init"],
-                use_gradient_checkpointing=_checkpointing(job),
-                random_state=job.request["seed"],
-                max_seq_length=job.max_length,
-                **({"use_dora": True} if adapter["dora"] else {}),
-            )
-        except (ValueError, TypeError, NotImplementedError, RuntimeError) as exc:
-            reason = " ".join(str(exc).split())[:400]
-            raise ctx.Failed(f"the adapter does not fit the model (target_modules: {targets}): {reason}") from exc
+    full = adapter["kind"] == "full"
+    tuned = model if full else with_lora(ctx, vendor.fast(job.request), model, lora(job))
     count = sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in tuned.parameters())
     if count == 0:
         raise ctx.Failed("the adapter leaves no trainable parameters; check adapter.target_modules")
     ctx.event(f"training {count:,} of {total:,} parameters ({adapter['kind']})", trainable_parameters=float(count))
     return tuned
+
+
+def with_lora(ctx: Any, fast: Any, model: Any, given: dict[str, Any]) -> Any:
+    """What a class of Unsloth's puts on the model from these arguments."""
+    try:
+        return fast.get_peft_model(model, **given)
+    except (ValueError, TypeError, NotImplementedError, RuntimeError) as exc:
+        reason = " ".join(str(exc).split())[:400]
+        targets = given["target_modules"]
+        raise ctx.Failed(f"the adapter does not fit the model (target_modules: {targets}): {reason}") from exc
+
+
+def lora(job: Any) -> dict[str, Any]:
+    """The adapter in the words of Unsloth's `get_peft_model`."""
+    adapter = job.request["adapter"]
+    targets = adapter["target_modules"]
+    return {
+        "r": adapter["r"],
+        "lora_alpha": _whole(adapter["alpha"]),
+        "lora_dropout": adapter["dropout"],
+        "target_modules": targets if isinstance(targets, str) else list(targets),
+        "modules_to_save": list(adapter["modules_to_save"]) or None,
+        "use_rslora": adapter["rslora"],
+        "init_lora_weights": True if adapter["init"] == "default" else adapter["init"],
+        "use_gradient_checkpointing": _checkpointing(job),
+        "random_state": job.request["seed"],
+        "max_seq_length": job.max_length,
+        **({"use_dora": True} if adapter["dora"] else {}),
+    }
 
 
 def _whole(number: float) -> float:
