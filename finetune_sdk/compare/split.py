@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from finetune_sdk.data.tools.splits import Split, Units
 from finetune_sdk.errors import DataError
 
 _FEW_TEST_ROWS = 30
+_MOST_LABELS = 50
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +104,7 @@ def freeze(rows: Rows, folder: Path, *, slices: tuple[str, ...] = ()) -> Frozen:
     known = _leaks(rows, sides, plan)
     counts = _write(rows, parts, _Divided(sides, plan, frozenset(known)), slices)
     _notes(rows, counts, notes)
+    notes += _unseen(parts)
     files = [parts.rows(name) for name in ("train", "validation") if counts.get(name)] + [parts.questions]
     frozen = Frozen(
         format="chat",
@@ -295,6 +298,23 @@ def _notes(rows: Rows, counts: Mapping[str, int], notes: list[str]) -> None:
         notes.append(f"only {counts['test']} test rows: only very large differences can be decided")
     if isinstance(rows.test, float) and rows.group_by is None:
         notes.append("rows that ask the same question lie on one side of the split")
+
+
+def _unseen(parts: Parts) -> Iterator[str]:
+    """What is to be said about labels that only the test rows have."""
+    items = parts.items()
+    answers = Counter(item.reference for item in items if item.reference is not None)
+    if not 1 < len(answers) <= min(_MOST_LABELS, len(items) // 2):  # sentences, not labels
+        return
+    missing = dict(answers)
+    for item in parts.examples():
+        missing.pop(item.reference or "", None)
+    if missing:
+        shown = ", ".join(map(repr, sorted(missing)[:5])) + (" and others" if len(missing) > 5 else "")
+        yield (
+            f"{sum(missing.values())} test rows have a label that never occurs in the training rows: {shown}; nobody "
+            "can learn it there"
+        )
 
 
 def _sha256(path: Path) -> str:

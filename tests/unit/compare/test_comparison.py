@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -289,6 +290,72 @@ def test_a_judges_nonsense_is_counted_apart(tmp_path: Path, rows: Path, serve: S
     )
     found = Comparison(described, home=tmp_path / "home").run().judged[0]
     assert (found.nonsense, found.won + found.lost + found.tied, found.share) == (36, 0, None)
+
+
+def test_a_judge_that_is_rate_limited_is_asked_again_and_then_counted(tmp_path: Path, rows: Path, serve: Serve) -> None:
+    seen: list[str] = []
+
+    def busy(body: dict[str, Any]) -> Reply:
+        text = Chat.question(body)
+        seen.append(text)
+        if text.startswith("Question:\na") or seen.count(text) == 1:  # these always, the others once
+            return 429, "slow down"
+        return "Verdict: tie"
+
+    servers = {"one": serve(right), "two": serve(wrong)}
+    described = bench(
+        rows,
+        servers,
+        judge={"at": {"base_url": serve(busy).base_url, "model": "j"}},
+        limits={"attempts": 2, "requests": 64},
+    )
+    found = Comparison(described, home=tmp_path / "home").run().judged[0]
+    refused = {text for text in seen if text.startswith("Question:\na")}
+    assert found.failed == len(refused) / 2 > 0
+    assert found.tied == 36 - found.failed
+
+
+def test_an_answer_that_takes_too_long_is_an_error_and_its_time_is_no_latency(
+    tmp_path: Path, rows: Path, serve: Serve
+) -> None:
+    end = threading.Event()
+
+    def slow(body: dict[str, Any]) -> Reply:
+        text = Chat.question(body)
+        if text.startswith("a"):
+            end.wait(30)
+        return tone(text)
+
+    server = serve(slow)
+    limits = {"request_timeout_s": 1.0, "attempts": 1, "requests": 36}
+    try:
+        found = Comparison(bench(rows, {"slow": server}, limits=limits), home=tmp_path / "home").run().candidates[0]
+    finally:
+        end.set()
+    late = sum(Chat.question(body).startswith("a") for body in server.asked)
+    assert found.failed >= late > 0
+    assert all("Timeout" in error for error in found.errors)
+
+
+def test_a_test_row_without_a_reference_is_refused_with_its_place(tmp_path: Path, rows: Path, serve: Serve) -> None:
+    test = tmp_path / "test.jsonl"
+    test.write_text(json.dumps({"messages": [{"role": "user", "content": words(200)}]}) + "\n")
+    described = bench(rows, {"one": serve(right)})
+    described["data"] = {"train": str(rows), "test": str(test)}
+    with pytest.raises(DataError, match=r"test\.jsonl:1: this test row has no reference answer"):
+        Comparison(described, home=tmp_path / "home").run()
+
+
+def test_labels_that_only_the_test_rows_have_are_told(tmp_path: Path, rows: Path, serve: Serve) -> None:
+    test = tmp_path / "test.jsonl"
+    labels = ["joy", "anger", "disgust", "joy", "anger", "disgust"]
+    lines = [{"prompt": words(200 + index), "completion": label} for index, label in enumerate(labels)]
+    test.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    described = bench(rows, {"one": serve(right)})
+    described["data"] = {"train": str(rows), "test": str(test)}
+    results = Comparison(described, home=tmp_path / "home").run()
+    said = "2 test rows have a label that never occurs in the training rows: 'disgust'"
+    assert any(note.startswith(said) for note in results.split.notes)
 
 
 def test_slices_and_confusion_are_reported(tmp_path: Path, rows: Path, serve: Serve) -> None:
