@@ -12,6 +12,7 @@ from finetune_providers.hub import rentable
 from wire.hub import Hub
 
 from finetune_sdk.data import prepare
+from finetune_sdk.errors import SpecError
 from finetune_sdk.provider import YES, Capabilities, Environment, Plan
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import JobState
@@ -38,7 +39,10 @@ class Renter(rentable.Rentable):
     def plan(self, spec: JobSpec) -> Plan:
         self.check(spec)
         found = prepare(spec.data, method="sft", judge=self.guarded(lambda _: (), spec))
-        given = {"steps": 2, "pause_s": 0.0, "fails": False, **spec.options.get(self.name, {})}
+        usual = {"steps": 2, "pause_s": 0.0, "fails": False}
+        given = {**usual, **spec.options.get(self.name, {})}
+        if given.keys() != usual.keys():
+            raise SpecError(f"[renter] unknown options {sorted(given.keys() - usual.keys())}")
         request: dict[str, Any] = {
             **given,
             "model": spec.model_id,

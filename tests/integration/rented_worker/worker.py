@@ -22,4 +22,5 @@ def main(ctx: Any) -> dict[str, Any]:
     made.mkdir(parents=True)
     (made / "weights.safetensors").write_bytes(bytes(range(256)) * rows)
     (made / "config.json").write_text(f'{{"rows": {rows}}}')
-    return {"model": str(made), "metrics": {"rows": rows}, "artifacts": [{"kind": "model", "path": "artifacts/model"}]}
+    left = {"kind": "model", "path": "artifacts/model", "base_model": asked["model"]}
+    return {"model": str(made), "metrics": {"rows": rows}, "artifacts": [left]}
