@@ -6,7 +6,15 @@ from dataclasses import replace
 
 from finetune_sdk.data.example import Role
 from finetune_sdk.data.targets.base import Doc, Profile, Rule
-from finetune_sdk.data.targets.hosted_rules import TEXT_ROLES, Answers, Content, Learnable, Pair
+from finetune_sdk.data.targets.hosted_rules import (
+    TEXT_ROLES,
+    Answers,
+    Content,
+    Learnable,
+    OtherParts,
+    Pair,
+    RefusalParts,
+)
 from finetune_sdk.data.targets.rules import (
     Images,
     LastTurn,
@@ -38,7 +46,9 @@ AZURE_MODELS = Doc("https://github.com/MicrosoftDocs/azure-ai-docs (models: fine
 SAME_ROLE = Doc("https://github.com/microsoft-foundry/fine-tuning/issues/23", "2026-11-20")
 
 _UNKNOWN_KEYS: tuple[Rule, ...] = (
-    *refuses(SCHEMA, "other-parts", "spans", "template-kwargs"),
+    *refuses(SCHEMA, "spans", "template-kwargs"),
+    OtherParts(doc=SCHEMA),
+    RefusalParts(doc=SCHEMA),
     Refuses(doc=SCHEMA, of="reasoning", why="the training schema has no field for it"),
     Refuses(doc=SCHEMA, of="message-keys", severity="warning", why="unknown keys on messages are not accepted"),
     ToolNames(doc=SCHEMA),

@@ -9,7 +9,9 @@ from typing import ClassVar
 from msgspec import UNSET
 
 from finetune_sdk.data.example import Message, PreferenceExample, Role
+from finetune_sdk.data.features import FEATURES
 from finetune_sdk.data.targets.base import Problem, Row, Rule
+from finetune_sdk.types import Severity
 
 TEXT_ROLES = frozenset[Role](("system", "user", "assistant", "tool"))
 """The roles of conversations nearly everywhere."""
@@ -34,6 +36,55 @@ def _says(message: Message) -> bool:
     if message.tool_calls or message.refusal is not None:
         return True
     return message.content not in (None, UNSET, "", [])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherParts(Rule):
+    """Contents are texts and images; refusals are another rule's matter."""
+
+    name: ClassVar[str] = "other-parts"
+
+    @property
+    def feature(self) -> str | None:
+        return self.name
+
+    def row(self, row: Row) -> Iterator[Problem]:
+        if self.name not in row.features:
+            return
+        for path, kind, refusal in _parts(row):
+            if kind not in ("text", "image_url") and not refusal:
+                fix = f"Remove it, or drop it in conversion: `--allow-loss {self.name}`."
+                yield Problem(path, f"{FEATURES[self.name]}: not accepted", fix)
+                return
+
+    def words(self) -> str:
+        return f"{FEATURES[self.name]}: not accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalParts(Rule):
+    """A refusal among the parts of an answer: part of the chat API, not of the training schema."""
+
+    name: ClassVar[str] = "refusal-parts"
+    severity: Severity = "warning"
+
+    def row(self, row: Row) -> Iterator[Problem]:
+        for path, _, refusal in _parts(row):
+            if refusal:
+                yield Problem(path, "a refusal as a part of the content", "Write it as text, or as `refusal`.")
+                return
+
+    def words(self) -> str:
+        return "a refusal as a part of the content: doubtful"
+
+
+def _parts(row: Row) -> Iterator[tuple[str, object, bool]]:
+    """Path and type of all parts of contents, and whether it is an answer's refusal."""
+    for path, message in row.turns:
+        if isinstance(message.content, list):
+            for index, part in enumerate(message.content):
+                kind = part.get("type")
+                yield f"{path}.content[{index}]", kind, kind == "refusal" and message.role == "assistant"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

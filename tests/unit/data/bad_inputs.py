@@ -962,6 +962,22 @@ CASES: dict[str, Case] = {
         path="messages[0].content[0]",
         rows=13,
     ),
+    "66b-a-refusal-as-a-part-for-openai": Case(
+        name="t.jsonl",
+        data=second(
+            said(
+                {"role": "user", "content": "q"},
+                {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+            )
+        ),
+        target="openai",
+        rule="refusal-parts",
+        says="a refusal as a part",
+        line=2,
+        path="messages[1].content[0]",
+        outcome="warning",
+        rows=13,
+    ),
     "67-a-side-is-missing": Case(
         name="t.jsonl",
         data=second({"prompt": "x", "chosen": "a"}, PAIRS),
