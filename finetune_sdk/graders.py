@@ -48,6 +48,9 @@ class PythonGrader(_Grader):
     source: str | None = None
     file: str | None = None
     """Path of a Python file, relative to the spec. It runs only in the worker (or at the vendor)."""
+    confined: bool = False
+    """Run it without network, new processes or writing, and with bounded memory and time, as a vendor would. What comes
+    through `finetune serve` always is. Linux on x86-64 and arm64."""
 
     @model_validator(mode="after")
     def _one_source(self) -> PythonGrader:

@@ -165,7 +165,8 @@ class Provider(ABC):
     """None = it runs no worker on this machine."""
     grading: ClassVar[Path | None] = None
     """A module of the standard library only with `check`, `build`, `sample_of` and `GraderError`: how its workers grade
-    answers. `finetune serve` grades single answers with it. None = it grades nothing on this machine."""
+    answers; beside it `locked`, whose `restrict(seconds)` takes a process's rights away. `finetune serve` grades single
+    answers with it. None = it grades nothing on this machine."""
 
     def __init__(self, *, home: Path, config: Mapping[str, JsonValue] | None = None) -> None:
         """`home` is the SDK's folder (jobs, environments); `config` is this provider's own, validated by it."""

@@ -27,6 +27,8 @@ import peft_jobs
 from openai import OpenAI
 
 PORT = 8787
+STARTING_S = 400.0
+"""LiteLLM takes half a minute of processor time to start."""
 METHOD: Any = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": 4}}}
 
 
@@ -69,7 +71,7 @@ def started(command: list[str], env: dict[str, str], folder: Path) -> Generator[
     log = folder / "intermediary.log"
     with log.open("wb") as out, subprocess.Popen(command, env={**os.environ, **env}, stdout=out, stderr=out) as process:
         try:
-            kit.until(lambda: process.poll() is not None or _answers())
+            kit.until(lambda: process.poll() is not None or _answers(), patience_s=STARTING_S)
             assert process.poll() is None, log.read_text()[-3000:]
             yield
         finally:
@@ -89,7 +91,7 @@ def flow(client: OpenAI, train: Path) -> dict[str, Any]:
         file = client.files.create(file=rows, purpose="fine-tune")
     jobs = client.fine_tuning.jobs
     job = jobs.create(model="builtin/tiny", training_file=file.id, suffix="between", seed=1, method=METHOD)
-    kit.until(lambda: jobs.retrieve(job.id).status in ("succeeded", "failed"))
+    kit.until(lambda: jobs.retrieve(job.id).status in ("succeeded", "failed"), patience_s=STARTING_S)
     done = jobs.retrieve(job.id)
     events = jobs.list_events(job.id).data
     messages: Any = [{"role": "user", "content": "I smile"}]

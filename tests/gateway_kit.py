@@ -29,7 +29,7 @@ from finetune_sdk.registry import standing_in
 from finetune_sdk.testing.fake import FakeProvider
 from finetune_sdk.types import Artifact, Deployment
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 KEY = "key-0123456789abcdefghijklmn"
 LONG = ["queued", *["running"] * 1_000_000]
 
@@ -85,9 +85,9 @@ class Gateway:
         return told
 
 
-def until(claim: Callable[[], Any]) -> Any:
+def until(claim: Callable[[], Any], *, patience_s: float = PATIENCE_S) -> Any:
     """What a claim answers, once that is true."""
-    give_up_s = time.monotonic() + PATIENCE_S
+    give_up_s = time.monotonic() + patience_s
     while not (found := claim()):
         assert time.monotonic() < give_up_s, "waited too long"
         time.sleep(0.02)

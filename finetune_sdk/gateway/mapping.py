@@ -53,7 +53,12 @@ def spec_of(
     local: bool,
 ) -> JobSpec:
     """The job description behind a request. Raises `ApiError` for what cannot be said to this backend."""
-    spec: Json = {"provider": provider, "model": base, "data": {"train": train}, "method": _method(body, defaults)}
+    spec: Json = {
+        "provider": provider,
+        "model": base,
+        "data": {"train": train},
+        "method": _method(body, defaults, local=local),
+    }
     if validation is not None:
         spec["data"]["validation"] = validation
     spec["hyperparameters"] = {**defaults.hyperparameters, **_hyperparameters(body)}
@@ -98,7 +103,7 @@ def _part(method: Method) -> Hyperparameters:
     return method.reinforcement.hyperparameters
 
 
-def _method(body: CreateJob, defaults: Backend) -> Json:
+def _method(body: CreateJob, defaults: Backend, *, local: bool) -> Json:
     kind = METHODS[body.method.type]
     given = _part(body.method).model_dump()
     method: Json = {"kind": kind, **defaults.method.get(kind, {})}
@@ -106,19 +111,28 @@ def _method(body: CreateJob, defaults: Backend) -> Json:
     if given.get("reasoning_effort", "default") != "default":
         method["reasoning_effort"] = given["reasoning_effort"]
     if body.method.type == "reinforcement" and body.method.reinforcement is not None:
-        method["grader"] = grader_of(body.method.reinforcement.grader)
+        method["grader"] = grader_of(body.method.reinforcement.grader, confined=local)
     return method
 
 
-def grader_of(given: Mapping[str, Any]) -> Json:
-    """A grader as our spec has it: without the vendor's image names; parts of a multi grader by name."""
-    grader: Json = {key: value for key, value in given.items() if key != "image_tag"}
+def grader_of(given: Mapping[str, Any], *, confined: bool = False) -> Json:
+    """A grader as our spec has it: without the vendor's image names; parts of a multi grader by name.
+
+    Clients give code as text, never as a path of this machine; `confined` = it is to run behind a lock.
+    """
+    grader: Json = {key: value for key, value in given.items() if key not in ("image_tag", "confined")}
+    if grader.get("type") == "python":
+        if not isinstance(grader.get("source"), str) or "file" in grader:
+            text = "Invalid grader: a python grader has its `source` as text, and no `file`."
+            raise ApiError(400, text, param="grader", code="invalid_grader")
+        return {**grader, "confined": True} if confined else grader
     if grader.get("type") != "multi" or not isinstance(grader.get("graders"), dict):
         return grader
     parts: Json = grader["graders"]
     named: Json = {str(parts["name"]): parts} if isinstance(parts.get("type"), str) and "name" in parts else parts
     grader["graders"] = {
-        name: grader_of(cast("Json", one)) if isinstance(one, dict) else one for name, one in named.items()
+        name: grader_of(cast("Json", one), confined=confined) if isinstance(one, dict) else one
+        for name, one in named.items()
     }
     return grader
 

@@ -37,7 +37,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Gateway]:
     file.write_text(KEY)
     file.chmod(0o600)
     config = home / "gateway.yaml"
-    config.write_text("backends: {peft: {method: {rft: {samples_per_prompt: 2, max_completion_tokens: 4}}}}\n")
+    rft = "backends: {peft: {method: {rft: {samples_per_prompt: 2, max_completion_tokens: 4}}}}"
+    config.write_text(f"{rft}\npython_graders: true\n")
     with kit.process(home, "--config", str(config), "--api-key-file", str(file)) as found:
         yield found
         for model in found.client.get("/models").json()["data"]:
@@ -196,10 +197,8 @@ def test_prism_finds_no_violation_in_preference_tuning(watched: OpenAI, tmp_path
 @by_prism
 def test_prism_finds_no_violation_in_reinforcement_tuning(watched: OpenAI, tmp_path: Path) -> None:
     asked = [{"messages": [{"role": "user", "content": f"number {i}"}], "answer": "joy"} for i in range(8)]
-    grader = {
-        "type": "text_similarity", "name": "near", "input": "{{sample.output_text}}", "reference": "{{item.answer}}",
-        "evaluation_metric": "fuzzy_match",
-    }  # fmt: skip
+    source = "def grade(sample, item):\n    return float(len(set(sample['output_text']) & set(item['answer'])))\n"
+    grader = {"type": "python", "name": "near", "source": source}
     knobs = {"n_epochs": 1, "batch_size": 4}
     method: Any = {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": knobs}}
     file = _uploaded(watched, peft_jobs.write(tmp_path / "asked.jsonl", asked))

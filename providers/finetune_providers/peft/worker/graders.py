@@ -1,6 +1,7 @@
 """Graders: a sample's answer and its row in, a number out. Standard library only: the provider checks specs with it.
 
-A Python grader is the user's own code; it runs in the worker, with the worker's rights, and nowhere else.
+A Python grader is the user's own code; it runs in the worker, with the worker's rights, and nowhere else. One that is
+`confined` came from somebody with fewer rights: a process that is locked in runs it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from . import similarity
+from . import confined, similarity
 
 Grade = Callable[[Mapping[str, Any], Mapping[str, Any]], float]
 """`grade(sample, item)`: `sample["output_text"]` is the answer, `item` holds the row's own fields."""
@@ -112,6 +113,8 @@ def _has(found: Any) -> str:
 def _python(spec: Mapping[str, Any]) -> Grade:
     source, name = spec["source"], spec.get("file") or "grader.py"
     check_source(source, name)
+    if spec.get("confined"):
+        return _confined(source, name)
     space: dict[str, Any] = {"__name__": "finetune_grader", "__file__": name}
     try:
         exec(compile(source, name, "exec"), space)  # noqa: S102 - the user's own code, in the user's own process
@@ -128,6 +131,18 @@ def _python(spec: Mapping[str, Any]) -> Grade:
         if not math.isfinite(value):
             raise GraderError(f"{name}: grade() answered {value}; a reward is a finite number")
         return value
+
+    return graded
+
+
+def _confined(source: str, name: str) -> Grade:
+    grading = confined.Grading(source, name)
+
+    def graded(sample: Mapping[str, Any], item: Mapping[str, Any]) -> float:
+        try:
+            return grading(sample, item)
+        except confined.Broken as exc:
+            raise GraderError(str(exc)) from exc
 
     return graded
 
