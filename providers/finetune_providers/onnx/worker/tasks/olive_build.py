@@ -18,7 +18,7 @@ def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
     """Writes the package to `out`; answers what Olive's own records say of it."""
     passes = {name: dict(one) for name, one in orders["passes"].items()}
     if orders["calibrates"]:
-        _calibrated(child, orders, passes)
+        calibrate(child, orders, passes)
     config = olive_runs.configuration(orders, orders["model"], passes, orders["run"])
     output = olive_runs.run(child, config, Path(orders["scratch"]))
     best = output.get_best_candidate() or output.get_output_models()[0]
@@ -33,7 +33,7 @@ def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
     return {"peak_memory_bytes": common.peak_memory_bytes(), "olive": {**told, "metrics": best.metrics_value}}
 
 
-def _calibrated(child: Any, orders: dict[str, Any], passes: dict[str, Any]) -> None:
+def calibrate(child: Any, orders: dict[str, Any], passes: dict[str, Any]) -> None:
     """Give the rows to every pass that looks at some. Too few tokens for a layer's inputs determine nothing."""
     import torch  # noqa: PLC0415 - loaded by now
 
