@@ -141,7 +141,8 @@ def _hosted(
     from finetune_sdk.store import JobStore  # noqa: PLC0415
 
     minutes = 15 if there["idle_min"] is None else there["idle_min"] or None
-    hosting = hosts.Hosting(**{**there, "idle_min": minutes})
+    given: dict[str, Any] = {**there, "idle_min": minutes}
+    hosting = hosts.Hosting(**given)
     host = hosts.load(to, home=home())
     artifact = fetching.named(source if job is None else str(job.exportable()))
     called = name or (_short(source).lower() if job is None else job.id)

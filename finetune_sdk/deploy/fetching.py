@@ -108,6 +108,8 @@ def _fetched(source: str, python: Path, script: Path, *, quiet: bool) -> dict[st
 def _kind(place: Path) -> ArtifactKind:
     if place.suffix == ".gguf" and place.is_file():
         return "gguf"
+    if len(list(place.glob("*.gguf"))) == 1 and not (place / "config.json").is_file():
+        return "gguf"
     for name, kind in _KINDS:
         if (place / name).is_file():
             return kind
