@@ -26,10 +26,12 @@ _SMOKE_TIMEOUT_S = 900.0  # the first import of torch compiles thousands of file
 
 Say = Callable[[str], None]
 
+_LITTLE_BYTES = 50e6
+_FULL = "The disk is full. Free some space, or name a home on another disk (FINETUNE_HOME)"
 _HINTS: Sequence[tuple[re.Pattern[str], str]] = (  # words of uv 0.11 and pip 26 -> what it means and what helps
     (
         re.compile(r"No space left on device|os error 28"),
-        "The disk is full. Free some space, or name a home on another disk (FINETUNE_HOME)",
+        _FULL,
     ),
     (
         re.compile(
@@ -91,7 +93,12 @@ class Build:
             "variant": self.lock.variant,
             "files": wholeness.count(self.path),
         }
-        wire.write_json(self.path / MARK, mark)
+        try:
+            wire.write_json(self.path / MARK, mark)
+        except OSError as exc:  # the disk took all but the last file
+            self._clear()
+            text = f"[{self.name}] {self.path} cannot be marked as complete: {exc.strerror}; nothing was kept"
+            raise EnvError(text) from exc
         say(f"{self.path.name} is ready")
 
     def _size(self) -> str:
@@ -104,6 +111,11 @@ class Build:
         doubt = f", but only {free:.1f} GB are free" if free < wanted else ""
         kind = "" if self.lock.variant == "any" else f", {self.lock.variant} variant"
         return f" (about {self.lock.size} on disk{doubt}{kind})"
+
+    def _room(self) -> str:
+        """For an installer that does not say why: `venv` swallows what its own child complains about."""
+        free = shutil.disk_usage(self.path.parent).free
+        return f"{_FULL}: {free / 1e6:.0f} MB are left.\n" if free < _LITTLE_BYTES else ""
 
     def _clear(self) -> None:
         """What a failed installer left is of no use to anybody; without its mark it would be deleted anyway."""
@@ -135,10 +147,9 @@ class Build:
                 raise
         if process.returncode != 0:
             words = "\n".join(tail) or f"exit code {process.returncode}"
-            hints = [f"{hint}.\n" for pattern, hint in _HINTS if pattern.search(words)][:1]
+            hint = next((f"{hint}.\n" for pattern, hint in _HINTS if pattern.search(words)), self._room())
             raise EnvError(
-                f"[{self.name}] building the environment failed:\n{words}\n{''.join(hints)}"
-                f"The command was: {shlex.join(command)}"
+                f"[{self.name}] building the environment failed:\n{words}\n{hint}The command was: {shlex.join(command)}"
             )
 
     def _smoke(self) -> None:

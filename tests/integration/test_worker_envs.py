@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import worker_jobs as jobs
 from tiny_wheels import make_wheel, only_from, write_lock
 
 from finetune_sdk.errors import EnvError
-from finetune_sdk.worker import locks
+from finetune_sdk.worker import locks, wire
 from finetune_sdk.worker.build import MARK
 from finetune_sdk.worker.envs import EnvStore
 from finetune_sdk.worker.installers import Wanted
@@ -270,6 +272,43 @@ def test_what_a_failed_installer_left_is_deleted(tmp_path: Path, wheels: Path) -
     with pytest.raises(EnvError, match="does not have one of the packages"):
         store.create("tiny", write_lock(tmp_path / "provider", "nosuchthing==1.0"))
     assert store.list() == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[Path]:
+    """A disk of 24 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small disk needs root")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_a_disk_that_fills_up_while_building_is_named_and_nothing_is_kept(
+    tmp_path: Path, wheels: Path, small_disk: Path, installer: Wanted
+) -> None:
+    make_wheel(wheels, "large", code="#" * 40_000_000)
+    lock = write_lock(tmp_path / "provider", "large==1.0")
+    store = EnvStore(small_disk, installer=installer)
+    with pytest.raises(EnvError, match=r"The disk is full\. Free some space"):
+        store.create("tiny", lock)
+    assert list(store.list()) == []
+
+
+def test_a_disk_that_has_no_room_for_the_mark_leaves_nothing_that_passes_for_finished(
+    tmp_path: Path, wheels: Path, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, _content: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(wire, "write_json", full)
+    store = EnvStore(tmp_path / "home", installer="uv")
+    with pytest.raises(EnvError, match=r"cannot be marked as complete: No space left on device"):
+        store.create("tiny", lock)
+    assert list(store.list()) == []
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
