@@ -1,7 +1,8 @@
 """The gateway judged by schemathesis: whatever the published contract lets a client send, it never answers 5xx,
 nothing that the contract does not describe, and it takes nothing that the contract forbids.
 
-`PYTHONPATH=tests python tests/integration/test_gateway_schemathesis.py URL KEY` asks a gateway that runs already, at length.
+`PYTHONPATH=tests python tests/integration/test_gateway_schemathesis.py URL KEY` asks a gateway that runs already, and
+longer.
 """
 
 from __future__ import annotations
