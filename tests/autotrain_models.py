@@ -127,6 +127,19 @@ def embeddings(count: int = 30) -> list[dict[str, Any]]:
     return [{"anchor": f"about {_TONES[i % 4]} {i}", "positive": f"{_TONES[i % 4]} number {i}"} for i in range(count)]
 
 
+def triplets(count: int = 30) -> list[dict[str, Any]]:
+    """The same, with a text that does not belong to them."""
+    return [{**row, "negative": f"nothing of the kind {i}"} for i, row in enumerate(embeddings(count))]
+
+
+def judged(labels: tuple[str | float, ...], count: int = 30) -> list[dict[str, Any]]:
+    """The same pairs, each with one of the labels."""
+    return [
+        {"text": row["anchor"], "text_pair": row["positive"], "label": labels[i % len(labels)]}
+        for i, row in enumerate(embeddings(count))
+    ]
+
+
 def translations(count: int = 24) -> list[dict[str, Any]]:
     """Prompts with the text to write."""
     return [{"prompt": f"about number {i}", "completion": _TONES[i % 4]} for i in range(count)]

@@ -36,6 +36,10 @@ TASKS: dict[str, dict[str, Any]] = {
         "model": "encoder", "rows": tiny.tagged(), "method": "classification", "task": "token-classification",
     },
     "st:pair": {"model": "encoder", "rows": tiny.embeddings(), "task": "st:pair"},
+    "st:qa": {"model": "encoder", "rows": tiny.embeddings(), "task": "st:qa"},
+    "st:triplet": {"model": "encoder", "rows": tiny.triplets(), "task": "st:triplet"},
+    "st:pair_class": {"model": "encoder", "rows": tiny.judged(("no", "yes")), "task": "st:pair_class"},
+    "st:pair_score": {"model": "encoder", "rows": tiny.judged((0.0, 0.5, 1.0)), "task": "st:pair_score"},
     "seq2seq": {"model": "seq2seq", "rows": tiny.translations(), "adapter": "full", "task": "seq2seq"},
 }  # fmt: skip
 FULL = sorted(set(TASKS) - {"llm-sft", "llm-dpo", "llm-orpo", "llm-reward"})
@@ -69,7 +73,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, python: Path) -> dict[str,
     jobs = {name: _written(provider, folder, name, models) for name in TASKS}
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_TOKEN": SECRET}
     command = [str(python), str(INSIDE), str(runner.__file__), str(WORKER), *map(str, jobs.values())]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return {name: _read(job) for name, job in jobs.items()}
 
