@@ -1,0 +1,75 @@
+"""The lm-evaluation-harness asking any server, with tasks of a local folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from managed_envs import managed_home
+from toy_chat import chat
+
+from finetune_sdk.compare.bench import Harness, Limits
+from finetune_sdk.compare.harness.running import interpreter, measured
+from finetune_sdk.errors import EnvError, SpecError
+from finetune_sdk.types import Deployment
+
+WORDS = ("red", "blue", "green", "white")
+HEAD = """
+dataset_path: json
+dataset_kwargs: {data_files: {test: rows.jsonl}}
+test_split: test
+doc_to_text: "{{q}}"
+"""
+WRITTEN = f"""
+task: written
+{HEAD}
+doc_to_target: "{{{{a}}}}"
+output_type: generate_until
+generation_kwargs: {{until: ["\\n"], max_gen_toks: 4, temperature: 0}}
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
+"""
+
+
+def row(number: int) -> dict[str, str]:
+    word = WORDS[number * 7 % 4]
+    return {"prompt": f"{number} {word * (1 + number % 2)} thing no {number * 31 % 97}", "completion": word}
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A task of our own, and its rows; nothing is downloaded."""
+    folder = tmp_path_factory.mktemp("tasks")
+    lines = [{"q": one["prompt"], "a": one["completion"], "choices": list(WORDS)} for one in map(row, range(4))]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "written.yaml").write_text(WRITTEN)
+    return folder
+
+
+def given(url: str) -> Deployment:
+    return Deployment(id="m", provider="given", model="m", base_url=url, status="ready")
+
+
+def harness(source: Path, folder: Path, to: Deployment, **more: Any) -> Any:
+    wanted = Harness.model_validate({"tasks": ["written"], "folder": str(source), **more})
+    python = interpreter(wanted, managed_home(folder / "home"))
+    return measured(
+        wanted, to, python=python, folder=folder / "out", tokenizer=None, limits=Limits(attempts=1), left_s=None
+    )
+
+
+def test_a_task_is_asked_of_any_chat_server(tasks: Path, tmp_path: Path) -> None:
+    with chat(lambda _body: "red") as server:
+        (found,) = harness(tasks, tmp_path, given(server.base_url))
+    assert (found.task, found.metric, found.value, found.items) == ("written", "exact_match", 0.25, 4)
+
+
+def test_completions_of_a_model_without_a_tokenizer_here_are_refused(tasks: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="`api: completions` needs the model's tokenizer"):
+        harness(tasks, tmp_path, given("http://127.0.0.1:9/v1"), api="completions")
+
+
+def test_an_interpreter_without_the_harness_is_refused_with_what_installs_it(tmp_path: Path) -> None:
+    with pytest.raises(EnvError, match="lm-eval"):
+        interpreter(Harness(tasks=("written",), environment="current"), tmp_path)
