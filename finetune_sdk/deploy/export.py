@@ -120,7 +120,9 @@ def _base(source: Path) -> str | None:
     """What the adapter, or the model itself, says that it was made of."""
     for name, key in (("adapter_config.json", "base_model_name_or_path"), ("config.json", "_name_or_path")):
         with contextlib.suppress(OSError, ValueError):
-            return json.loads((source / name).read_text(encoding="utf-8")).get(key)
+            told: dict[str, Any] = json.loads((source / name).read_text(encoding="utf-8"))
+            named: str | None = told.get(key)
+            return named
     return None
 
 

@@ -32,7 +32,8 @@ _vendor: Any = utils
 def raw(found: InferenceEndpoint) -> dict[str, Any]:
     """The whole answer of the service."""
     bare: Any = found
-    return bare.raw
+    answer: dict[str, Any] = bare.raw
+    return answer
 
 
 def told(found: InferenceEndpoint, *, ask: bool = True) -> Deployment:

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -17,7 +18,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from huggingface_hub.utils import _http, httpx
+from huggingface_hub.utils import _http
 
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.md", "*.txt", "*.model"]
 _CONNECT_S, _ANSWER_S = 10.0, 120.0
