@@ -29,3 +29,12 @@ ONNX = EngineKind(
     environment=Environment(lock=HERE / "ort" / "worker.lock", smoke=("onnxruntime_genai",)),
     environment_name="serving-onnx",
 )
+
+LLAMA = EngineKind(
+    name="llama.cpp",
+    serves=("gguf",),
+    script=START,
+    requirements=("xllamacpp>=2026.10", "gguf>=0.19,<0.20"),
+    environment=Environment(lock=HERE / "llama" / "worker.lock", smoke=("xllamacpp", "gguf")),
+    environment_name="serving-gguf",
+)

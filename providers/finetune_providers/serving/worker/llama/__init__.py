@@ -1,0 +1,1 @@
+"""Serving GGUF files with llama.cpp (xllamacpp); needs neither torch nor transformers."""
