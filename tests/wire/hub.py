@@ -493,7 +493,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _info(self, kind: str, repo: str, revision: str) -> Any:
         oid, files = self._repo(kind[:-1], repo).at(revision)
-        return {"id": repo, "sha": oid, "private": True, "siblings": [{"rfilename": name} for name in files]}
+        return {
+            "id": repo,
+            "sha": oid,
+            "private": self._repo(kind[:-1], repo).private,
+            "siblings": [{"rfilename": name} for name in files],
+        }
 
     def _tree(self, kind: str, repo: str, revision: str) -> Any:
         return self.hub.tree(self._repo(kind[:-1], repo), revision)
