@@ -55,7 +55,7 @@ class _Words:
         if found.decided and by > 0:
             return f"{better} beats {worse} by {self._amount(by)} {self._points}{bounds}."
         if by == 0 and not (found.won or found.lost):
-            return f"{better} and {worse} answered alike on every item: {self._title} cannot tell them apart."
+            return f"{better} and {worse} score the same on every item: {self._title} cannot tell them apart."
         head = f"Not decisive between {better} and {worse}: {self._amount(by)} {self._points} apart{bounds}"
         if found.more_items is None:
             return f"{head}; no number of test rows would settle a difference of nothing."

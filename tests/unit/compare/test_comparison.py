@@ -72,7 +72,7 @@ def test_the_better_candidate_is_named_with_its_interval(tmp_path: Path, rows: P
 def test_equal_candidates_are_not_told_apart(tmp_path: Path, rows: Path, serve: Serve) -> None:
     servers = {"one": serve(right), "two": serve(right)}
     results = Comparison(bench(rows, servers), home=tmp_path / "home").run()
-    assert "answered alike on every item" in results.summary
+    assert "score the same on every item" in results.summary
 
 
 def test_every_candidate_is_asked_the_same_rows_once(tmp_path: Path, rows: Path, serve: Serve) -> None:
