@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from operator import attrgetter
@@ -48,8 +49,7 @@ class Taken:
 
     def lines(self) -> bytes:
         """The rows as lines of the `chat` format. Texts and ids are JSON by now; to be called once."""
-        if not {_CALL, _TOOL}.isdisjoint(self.heads):
-            self._name_calls()
+        self._name_calls()
         pieces: list[Any] = [b""] * (2 * len(self.heads))
         pieces[::2] = self.heads
         pieces[1::2] = self.texts
@@ -65,23 +65,30 @@ class Taken:
         """Give calls and answers the names that connect them; each answer belongs to a call before it in its row."""
         ends = list(accumulate(self.turns))
         row, calls, answers = -1, 0, 0
-        for at, head in enumerate(self.heads):
-            if head is not _CALL and head is not _TOOL:
-                continue
+        for at in sorted((*_places(self.heads, _CALL), *_places(self.heads, _TOOL))):
             if row != (row := bisect_right(ends, at)):
                 calls = answers = 0
             text = self.texts[at]
-            if head is _CALL:
+            if self.heads[at] is _CALL:
                 calls += 1
                 asked = _asked(text, f"call_{calls}")
                 self.gained += asked.count(b":") - bytes(text).count(b":") - 1  # beside "role", one key is gone
-                self.heads[at], self.texts[at] = head + asked, b""
+                self.heads[at], self.texts[at] = _CALL + asked, b""
             elif answers < calls:
                 answers += 1
                 self.gained += 1
                 self.texts[at] = b'%b,"tool_call_id":"call_%d"' % (text, answers)
             else:
                 raise NotPlain
+
+
+def _places(heads: Sequence[bytes], head: bytes) -> Iterator[int]:
+    """Where it stands."""
+    at = -1
+    with suppress(ValueError):
+        while True:
+            at = heads.index(head, at + 1)
+            yield at
 
 
 Take: TypeAlias = Callable[[Sequence[Any]], Taken]
