@@ -188,13 +188,13 @@ def test_accumulated_batches_and_processes_count_in_the_estimate(tmp_path: Path)
 def test_a_plan_reads_the_data_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from finetune_sdk.data.dataset import Dataset  # noqa: PLC0415
 
-    scan, scans = Dataset.scan, list[Dataset]()
+    scan, scans = Dataset.scan_looked, list[Dataset]()
 
     def counted(self: Dataset, *given: Any, **named: Any) -> Any:
         scans.append(self)
         return scan(self, *given, **named)
 
-    monkeypatch.setattr(Dataset, "scan", counted)
+    monkeypatch.setattr(Dataset, "scan_looked", counted)
     _planned(tmp_path, peft_jobs.rows(30), data={"validation": 0.2})
 
     assert len(scans) == 1
