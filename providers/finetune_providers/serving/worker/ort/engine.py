@@ -125,7 +125,7 @@ class ORTEngine:
 
     def _after(self, row: Row, tokens: Sequence[int]) -> Any:
         row.state.append_tokens(list(tokens))
-        logits = row.state.get_logits()
+        logits = row.state.get_output("logits")  # `get_logits` takes a last token that is the pad token for padding
         return logits.reshape(-1, logits.shape[-1])[-1]
 
 
