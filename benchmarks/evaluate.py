@@ -120,7 +120,7 @@ def _ours(folder: Path, model: Path, questions: list[str], asked: argparse.Names
             to = local.wait(home, to.id, timeout_s=local.READY_S)
         items = [Item(id=str(n), messages=[{"role": "user", "content": text}]) for n, text in enumerate(questions)]
         begun = time.perf_counter()
-        with Asker(to, limits=Limits(requests=asked.batch), max_tokens=asked.tokens, temperature=0.0) as asker:
+        with Asker(to, limits=Limits(requests=2 * asked.batch), max_tokens=asked.tokens, temperature=0.0) as asker:
             found = {one.item: one for one in asker.all(items, lambda item: item.messages, lambda: False)}
         took = time.perf_counter() - begun
         memory = serving_memory(home, to) or 0
