@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -186,15 +184,5 @@ def serving(home: Path) -> Generator[Service]:
     """The hub and the endpoints at one address: the hub's, and the same with `/v2`."""
     hub = Hub(home=home)
     service = Service(hub)
-    handler = type("Handler", (_Handler,), {"hub": hub, "service": service})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with loopback.listening(hub, type("Handler", (_Handler,), {"hub": hub, "service": service})):
         yield service
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)

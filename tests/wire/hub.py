@@ -568,14 +568,20 @@ class _Handler(BaseHTTPRequestHandler):
 def serving(home: Path) -> Generator[Hub]:
     """A hub that answers; its machines end with the block."""
     hub = Hub(home=home)
-    handler = type("Handler", (_Handler,), {"hub": hub})
+    with listening(hub, type("Handler", (_Handler,), {"hub": hub})):
+        yield hub
+
+
+@contextmanager
+def listening(hub: Hub, handler: type[BaseHTTPRequestHandler]) -> Generator[None]:
+    """Answer at an address of this machine, which the hub is told; its machines end with the block."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield hub
+        yield
     finally:
         for machine in hub.machines.values():
             machine.end()
