@@ -194,7 +194,7 @@ async def _asked(request: Request, target: Target, path: str, asked: dict[str, A
         key = os.environ.get(target.api_key_env)
         if not key:
             raise ApiError(502, f"The gateway lacks the variable {target.api_key_env}.", code="backend_auth")
-        headers["authorization"] = f"Bearer {key}"
+        headers |= {"authorization": f"Bearer {key}", "api-key": key}  # OpenAI's way, and Azure's
     client = _chats(request).client
     content = msgspec.json.encode({**asked, "model": target.model})
     outgoing = client.build_request("POST", f"{target.base_url}/{path}", content=content, headers=headers)
@@ -331,9 +331,8 @@ async def delete_model(request: Request) -> Response:
 
 
 def _delete(gateway: Service, job: Job) -> None:
-    """Forget the model's name, and end what serves it here; a vendor keeps what it has."""
+    """Forget the model's name, and end the deployments that were made for it; a vendor keeps the model itself."""
     gateway.state.change("UPDATE job SET deleted = 1 WHERE id = ?", job.id)
-    if job.local:
-        for one in gateway.store.deployments():
-            if one.model == job.id or one.model.startswith(f"{job.id}-step-"):
-                Deployed.of(one, gateway.home).delete()
+    for one in gateway.store.deployments():
+        if one.model == job.id or one.model.startswith(f"{job.id}-step-"):
+            Deployed.of(one, gateway.home).delete()

@@ -87,7 +87,7 @@ _ROUTES = (
     (r"/models", "GET", "list_models"),
     (r"/models/(.+)", "GET", "get_model"),
     (r"/models/(.+)", "DELETE", "delete_model"),
-    (r"/chat/completions", "POST", "chat"),
+    (r"(?:/v1)?/chat/completions", "POST", "chat"),  # Azure answers chats undated, whatever made the model
     (r"/deployments/([^/]+)/chat/completions", "POST", "chat"),
 )
 
