@@ -6,7 +6,7 @@ second is answered with the model's own vocabulary where that lies on this machi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -79,6 +79,10 @@ class Judge:
     """Conversations are rendered with a chat template."""
     conversations: bool = False
     """Some row is no pair of plain strings."""
+    accepts: Mapping[str, Callable[[Example], Iterator[Finding]]] = field(
+        default_factory=dict[str, Callable[[Example], Iterator[Finding]]]
+    )
+    """Features of rows that the rules refuse and this job takes, such as `images`, with what looks at them."""
     tokens: float = 0.0
     """Of all rows, cut to the limit."""
     _refusals: Mapping[str, Rule] = field(init=False)
@@ -96,7 +100,10 @@ class Judge:
         self._rows += 1
         self.conversations = self.conversations or example.shape != RAW
         row = Row.of(example)
-        refusing = [self._refusals[name] for name in row.features if name in self._refusals]
+        taken = [name for name in row.features if name in self.accepts]
+        for name in taken:
+            yield from self.accepts[name](example)
+        refusing = [self._refusals[name] for name in row.features if name in self._refusals and name not in taken]
         for rule in (*refusing, *self._others):
             for path, message, fix in rule.row(row):
                 yield Finding(rule=rule.rule, severity=rule.severity, message=message, fix=fix, path=path or None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,10 +15,12 @@ from finetune_providers.peft.estimating import estimate
 from finetune_providers.peft.judging import Judge
 from finetune_providers.peft.options import PeftOptions, parse
 from finetune_sdk.data import prepare
+from finetune_sdk.data.example import Example
 from finetune_sdk.deploy.served_here import ServedHere
 from finetune_sdk.errors import SpecError, Unsupported
 from finetune_sdk.provider import Capabilities, Environment, Plan
 from finetune_sdk.spec import RFT, SFT, JobSpec
+from finetune_sdk.types import Finding
 from finetune_sdk.worker.provider import HERE as THIS_MACHINE
 
 HERE = Path(__file__).parent
@@ -46,6 +49,15 @@ class PeftProvider(Rentable, ServedHere):
         """This provider's section of `spec.options`, validated."""
         return parse(spec.options.get(self.name, {}))
 
+    def rows(self, spec: JobSpec) -> str:
+        """The method whose rows this job learns from: its own, unless the model says otherwise."""
+        return spec.method.kind
+
+    def accepts(self, spec: JobSpec) -> Mapping[str, Callable[[Example], Iterator[Finding]]]:
+        """What rows may hold beside texts (`images`, `other-parts`), each with what looks at it; usually nothing."""
+        del spec
+        return {}
+
     def _check_trackers(self, spec: JobSpec) -> None:
         missing = [name for name in spec.report_to if importlib.util.find_spec(name) is None]
         if missing:
@@ -57,11 +69,15 @@ class PeftProvider(Rentable, ServedHere):
         self.check(spec)
         options = self.options(spec)
         model = models.resolve(spec.model_id)
-        judge, doubts = _judge(spec, model, options)
-        prepared = prepare(spec.data, method=spec.method.kind, judge=self.guarded(judge, spec))
+        rows = self.rows(spec)
+        judge, doubts = _judge(spec, model, options, rows)
+        judge.accepts = self.accepts(spec)
+        prepared = prepare(spec.data, method=rows, judge=self.guarded(judge, spec))
         if judge.conversations and not judge.template:
-            _refuse_conversations(spec, model, self.name)
+            _refuse_conversations(rows, model, self.name)
         request, notes = mapping.request(spec, model, options, prepared.files)
+        if rows != spec.method.kind:
+            request["data_method"] = rows
         plan = Plan(
             provider=self.name,
             request=request,
@@ -73,7 +89,7 @@ class PeftProvider(Rentable, ServedHere):
         return self.rented(plan, spec)
 
 
-def _judge(spec: JobSpec, model: str, options: PeftOptions) -> tuple[Judge, tuple[str, ...]]:
+def _judge(spec: JobSpec, model: str, options: PeftOptions, rows: str) -> tuple[Judge, tuple[str, ...]]:
     """Who looks at the rows, and what is to be known about how."""
     knobs, method = spec.hyperparameters, spec.method
     limit = mapping.MAX_SEQ_LENGTH if knobs.max_seq_length == "auto" else knobs.max_seq_length
@@ -87,7 +103,7 @@ def _judge(spec: JobSpec, model: str, options: PeftOptions) -> tuple[Judge, tupl
         limit, name = limit - answer, f"{name} less max_completion_tokens {answer:,}"
     counter, doubts = models.vocabulary(model)
     judge = Judge(
-        method=method.kind,
+        method=rows,
         train_on=method.train_on if isinstance(method, SFT) else "assistant",
         limit=limit,
         limit_name=name,
@@ -97,8 +113,8 @@ def _judge(spec: JobSpec, model: str, options: PeftOptions) -> tuple[Judge, tupl
     return judge, doubts
 
 
-def _refuse_conversations(spec: JobSpec, model: str, provider: str) -> None:
-    if spec.method.kind in ("pretraining", "classification"):
+def _refuse_conversations(rows: str, model: str, provider: str) -> None:
+    if rows in ("pretraining", "classification", "embedding"):
         return
     raise SpecError(
         f"model: the tokenizer in {model} has no chat template, and the data are conversations; set "

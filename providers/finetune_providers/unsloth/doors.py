@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from finetune_providers.unsloth.options import ModelClass, UnslothOptions
-from finetune_sdk.errors import Unsupported
+from finetune_sdk.errors import SpecError, Unsupported
 from finetune_sdk.spec import JobSpec, LoRA
 from finetune_sdk.worker import locks
 
 NAME = "unsloth"
 _AUDIO = ("audio_config", "audio_encoder_config", "codec_config", "depth_decoder_config", "num_mel_bins")
 """Keys of the configurations of models that hear or speak through a codec of their own (CSM, Whisper, Gemma-3n)."""
+_SENTENCE_ENCODERS = ("mpnet", "bert", "distilbert", "modernbert", "roberta", "xlm-roberta", "albert", "electra")
+"""`model_type`s of FastSentenceTransformer's own path, which also computes without a GPU."""
 _ENCODERS = ("ForMaskedLM", "ForPreTraining")
 _AUDIO_REMEDY = (
     "A speech model whose sounds are tokens of its vocabulary (Orpheus, Llasa, OuteTTS, Spark) learns from texts: "
@@ -27,9 +29,11 @@ _AUDIO_REMEDY = (
 
 
 def model_class(model: str, options: UnslothOptions) -> ModelClass:
-    """The class that loads it; "auto" looks whether the model sees."""
+    """The class that loads it; "auto" looks whether the model sees, or is one of sentence-transformers."""
     if options.model_class != "auto":
         return options.model_class
+    if (Path(model).expanduser() / "modules.json").is_file():
+        return "sentence"
     return "vision" if "vision_config" in _config(model) else "language"
 
 
@@ -38,24 +42,53 @@ def check(spec: JobSpec, model: str, options: UnslothOptions) -> None:
     config = _config(model)
     if not config.keys().isdisjoint(_AUDIO) and "vision_config" not in config:
         raise Unsupported(NAME, f"{model} as a model that learns from sound: rows here are texts", _AUDIO_REMEDY)
-    if (Path(model) / "modules.json").is_file():
-        what = f"{model} as a sentence-embedding model: FastSentenceTransformer is not behind this door yet"
-        raise Unsupported(NAME, what, "Use provider: autotrain with options.autotrain.task: st:pair.")
+    if model_class(model, options) == "sentence":
+        _check_sentences(spec, model, config)
+        return
     classifies = spec.method.kind == "classification"
     if not classifies and str(_architecture(config)).endswith(_ENCODERS):
         what = f"`method.{spec.method.kind}` with {_architecture(config)}: an encoder writes no text"
         raise Unsupported(NAME, what, "Use method: classification, or a language model.")
-    if spec.compute.kind != "local" or (spec.compute.device != "cpu" and locks.gpu_seen()):
+    if not without_gpu(spec):
         return
     if classifies:
         what = "`method.classification` without a GPU: Unsloth's CPU backend loads language models only"
         raise Unsupported(NAME, what, "Run it where an NVIDIA GPU is, or use provider: peft.")
-    if isinstance(spec.adapter, LoRA) and spec.adapter.quantize == "4bit":
-        what = "`adapter.quantize: 4bit` without a GPU: Unsloth's CPU backend mixes two precisions there and fails"
-        raise Unsupported(NAME, what, "Run it where an NVIDIA GPU is, or use provider: peft.")
+    _check_quantize(spec)
     if model_class(model, options) == "vision":
         what = "`options.unsloth.model_class: vision` without a GPU: Unsloth's CPU backend loads text models only"
         raise Unsupported(NAME, what, "Run it where an NVIDIA GPU is, or use a model without vision.")
+
+
+def _check_sentences(spec: JobSpec, model: str, config: Mapping[str, Any]) -> None:
+    """A model of sentence embeddings: what has no meaning for it, and what needs a GPU."""
+    if spec.method.kind != "sft":
+        what = f"`method.{spec.method.kind}` with {model}, a model of sentence embeddings"
+        raise Unsupported(NAME, what, "Leave `method` out: it learns from pairs and triplets of texts.")
+    if spec.evaluation is not None:
+        what = f"`evaluation` of {model}: sentence embeddings write no answers"
+        raise Unsupported(NAME, what, "Set data.validation instead: the result then has eval_loss.")
+    if spec.hyperparameters.packing is True:
+        raise SpecError("hyperparameters.packing: texts that are compared with one another are not packed")
+    if spec.hyperparameters.batch_size == 1:
+        raise SpecError("hyperparameters.batch_size: a pair learns from the other rows of its batch; use 2 or more")
+    if without_gpu(spec):
+        kind = config.get("model_type")
+        if config and kind not in _SENTENCE_ENCODERS:
+            what = f"{model} ({kind}) without a GPU: FastSentenceTransformer computes encoders only there"
+            raise Unsupported(NAME, what, f"Run it where an NVIDIA GPU is, or take one of {_SENTENCE_ENCODERS}.")
+        _check_quantize(spec)
+
+
+def without_gpu(spec: JobSpec) -> bool:
+    """Whether this machine will train it, and has no GPU that it may use."""
+    return spec.compute.kind == "local" and (spec.compute.device == "cpu" or not locks.gpu_seen())
+
+
+def _check_quantize(spec: JobSpec) -> None:
+    if isinstance(spec.adapter, LoRA) and spec.adapter.quantize == "4bit":
+        what = "`adapter.quantize: 4bit` without a GPU: Unsloth's CPU backend mixes two precisions there and fails"
+        raise Unsupported(NAME, what, "Run it where an NVIDIA GPU is, or use provider: peft.")
 
 
 def _architecture(config: Mapping[str, Any]) -> str | None:

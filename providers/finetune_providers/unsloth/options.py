@@ -14,7 +14,7 @@ from finetune_sdk.errors import SpecError
 Quantization = Literal["f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q4_k_m", "q4_k_s", "q3_k_m", "q2_k"]
 """GGUF types that llama.cpp writes without an importance matrix."""
 
-ModelClass = Literal["auto", "language", "general", "vision"]
+ModelClass = Literal["auto", "language", "general", "vision", "sentence"]
 
 
 class UnslothOptions(PeftOptions):
@@ -22,8 +22,8 @@ class UnslothOptions(PeftOptions):
     such as `chatml`, `llama-3.1` or `qwen3`."""
 
     model_class: ModelClass = "auto"
-    """Unsloth's class that loads the model: FastLanguageModel, FastModel, FastVisionModel (the last on a GPU only);
-    "auto" = FastVisionModel for a model that sees, else FastLanguageModel."""
+    """Unsloth's class that loads the model: FastLanguageModel, FastModel, FastVisionModel (on a GPU only),
+    FastSentenceTransformer; "auto" = by the model's folder: does it see, is it one of sentence-transformers."""
     gguf: tuple[Quantization, ...] = ()
     """Also write the model as GGUF of these types, after everything else is saved; needs `llama_cpp`."""
     llama_cpp: str | None = None

@@ -42,6 +42,10 @@ class UnslothProvider(PeftProvider):
         if spec.compute.processes > 1:
             raise SpecError("compute.processes: unsloth trains in one process; use provider: peft for several")
 
+    def rows(self, spec: JobSpec) -> str:
+        """Those of the method, but a model of sentence embeddings learns from pairs."""
+        return "embedding" if self.options(spec).model_class == "sentence" else super().rows(spec)
+
     def options(self, spec: JobSpec) -> UnslothOptions:
         """`options.unsloth`, validated, with the class that loads this model."""
         given = parse(spec.options.get(self.name, {}))

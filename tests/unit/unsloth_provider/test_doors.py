@@ -67,7 +67,7 @@ def _check(folder: Path, config: dict[str, Any], method: dict[str, Any], *beside
         (CSM, SFT, (), "learns from sound"),
         (WHISPER, SFT, (), "learns from sound"),
         (BERT, SFT, (), "an encoder writes no text. Use method: classification"),
-        (BERT, LABELS, ("modules.json",), "FastSentenceTransformer is not behind this door yet"),
+        (BERT, LABELS, ("modules.json",), "Leave `method` out: it learns from pairs"),
     ],
     ids=["speaks", "hears", "encoder", "embeddings"],
 )

@@ -8,16 +8,18 @@ import yaml
 
 from .context import Context
 
+_SCORED = ("reward", "classification")
 
-def text(ctx: Context, *, metrics: dict[str, float], settled: dict[str, Any]) -> str:
-    """README.md with the front matter that the hub reads."""
+
+def text(ctx: Context, *, metrics: dict[str, float], settled: dict[str, Any], task: str | None = None) -> str:
+    """README.md with the front matter that the hub reads; `task` is its `pipeline_tag`, None = by the method."""
     request = ctx.request
     method, adapter = request["method"]["kind"], request["adapter"]["kind"]
     name = request["suffix"] or ctx.job_id
     front: dict[str, Any] = {
         "base_model": request["model"],
         "library_name": "transformers" if request["adapter"]["kind"] == "full" else "peft",
-        "pipeline_tag": "text-classification" if method in ("reward", "classification") else "text-generation",
+        "pipeline_tag": task or ("text-classification" if method in _SCORED else "text-generation"),
         "tags": ["finetune-sdk", method, adapter],
     }
     rows = [f"| {key} | {value:.6g} |" for key, value in sorted(metrics.items())]

@@ -31,6 +31,10 @@ def main(ctx: Any) -> dict[str, Any]:
         return scoring.run(ctx)
     from . import job  # noqa: PLC0415 - the same
 
+    if ctx.request["options"]["model_class"] == "sentence":
+        from . import embedding  # noqa: PLC0415 - the same
+
+        return job.run(ctx, embedding.EmbeddingJob)
     return job.run(ctx)
 
 

@@ -71,10 +71,38 @@ class Job:
         self.choices = _choices.choose(self.ctx, self.config)
         self.max_length = self._max_length()
         set_seed(self.request["seed"])
-        self.train, self.validation = encode.columns(self)
+        self.train, self.validation = self.columns()
         self.gradient_checkpointing = _choices.gradient_checkpointing(
-            self.ctx, self.choices, self.config, longest=encode.longest(self.train), parameters=0
+            self.ctx, self.choices, self.config, longest=self.longest(), parameters=0
         )
+
+    def columns(self) -> tuple[Any, Any]:
+        """(train, validation) as the trainer reads them."""
+        return encode.columns(self)
+
+    def longest(self) -> int:
+        """Tokens of the longest row, about."""
+        return encode.longest(self.train)
+
+    def base(self) -> Any:
+        """The base model."""
+        return loading.base(self)
+
+    def adapted(self, base: Any) -> Any:
+        """The model that is trained."""
+        return loading.adapted(self, base)
+
+    def inside(self, model: Any) -> Any:
+        """The transformers model in what is trained: the one that has the adapter."""
+        return model
+
+    def make(self, tuned: Any, common: dict[str, Any]) -> Any:
+        """The trainer."""
+        return trainers.MAKERS[self.request["method"]["kind"]](self, tuned, common)
+
+    def write(self, model: Any, folder: Path) -> list[str]:
+        """Save what was trained under `folder`; the names of what there is now."""
+        return saving.write(self, model, folder)
 
     def _max_length(self) -> int:
         wanted = self.request["training"]["max_seq_length"]
@@ -85,10 +113,10 @@ class Job:
         return int(wanted)
 
 
-def run(ctx: Any) -> dict[str, Any]:
+def run(ctx: Any, kind: type[Job] = Job) -> dict[str, Any]:
     """The whole job; the result without `status` when it succeeded."""
     try:
-        return _run(Job(ctx))
+        return _run(kind(ctx))
     except Stopped as stop:
         return {"status": _STATUS[stop.wish], "error": None}
     except ctx.Failed as exc:
@@ -102,14 +130,14 @@ def run(ctx: Any) -> dict[str, Any]:
 
 def _run(job: Job) -> dict[str, Any]:
     job.load()
-    base = loading.base(job)
-    job.base_digest = saving.digest(base)
+    base = job.base()
+    job.base_digest = saving.digest(job.inside(base))
     asked = _ask_base(job, base)
     if job.ctx.stop:
         raise Stopped(job.ctx.stop)
-    tuned = loading.adapted(job, base)
+    tuned = job.adapted(base)
     trainer, obedience = _trainer(job, tuned)
-    changed = effective.compare(job, tuned, trainer)
+    changed = effective.compare(job, job.inside(tuned), trainer)
     metrics, seconds = _train(job, trainer)
     metrics["settings_changed"] = float(len(changed))
     usage = {"trained_tokens": int(trainer.tokens_seen), "train_s": seconds, "peak_memory_bytes": _peak_memory(job)}
@@ -141,7 +169,7 @@ def _trainer(job: Job, tuned: Any) -> tuple[Any, Any]:
     common |= {"gradient_checkpointing": job.gradient_checkpointing}
     job.optimizer = common["optim"]
     with vendor.tolerated():
-        trainer = trainers.MAKERS[job.request["method"]["kind"]](job, tuned, common)
+        trainer = job.make(tuned, common)
     trainer.ctx = ctx
     trainer.keep_checkpoints = job.request["options"]["keep_checkpoints"]
     hours = job.request["max_hours"]

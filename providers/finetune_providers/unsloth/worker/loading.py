@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from . import vendor
 from .local import part
 
-_LOADING = (
+LOADING = (
     OSError,
     ValueError,
     ImportError,
@@ -53,7 +53,7 @@ def load(job: Any, fast: Any, given: dict[str, Any]) -> Any:
     try:
         with vendor.tolerated():
             model, _ = fast.from_pretrained(job.source, **given)
-    except _LOADING as exc:
+    except LOADING as exc:
         reason = " ".join(str(exc).split())[:400]
         raise job.ctx.Failed(f"Unsloth cannot load {job.source!r}: {reason}") from exc
     return model

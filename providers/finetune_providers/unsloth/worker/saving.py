@@ -27,10 +27,10 @@ def save(job: Any, model: Any, *, metrics: dict[str, float], settled: dict[str, 
     ctx, root, aside = job.ctx, job.ctx.dir / "artifacts", job.ctx.dir / "artifacts.part"
     shutil.rmtree(aside, ignore_errors=True)
     kept = _checkpoints.kept(ctx.dir / "checkpoints")
-    text = _card.text(ctx, metrics=metrics, settled=settled)
+    text = _card.text(ctx, metrics=metrics, settled=settled, task=getattr(job, "task", None))
     with _disk.writing(ctx, "the trained model", ctx.dir, part=aside, kept=kept):
         aside.mkdir()
-        kinds = _write(job, model, aside)
+        kinds = job.write(model, aside)
         for folder in [*(aside / kind for kind in kinds), aside / "tokenizer"]:
             job.tokenizer.save_pretrained(folder)
             (folder / "README.md").write_text(text, encoding="utf-8")
@@ -45,11 +45,11 @@ def save(job: Any, model: Any, *, metrics: dict[str, float], settled: dict[str, 
     return [*listed, *_gguf(job, model)]
 
 
-def _write(job: Any, model: Any, folder: Path) -> list[str]:
+def write(job: Any, model: Any, folder: Path) -> list[str]:
     """Under the names every provider uses: `adapter` and `merged`, or `model`."""
     if job.request["adapter"]["kind"] == "full":
         model.save_pretrained(folder / "model")
-        _differs(job, folder / "model")
+        differs(job, folder / "model")
         return ["model"]
     for config in model.peft_config.values():
         config.base_model_name_or_path = job.source
@@ -63,11 +63,11 @@ def _write(job: Any, model: Any, folder: Path) -> list[str]:
         shutil.rmtree(folder / "merged", ignore_errors=True)
         job.ctx.event(f"no merged model: {' '.join(str(exc).split())}", level="warning")
         return ["adapter"]
-    _differs(job, folder / "merged")
+    differs(job, folder / "merged")
     return ["adapter", "merged"]
 
 
-def _differs(job: Any, folder: Path) -> None:
+def differs(job: Any, folder: Path) -> None:
     """Fail unless the written weights are others than the base model's, and all of them are numbers."""
     changed = compared = 0
     for name, tensor in _tensors(folder):

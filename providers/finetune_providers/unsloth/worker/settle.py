@@ -6,9 +6,12 @@ Standard library only. The switches were read in the sources of unsloth and unsl
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from .local import part
+
+_GPUS = Path("/proc/driver/nvidia")
 
 SWITCHES = {
     "UNSLOTH_AUTO_INSTALL": "0",  # else saving GGUF runs apt-get as root, without asking
@@ -27,7 +30,11 @@ def environment(ctx: Any) -> None:
     cache = ctx.dir / "cache"
     cache.mkdir(exist_ok=True)
     os.environ["UNSLOTH_COMPILE_LOCATION"] = str(cache / "unsloth_compiled_cache")
-    if ctx.request["compute"]["device"] == "cpu":
+    device, door = ctx.request["compute"]["device"], ctx.request["options"].get("model_class")
+    if door == "sentence" and (device == "cpu" or not _GPUS.exists()):
+        # the CPU backend has no sentence embeddings; the class for GPUs computes where torch does
+        os.environ |= {"UNSLOTH_ALLOW_CPU": "1", "UNSLOTH_COMPILE_DISABLE": "1"}
+    elif device == "cpu":
         os.environ["UNSLOTH_FORCE_CPU"] = "1"
     if llama_cpp := ctx.request["options"]["llama_cpp"]:
         os.environ["UNSLOTH_LLAMA_CPP_PATH"] = llama_cpp

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import os
 import threading
 import time
 import warnings
@@ -13,7 +14,14 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
-CLASSES = {"language": "FastLanguageModel", "general": "FastModel", "vision": "FastVisionModel"}
+CLASSES = {
+    "language": "FastLanguageModel",
+    "general": "FastModel",
+    "vision": "FastVisionModel",
+    "sentence": "FastSentenceTransformer",
+    "whisper": "FastModel",
+    "csm": "FastModel",
+}
 
 
 def load(ctx: Any) -> None:
@@ -25,8 +33,9 @@ def load(ctx: Any) -> None:
     except NotImplementedError as exc:
         raise ctx.Failed(f"Unsloth refuses this machine: {' '.join(str(exc).split())}") from exc
     seconds = time.monotonic() - began
+    device = "cpu" if os.environ.get("UNSLOTH_ALLOW_CPU") == "1" else module.DEVICE_TYPE
     ctx.event(
-        f"unsloth {version('unsloth')} on {module.DEVICE_TYPE}, imported in {seconds:.0f} s",
+        f"unsloth {version('unsloth')} on {device}, imported in {seconds:.0f} s",
         imports_s=seconds,
     )
 
