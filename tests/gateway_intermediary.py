@@ -86,7 +86,7 @@ def _answers() -> bool:
 
 
 def flow(client: OpenAI, train: Path) -> dict[str, Any]:
-    """What clients do: upload, create, retrieve, look at the events, chat."""
+    """What clients do: upload, create, retrieve, look at the events, chat in both ways."""
     with train.open("rb") as rows:
         file = client.files.create(file=rows, purpose="fine-tune")
     jobs = client.fine_tuning.jobs
@@ -97,8 +97,10 @@ def flow(client: OpenAI, train: Path) -> dict[str, Any]:
     messages: Any = [{"role": "user", "content": "I smile"}]
     model = str(done.fine_tuned_model)
     answer = client.chat.completions.create(model=model, messages=messages, max_tokens=4)
+    pieces = client.chat.completions.create(model=model, messages=messages, max_tokens=4, stream=True)
+    streamed = [piece.model for piece in pieces]
     told = {"status": done.status, "method": done.method.type if done.method else None, "events": len(events)}
-    return {**told, "model": model, "answered": answer.model}
+    return {**told, "model": model, "answered": answer.model, "streamed": streamed}
 
 
 def main() -> None:

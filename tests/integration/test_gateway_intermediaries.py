@@ -56,3 +56,4 @@ def test_a_client_behind_an_intermediary_goes_from_upload_to_chat(kind: str, pro
     assert (told["status"], told["method"]) == ("succeeded", "supervised")
     assert told["answered"] == told["model"]
     assert told["events"] > 5
+    assert set(told["streamed"]) == {told["model"]}
