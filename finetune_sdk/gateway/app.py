@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from finetune_sdk.gateway import chat, files, graders, jobs, page, state
+from finetune_sdk.gateway import chat, events, files, graders, jobs, models, page, state, steering, targets, uploads
 from finetune_sdk.gateway.config import GatewayConfig
 from finetune_sdk.gateway.errors import ApiError
 from finetune_sdk.gateway.guard import Guard
@@ -34,23 +34,23 @@ _API: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", "/files/{file_id}", files.retrieve_file),
     ("DELETE", "/files/{file_id}", files.delete_file),
     ("GET", "/files/{file_id}/content", files.file_content),
-    ("POST", "/uploads", files.create_upload),
-    ("POST", "/uploads/{upload_id}/parts", files.add_part),
-    ("POST", "/uploads/{upload_id}/complete", files.complete_upload),
-    ("POST", "/uploads/{upload_id}/cancel", files.cancel_upload),
+    ("POST", "/uploads", uploads.create_upload),
+    ("POST", "/uploads/{upload_id}/parts", uploads.add_part),
+    ("POST", "/uploads/{upload_id}/complete", uploads.complete_upload),
+    ("POST", "/uploads/{upload_id}/cancel", uploads.cancel_upload),
     ("POST", "/fine_tuning/jobs", jobs.create_job),
     ("GET", "/fine_tuning/jobs", jobs.list_jobs),
     ("GET", "/fine_tuning/jobs/{job_id}", jobs.retrieve_job),
-    ("GET", "/fine_tuning/jobs/{job_id}/events", jobs.list_events),
-    ("GET", "/fine_tuning/jobs/{job_id}/checkpoints", jobs.list_checkpoints),
-    ("POST", "/fine_tuning/jobs/{job_id}/cancel", jobs.cancel_job),
-    ("POST", "/fine_tuning/jobs/{job_id}/pause", jobs.pause_job),
-    ("POST", "/fine_tuning/jobs/{job_id}/resume", jobs.resume_job),
+    ("GET", "/fine_tuning/jobs/{job_id}/events", events.list_events),
+    ("GET", "/fine_tuning/jobs/{job_id}/checkpoints", events.list_checkpoints),
+    ("POST", "/fine_tuning/jobs/{job_id}/cancel", steering.cancel_job),
+    ("POST", "/fine_tuning/jobs/{job_id}/pause", steering.pause_job),
+    ("POST", "/fine_tuning/jobs/{job_id}/resume", steering.resume_job),
     ("POST", "/fine_tuning/alpha/graders/validate", graders.validate),
     ("POST", "/fine_tuning/alpha/graders/run", graders.run),
-    ("GET", "/models", chat.list_models),
-    ("GET", "/models/{model:path}", chat.retrieve_model),
-    ("DELETE", "/models/{model:path}", chat.delete_model),
+    ("GET", "/models", models.list_models),
+    ("GET", "/models/{model:path}", models.retrieve_model),
+    ("DELETE", "/models/{model:path}", models.delete_model),
     ("POST", "/chat/completions", chat.chat),
     ("POST", "/completions", chat.completion),
     ("POST", "/deployments/{deployment}/chat/completions", chat.chat),
@@ -75,7 +75,7 @@ def build(home: str | Path | None, config: GatewayConfig, *, keys: Keys | None =
         *page.ROUTES,
         Route("/health", _health),
         Route("/ready", _ready),
-        Route("/deployments", _Door({"GET": chat.list_deployments})),
+        Route("/deployments", _Door({"GET": models.list_deployments})),
         *map(_mounted, PREFIXES),
     ]
     app = Application(gateway, Router(routes, lifespan=_lifespan))
@@ -128,7 +128,7 @@ async def _lifespan(app: Application) -> AsyncGenerator[None]:
     gateway.stopping = anyio.Event()
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
     async with httpx.AsyncClient(timeout=httpx.Timeout(600.0, connect=5.0), limits=limits) as client:
-        app.state.chats = chat.Chats(client)
+        app.state.chats = targets.Chats(client)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(work, gateway)
             yield

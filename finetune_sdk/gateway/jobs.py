@@ -9,39 +9,28 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import anyio
 import anyio.to_thread
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from finetune_sdk.errors import WrongStatus
 from finetune_sdk.gateway import once
 from finetune_sdk.gateway.bodies import CreateJob, parse, read_json, whole
 from finetune_sdk.gateway.config import Backend
 from finetune_sdk.gateway.errors import ApiError, not_found
 from finetune_sdk.gateway.files import file_path, find_file
-from finetune_sdk.gateway.mapping import WORDS, spec_of
-from finetune_sdk.gateway.records import Job, checkpoint_object, event_object, job_object, job_of
+from finetune_sdk.gateway.mapping import spec_of
+from finetune_sdk.gateway.records import Job, job_object, job_of
 from finetune_sdk.gateway.service import Service, json_response, service
 from finetune_sdk.gateway.state import State, new_id
-from finetune_sdk.gateway.turns import follow_up, note, stopped
-from finetune_sdk.job import AsyncFineTuneJob
+from finetune_sdk.gateway.turns import note
 from finetune_sdk.provider import Provider
 from finetune_sdk.registry import load
-from finetune_sdk.types import Event, JobStatus
 
 _METADATA = re.compile(r"metadata\[([^][]+)\]")
-_STOP_S = 10.0
-"""How long `cancel` and `pause` wait for the backend to have stopped, so that the answer can say so."""
-_TICK_S = 0.3
-_RESUMABLE = (JobStatus.PAUSED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 # --- create ---------------------------------------------------------------------------------------------------------
@@ -223,13 +212,14 @@ def find_job(state: State, job_id: str) -> Job:
     return job_of(rows[0])
 
 
-def _asked_for(request: Request) -> Job:
+def asked_for(request: Request) -> Job:
+    """The job that a request's path names. Raises 404."""
     return find_job(service(request).state, request.path_params["job_id"])
 
 
 async def retrieve_job(request: Request) -> Response:
     """`GET /fine_tuning/jobs/{id}`."""
-    return json_response(job_object(_asked_for(request)))
+    return json_response(job_object(asked_for(request)))
 
 
 async def list_jobs(request: Request) -> Response:
@@ -258,163 +248,3 @@ async def list_jobs(request: Request) -> Response:
     rows = state.read(f"SELECT * FROM job {where} ORDER BY seq DESC LIMIT ?", *values, limit + 1)  # noqa: S608 - fixed texts
     data = [job_object(job_of(row)) for row in rows[:limit]]
     return json_response({"object": "list", "data": data, "has_more": len(rows) > limit})
-
-
-# --- events and checkpoints -----------------------------------------------------------------------------------------
-
-
-async def list_events(request: Request) -> Response:
-    """`GET .../events`, newest first; with `stream=true` as server-sent events, oldest first, until the job ends."""
-    job = _asked_for(request)
-    if request.query_params.get("stream", "").lower() == "true":
-        after = request.headers.get("last-event-id") or request.query_params.get("after")
-        return StreamingResponse(_stream(service(request), job, after), media_type="text/event-stream")
-    limit = whole(request, "limit", 20, 1000)
-    found = await _events(service(request), job)
-    found.reverse()
-    data = [event_object(job, event) for event in found]
-    return json_response(_page(data, request.query_params.get("after"), limit))
-
-
-async def list_checkpoints(request: Request) -> Response:
-    """`GET .../checkpoints`, newest first."""
-    gateway, job, limit = service(request), _asked_for(request), whole(request, "limit", 10, 1000)
-    data: list[dict[str, Any]] = []
-    if job.job_id is not None:
-        found = await AsyncFineTuneJob(job.job_id, gateway.home).checkpoints()
-        events = await _events(gateway, job) if found else []
-        data = [checkpoint_object(job, one, events) for one in reversed(found)]
-    page = _page(data, request.query_params.get("after"), limit)
-    ends = {"first_id": None, "last_id": None}
-    if page["data"]:
-        ends = {"first_id": page["data"][0]["id"], "last_id": page["data"][-1]["id"]}
-    return json_response({**page, **ends})
-
-
-def _page(data: Sequence[dict[str, Any]], after: str | None, limit: int) -> dict[str, Any]:
-    start = 0
-    if after:
-        ids = [one["id"] for one in data]
-        if after not in ids:
-            raise ApiError(400, f"Invalid after: {after[:200]!r} is not in this list.", param="after")
-        start = ids.index(after) + 1
-    return {"object": "list", "data": list(data[start : start + limit]), "has_more": len(data) > start + limit}
-
-
-async def _events(gateway: Service, job: Job) -> list[Event]:
-    """All that is to be told about a job, oldest first: our notes before, the job's own, our notes after."""
-    if job.job_id is not None and job.phase == "live":
-        await follow_up(gateway, job)
-    rows = gateway.state.read("SELECT * FROM note WHERE job = ? ORDER BY seq", job.id)
-    notes = [(row["last"], _note_event(row)) for row in rows]
-    own: list[Event] = []
-    if job.job_id is not None:
-        own = await anyio.to_thread.run_sync(partial(gateway.store.events, job.job_id))
-    return [*(event for last, event in notes if not last), *own, *(event for last, event in notes if last)]
-
-
-def _note_event(row: sqlite3.Row) -> Event:
-    at = datetime.fromtimestamp(row["at"], UTC)
-    return Event(cursor=f"gw-{row['seq']:04d}", at=at, level=row["level"], message=row["message"])
-
-
-async def _stream(gateway: Service, job: Job, after: str | None) -> AsyncIterator[bytes]:
-    seen = -1
-    while True:
-        job = find_job(gateway.state, job.id)
-        objects = [event_object(job, event) for event in await _events(gateway, job)]
-        if seen < 0 and after is not None:
-            seen = next((index for index, one in enumerate(objects) if one["id"] == after), -1)
-        for one in objects[seen + 1 :]:
-            yield b"id: %b\ndata: %b\n\n" % (one["id"].encode(), msgspec.json.encode(one))
-        seen = len(objects) - 1
-        if job.phase == "over" or gateway.stopping.is_set():
-            yield b"data: [DONE]\n\n"
-            return
-        yield b": still there\n\n"
-        with anyio.move_on_after(_TICK_S):
-            await gateway.stopping.wait()
-
-
-# --- cancel, pause, resume ------------------------------------------------------------------------------------------
-
-Verb = Literal["cancel", "pause", "resume"]
-
-
-async def cancel_job(request: Request) -> Response:
-    """`POST .../cancel`."""
-    return await _ask(request, "cancel")
-
-
-async def pause_job(request: Request) -> Response:
-    """`POST .../pause`."""
-    return await _ask(request, "pause")
-
-
-async def resume_job(request: Request) -> Response:
-    """`POST .../resume`."""
-    return await _ask(request, "resume")
-
-
-async def _ask(request: Request, verb: Verb) -> Response:
-    gateway, job = service(request), _asked_for(request)
-    if job.phase == "over" and verb != "resume":
-        text = f"The job has already {job.status}." if job.status != "cancelled" else "The job was cancelled already."
-        raise ApiError(400, text, code="invalid_job_state")
-    if job.job_id is None:
-        await anyio.to_thread.run_sync(_ask_waiting, gateway, job, verb)
-        gateway.wake.set()
-    else:
-        await _ask_live(gateway, job, job.job_id, verb)
-    return json_response(job_object(find_job(gateway.state, job.id)))
-
-
-def _ask_waiting(gateway: Service, job: Job, verb: Verb) -> None:
-    """A job that no backend has yet: it is cancelled at once, unless it is just being submitted."""
-    if verb != "cancel":
-        raise ApiError(400, f"The job is {job.status}; there is nothing to {verb}.", code="invalid_job_state")
-
-    def cancel(db: sqlite3.Connection) -> None:
-        row = db.execute("SELECT phase FROM job WHERE id = ?", (job.id,)).fetchone()
-        if row["phase"] in ("new", "ready"):
-            stopped(gateway, db, job, "cancelled", None)
-        else:
-            db.execute("UPDATE job SET intent = 'cancel' WHERE id = ?", (job.id,))
-
-    gateway.state.write(cancel)
-
-
-async def _ask_live(gateway: Service, job: Job, store_id: str, verb: Verb) -> None:
-    handle = AsyncFineTuneJob(store_id, gateway.home)
-    if verb == "resume":
-        await _ask_to_resume(gateway, job, handle)
-        return
-    unasked = "UPDATE job SET intent = NULL WHERE id = ? AND intent = 'resume'"
-    waited = await anyio.to_thread.run_sync(gateway.state.change, unasked, job.id)
-    if waited and verb == "pause":  # it had not gone on yet
-        await follow_up(gateway, job)
-        return
-    try:
-        record = await getattr(handle, verb)()
-    except WrongStatus as error:
-        raise ApiError(400, str(error), code="invalid_job_state") from error
-    wanted = {"cancel": JobStatus.CANCELLED, "pause": JobStatus.PAUSED}[verb]
-    with anyio.move_on_after(_STOP_S):
-        while record.status is not wanted and not record.status.terminal:
-            await anyio.sleep(_TICK_S)
-            record = await handle.refresh()
-    await follow_up(gateway, job, record)
-
-
-async def _ask_to_resume(gateway: Service, job: Job, handle: AsyncFineTuneJob) -> None:
-    """The job is `queued` until there is a place for it; the queue resumes it then."""
-    record = await handle.refresh()
-    if job.intent != "resume" and record.status not in _RESUMABLE:
-        text = f"The job is {WORDS[record.status]}: only a paused, failed or cancelled job can be resumed."
-        raise ApiError(400, text, code="invalid_job_state")
-    query = (
-        "UPDATE job SET phase = 'live', status = 'queued', intent = 'resume', finished_at = NULL, error = NULL "
-        "WHERE id = ?"
-    )
-    await anyio.to_thread.run_sync(gateway.state.change, query, job.id)
-    gateway.wake.set()
