@@ -96,6 +96,11 @@ def chats(count: int = 40) -> list[dict[str, Any]]:
     ]
 
 
+def plain(count: int = 40) -> list[dict[str, Any]]:
+    """Prompts and answers that need no chat template."""
+    return [{"prompt": f"a text about number {i}: ", "completion": _TONES[i % 4]} for i in range(count)]
+
+
 def pairs(count: int = 24) -> list[dict[str, Any]]:
     """Preference pairs."""
     return [

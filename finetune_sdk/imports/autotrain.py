@@ -67,6 +67,8 @@ _REFUSED = {
     "image": "the data layer reads no images",
     "object": "the data layer reads no images",
     "vlm": "the data layer reads no images",
+    "dreambooth": "AutoTrain 0.8.36 has it no longer, and no provider trains image generators",
+    "automatic": "AutoTrain 0.8.36 has no speech recognition",
     "extractive": "the data layer has no format for answers inside a context",
     "ext": "the data layer has no format for answers inside a context",
 }
@@ -131,10 +133,10 @@ def _task(walk: Walk) -> Task:
     given = str(walk.take("task"))
     name = _named(given)
     if name == "llm" or name.startswith("llm-"):
-        word = str(walk.take("params.trainer", name.removeprefix("llm-") if "-" in name else "default"))
+        word = _trainer(walk, name.removeprefix("llm-") if "-" in name else "default")
         name = _TRAINERS.get(word, f"llm-{word}")
     elif name.startswith("st"):
-        kind = str(walk.take("params.trainer", name.partition(":")[2])).replace("-", "_")
+        kind = _trainer(walk, name.partition(":")[2]).replace("-", "_")
         name = f"st:{kind}"
     found = TASKS.get(name)
     if found is None:
@@ -153,6 +155,13 @@ def _task(walk: Walk) -> Task:
     return found
 
 
+def _trainer(walk: Walk, otherwise: str) -> str:
+    """AutoTrain's second word for the task; it wins over the first."""
+    if walk.has("params.trainer"):
+        walk.note("params.trainer", "method (with the task)")
+    return str(walk.take("params.trainer", otherwise))
+
+
 def _named(given: str) -> str:
     head, colon, tail = given.partition(":")
     name = _ALIASES.get(head, head).replace("_", "-")
@@ -163,7 +172,7 @@ def _cannot(given: str, name: str) -> str:
     reason = next((why for head, why in _REFUSED.items() if name.startswith(head)), None)
     if reason is not None:
         return f"task: {given!r} cannot be imported: {reason}"
-    return f"task: AutoTrain has no {given!r}{did_you_mean(name, TASKS)} It has: {', '.join(TASKS)}"
+    return f"task: AutoTrain 0.8.36 has no {given!r}{did_you_mean(name, TASKS) or '.'} It has: {', '.join(TASKS)}"
 
 
 # --- the data -------------------------------------------------------------------------------------------------------
@@ -219,8 +228,8 @@ def _split(walk: Walk, where: str, role: str, split: str, folder: Path) -> str:
                 return str(found)
         if place.is_file():
             return str(place)
-    key, name = f"data.{role}_split", split.rpartition(":")[2]
-    local = where.startswith((".", "/", "~")) or where.endswith("/") or where.count("/") != 1 or " " in where
+    key, (subset, _, name) = f"data.{role}_split", split.rpartition(":")
+    local = where.startswith((".", "/", "~")) or where.endswith("/") or where.count("/") > 1 or " " in where
     if local or (folder / where).is_dir():
         walk.tell(
             "data-not-found",
@@ -230,14 +239,25 @@ def _split(walk: Walk, where: str, role: str, split: str, folder: Path) -> str:
             f"Correct data.{'train' if role == 'train' else 'validation'} in the spec.",
         )
         return str(Path(where) / f"{name}.jsonl")
-    walk.tell(
-        "hub-file",
-        "warning",
-        key,
-        f"the dataset {where} is on the hub; its split {split!r} lies in a file whose name is not known here",
-        f"Name it in the spec: hf://datasets/{where}/<FILE>.",
-    )
-    return f"hf://datasets/{where}/{name}.parquet"
+    if "/" not in where:
+        walk.tell(
+            "hub-name",
+            "warning",
+            "data.path",
+            f"there is no folder {where!r} here, and a dataset on the hub has an owner",
+            f"Name it in the spec: hf://datasets/<OWNER>/{where}#{name}.",
+        )
+        return f"hf://datasets/{where}/{where}#{name}"
+    if subset:
+        walk.tell(
+            "hub-subset",
+            "info",
+            key,
+            f"the subset {subset!r} of {where} is taken to be a folder of that name",
+            "Name its files in the spec if it is none.",
+        )
+        return f"hf://datasets/{where}/{subset}#{name}"
+    return f"hf://datasets/{where}#{name}"
 
 
 # --- where, and who hears of it -------------------------------------------------------------------------------------

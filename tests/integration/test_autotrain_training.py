@@ -41,8 +41,15 @@ TASKS: dict[str, dict[str, Any]] = {
     "st:pair_class": {"model": "encoder", "rows": tiny.judged(("no", "yes")), "task": "st:pair_class"},
     "st:pair_score": {"model": "encoder", "rows": tiny.judged((0.0, 0.5, 1.0)), "task": "st:pair_score"},
     "seq2seq": {"model": "seq2seq", "rows": tiny.translations(), "adapter": "full", "task": "seq2seq"},
+    "llm-sft zephyr": {"model": "causal", "rows": tiny.chats(), "options": {"chat_template": "zephyr"}},
+    "llm-sft chatml": {"model": "causal", "rows": tiny.chats(), "options": {"chat_template": "chatml"}},
+    "llm-sft none": {
+        "model": "causal", "rows": tiny.plain(), "options": {"chat_template": "none"},
+        "evaluation": {"max_new_tokens": 2},
+    },
 }  # fmt: skip
-FULL = sorted(set(TASKS) - {"llm-sft", "llm-dpo", "llm-orpo", "llm-reward"})
+LORA = ("llm-sft", "llm-dpo", "llm-orpo", "llm-reward")
+FULL = sorted(name for name in TASKS if not name.startswith(LORA))
 
 
 @dataclass(frozen=True)
@@ -81,19 +88,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory, python: Path) -> dict[str,
 def _written(provider: AutoTrainProvider, folder: Path, name: str, models: dict[str, str]) -> Path:
     """What `submit` writes, without starting a process."""
     row = TASKS[name]
-    train = tiny.rows(folder / f"{name.replace(':', '-')}.jsonl", row["rows"])
+    plain = name.replace(":", "-").replace(" ", "-")
+    train = tiny.rows(folder / f"{plain}.jsonl", row["rows"])
     whole: dict[str, Any] = {
         "provider": "autotrain",
         "model": models[row["model"]],
         "data": {"train": train, "validation": 0.2},
         "hyperparameters": KNOBS,
         "seed": 3,
-        "options": {"autotrain": {"task": row["task"]} if "task" in row else {}},
+        "options": {"autotrain": {**row.get("options", {}), **({"task": row["task"]} if "task" in row else {})}},
         **{key: row[key] for key in ("method", "adapter", "evaluation") if key in row},
     }
     plan = provider.plan(JobSpec.model_validate(whole))
     assert plan.errors == ()
-    job = folder / "jobs" / name.replace(":", "-")
+    job = folder / "jobs" / plain
     prepare(JobSpec.model_validate(whole).data, method=str(plan.request["data_method"])).write(job / "data")
     spec = {"protocol": 1, "job_id": name, "attempt": 1, "worker": str(WORKER), "request": dict(plan.request)}
     (job / "spec.json").write_text(json.dumps(spec))
@@ -172,3 +180,25 @@ def test_the_chat_template_of_a_newer_model_survives(trained: dict[str, Trained]
     """transformers 4.48 does not read it where 5 writes it, and AutoTrain would put another in its place."""
     config = json.loads((Path(trained["llm-sft"].result["model"]) / "tokenizer_config.json").read_text())
     assert config["chat_template"] == tiny.TEMPLATE
+
+
+@pytest.mark.parametrize(("name", "mark"), [("zephyr", "<|user|>"), ("chatml", "<|im_start|>")])
+def test_the_chat_template_that_was_named_goes_with_the_model(
+    trained: dict[str, Trained], name: str, mark: str
+) -> None:
+    config = json.loads((Path(trained[f"llm-sft {name}"].result["model"]) / "tokenizer_config.json").read_text())
+    assert config["chat_template"] != tiny.TEMPLATE
+    assert mark in config["chat_template"]
+
+
+def test_texts_taken_as_they_are_are_also_asked_as_they_are(trained: dict[str, Trained]) -> None:
+    lines = (trained["llm-sft none"].folder / "artifacts" / "predictions.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["tuned"] is not None for line in lines)
+    assert lines
+
+
+def test_without_a_template_prompt_and_answer_are_one_text() -> None:
+    chat = runner.load(WORKER / "chat.py", "autotrain_chat")
+    row = {"messages": [{"role": "user", "content": "Say it. "}, {"role": "assistant", "content": "It."}]}
+    assert chat.conversation(None, row) == "Say it. It."
+    assert chat.split(None, row["messages"][:1], row["messages"][1:]) == ("Say it. ", "It.")

@@ -58,7 +58,7 @@ def request(
         "parameters": made,
         "labels": list(method.labels) if isinstance(method, Classification) and method.labels != "auto" else None,
         "training": {"max_steps": spec.hyperparameters.max_steps},
-        "options": {"allow_remote_code": options.allow_remote_code},
+        "options": {"allow_remote_code": options.allow_remote_code, "as_they_are": options.as_they_are},
         "compute": spec.compute.model_dump(mode="json"),
         "evaluation": None if spec.evaluation is None else spec.evaluation.model_dump(mode="json"),
         "seed": seed,

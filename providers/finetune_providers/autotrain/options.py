@@ -14,7 +14,8 @@ from finetune_sdk.errors import SpecError, Unsupported
 from finetune_sdk.spec import JobSpec
 
 NAME = "autotrain"
-CHAT_TEMPLATES = ("tokenizer", "chatml", "zephyr")
+CHAT_TEMPLATES = ("tokenizer", "chatml", "zephyr", "none")
+"""Left out = `tokenizer`; `none`, and null as AutoTrain writes it: texts are learned as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Options:
     task: Task
     allow_remote_code: bool
     parameters: Mapping[str, JsonValue]
+    as_they_are: bool = False
+    """Texts are not put through a chat template."""
 
 
 def parse(spec: JobSpec) -> Options:
@@ -37,7 +40,8 @@ def parse(spec: JobSpec) -> Options:
         raise SpecError("options.autotrain.allow_remote_code must be true or false")
     for key, value in given.items():
         _check(key, value, task, name)
-    return Options(name, task, remote, given)
+    plain = "chat_template" in given and given["chat_template"] in (None, "none")
+    return Options(name, task, remote, {**given, "chat_template": None} if plain else given, plain)
 
 
 def _task(spec: JobSpec, given: JsonValue) -> str:

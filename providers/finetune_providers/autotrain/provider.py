@@ -44,6 +44,11 @@ class AutoTrainProvider(Rentable, ServedHere):
         kinds_for(method)
         judge = Judge(options.task_name, method)
         prepared = prepare(spec.data, method=method, judge=self.guarded(judge, spec))
+        if options.as_they_are and judge.conversations:
+            raise SpecError(
+                "options.autotrain.chat_template: none takes texts as they are, and the data are conversations; give "
+                "prompts and answers as plain strings, or use tokenizer, chatml or zephyr"
+            )
         request, notes = mapping.request(spec, model, options, prepared.files)
         plan = Plan(
             provider=self.name,

@@ -107,7 +107,9 @@ def test_four_bits_are_never_a_default(tmp_path: Path) -> None:
         ({"text_column": "body"}, r"data\.columns"),
         ({"max_prompt_length": "64"}, "must be of type int"),
         ({"merge_adapter": 1}, "must be of type bool"),
-        ({"chat_template": "llama"}, "one of tokenizer, chatml, zephyr"),
+        ({"chat_template": "llama"}, "one of tokenizer, chatml, zephyr, none"),
+        ({"chat_template": "none"}, "takes texts as they are, and the data are conversations"),
+        ({"chat_template": None}, "takes texts as they are, and the data are conversations"),
         ({"task": "llm-ppo"}, "there is no 'llm-ppo'"),
         ({"task": "llm-dpo"}, "goes with method dpo"),
         ({"allow_remote_code": "yes"}, "true or false"),
@@ -116,6 +118,21 @@ def test_four_bits_are_never_a_default(tmp_path: Path) -> None:
 def test_options_it_does_not_know_are_refused(tmp_path: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises(SpecError, match=words):
         plan(tmp_path, options=options)
+
+
+@pytest.mark.parametrize("template", ["tokenizer", "chatml", "zephyr"])
+def test_a_chat_template_of_autotrains_reaches_its_trainer(tmp_path: Path, template: str) -> None:
+    assert parameters(plan(tmp_path, options={"chat_template": template}))["chat_template"] == template
+
+
+@pytest.mark.parametrize("template", ["none", None])
+def test_without_a_chat_template_strings_are_learned_as_they_are(tmp_path: Path, template: str | None) -> None:
+    row = {"prompt": "Say it. ", "completion": "It."}
+    found = plan(tmp_path, options={"chat_template": template}, row=row)
+    assert (parameters(found)["chat_template"], found.request["options"]) == (
+        None,
+        {"allow_remote_code": False, "as_they_are": True},
+    )
 
 
 @pytest.mark.parametrize(

@@ -214,3 +214,28 @@ def test_the_command_speaks_json(tmp_path: Path) -> None:
     source.write_text(yaml.safe_dump(document()))
     done = click.testing.CliRunner().invoke(cli, ["import", str(source), "--format", "json"])
     assert json.loads(done.stdout)["spec"]["model"] == "owner/model"
+
+
+@pytest.mark.parametrize(
+    ("data", "source", "rule"),
+    [
+        ({"path": "owner/name", "train_split": "train_sft"}, "hf://datasets/owner/name#train_sft", None),
+        ({"path": "owner/name", "train_split": "en:train"}, "hf://datasets/owner/name/en#train", "hub-subset"),
+        ({"path": "samsum", "train_split": "train"}, "hf://datasets/samsum/samsum#train", "hub-name"),
+        ({"path": "./rows", "train_split": "train"}, "rows/train.jsonl", "data-not-found"),
+    ],
+    ids=["split", "subset", "no owner", "folder"],
+)
+def test_what_lies_on_the_hub_is_named_as_the_hub_does(
+    tmp_path: Path, data: dict[str, Any], source: str, rule: str | None
+) -> None:
+    found = imported(tmp_path, data=data)
+    assert found.document["data"]["train"] == source
+    told = {finding.rule for finding in found.findings} & {"hub-subset", "hub-name", "data-not-found"}
+    assert told == ({rule} if rule else set())
+
+
+def test_no_key_is_left_without_a_word(tmp_path: Path) -> None:
+    found = imported(tmp_path, "llm-sft", params={"trainer": "orpo", "padding": "right"})
+    told = {one.key for one in found.mapped} | {finding.path for finding in found.findings}
+    assert {"params.trainer", "params.padding", "task"} <= told

@@ -22,7 +22,12 @@ def text_of(message: Message) -> str:
 
 
 def render(tokenizer: Any, messages: Sequence[Message], *, prompt: bool = False) -> str:
-    """The text as the template writes it, without a start token that the tokenizer adds again."""
+    """The text as the template writes it, without a start token that the tokenizer adds again.
+
+    Without a tokenizer the texts are joined as they are.
+    """
+    if tokenizer is None:
+        return "".join(text_of(message) for message in messages)
     plain = [{"role": _role(message["role"]), "content": text_of(message)} for message in messages]
     text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=prompt)
     start = tokenizer.bos_token

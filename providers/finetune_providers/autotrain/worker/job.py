@@ -62,6 +62,8 @@ class _Job:
         self.params = _parameters(ctx, self.task)
         self.hooks = Hooks(ctx)
         self.tokenizer: Any = None
+        self.renderer: Any = None
+        """The tokenizer, None where texts are taken as they are."""
         self.held_out: list[dict[str, Any]] = []
         self.asked: list[asking.Question] = []
 
@@ -69,6 +71,7 @@ class _Job:
         """Rows to columns, on disk where AutoTrain looks for them."""
         ctx, llm = self.ctx, self.name.startswith("llm-")
         self.tokenizer = self._tokenizer(llm)
+        self.renderer = None if ctx.request["options"]["as_they_are"] else self.tokenizer
         splits = {"train": list(self._columns("train"))}
         self.held_out = list(self._columns("validation"))
         if llm:
@@ -84,7 +87,7 @@ class _Job:
     def _columns(self, role: str) -> Any:
         found = rows.read(self.ctx.dir / "data" / f"{role}.jsonl")
         try:
-            yield from rows.columns(self.name, found, self.tokenizer)
+            yield from rows.columns(self.name, found, self.renderer)
         except ValueError as exc:
             raise self.ctx.Failed(str(exc)) from exc
 
@@ -125,7 +128,7 @@ class _Job:
         self._told_of_losses(trainer)
         if wanted is None or self.name not in (*asking.CHATS, *asking.HEADS):
             return
-        self.asked = asking.questions(ctx, self.tokenizer)
+        self.asked = asking.questions(ctx, self.renderer)
         if wanted["baseline"]:
             ctx.event(f"evaluating the base model on {len(self.asked)} held-out rows and prompts")
             asking.ask(ctx, trainer.model, self.tokenizer, self.asked, "base")
