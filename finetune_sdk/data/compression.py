@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from finetune_sdk.data.report import Fault
@@ -82,13 +83,22 @@ def _unzstd(raw: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, _Zstd(raw, zstandard))
 
 
+_ABOUT = ("readme", "license", "licence", "changelog", "notice", "citation", "requirements")
+
+
+def is_about(name: str) -> bool:
+    """Whether a file of that name is a text about the data, and none of it."""
+    return PurePosixPath(name).stem.lower() in _ABOUT
+
+
 def _unzip(raw: BinaryIO) -> BinaryIO:
     try:
         archive = zipfile.ZipFile(raw)
         listed = [info for info in archive.infolist() if not info.is_dir()]
     except _BROKEN as error:
         raise _no_zip(error) from None
-    members = [info for info in listed if not info.filename.startswith("__MACOSX")]
+    listed = [info for info in listed if not info.filename.startswith("__MACOSX")]
+    members = [info for info in listed if not is_about(info.filename)] if len(listed) > 1 else listed
     names = ", ".join(info.filename for info in members[:5]) or "none"
     if len(members) != 1:
         raise Fault(

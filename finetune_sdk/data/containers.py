@@ -10,6 +10,7 @@ import codecs
 import difflib
 import functools
 import io
+import json
 import os
 import shutil
 import stat
@@ -21,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
-from finetune_sdk.data.compression import COMPRESSIONS, Compression, Decompressed, Recoded
+from finetune_sdk.data.compression import COMPRESSIONS, Compression, Decompressed, Recoded, is_about
+from finetune_sdk.data.jsonvalue import as_list, as_object
 from finetune_sdk.data.progress import reading
 from finetune_sdk.data.remote import fetched, is_remote
 from finetune_sdk.data.report import Fault
@@ -49,6 +51,7 @@ def _find(source: str) -> list[Path]:
         return fetched(source, _is_data)
     path = Path(source).expanduser()
     if path.is_dir():
+        _refuse_splits(path)
         inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_data(file))
         if not inside:
             raise DataError(f"{source}: the folder holds no data file ({', '.join(DATA_SUFFIXES)}).")
@@ -64,8 +67,20 @@ def _find(source: str) -> list[Path]:
     raise DataError(f"{source}: no such file.{_nearest(path)}")
 
 
+def _refuse_splits(folder: Path) -> None:
+    """A folder that `datasets` wrote with several splits: together they are no dataset. Raises `DataError`."""
+    try:
+        found: object = json.loads((folder / "dataset_dict.json").read_bytes())
+    except (OSError, ValueError):
+        return
+    splits = as_list((as_object(found) or {}).get("splits")) or []
+    if len(splits) > 1:
+        which = ", ".join(str(folder / str(split)) for split in splits)
+        raise DataError(f"{folder}: the folder holds the splits of a dataset; give the one that is meant: {which}.")
+
+
 def _is_data(path: Path) -> bool:
-    if path.name.startswith(".") or path.name in _NOT_DATA or path.stem.lower() in _ABOUT:
+    if path.name.startswith(".") or path.name in _NOT_DATA or is_about(path.name):
         return False
     return path.suffix in DATA_SUFFIXES or (
         path.suffix in {".gz", ".bz2", ".xz", ".zst", ".zip"} and Path(path.stem).suffix in DATA_SUFFIXES
@@ -74,8 +89,6 @@ def _is_data(path: Path) -> bool:
 
 _NOT_DATA = ("dataset_info.json", "dataset_dict.json", "state.json")
 """What `datasets` and LLaMA-Factory put beside the data."""
-_ABOUT = ("readme", "license", "licence", "changelog", "notice", "citation", "requirements")
-"""Texts about the data, which are none of it."""
 
 
 def _nearest(path: Path) -> str:

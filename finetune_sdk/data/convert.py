@@ -27,7 +27,6 @@ from finetune_sdk.data.ranges import convert_ranges
 from finetune_sdk.data.readers import MAX_LINE_BYTES
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.straight import TO_CHAT, Block
-from finetune_sdk.data.verbatim import Verbatim
 from finetune_sdk.errors import DataError
 from finetune_sdk.types import Finding
 
@@ -127,7 +126,8 @@ def write(
             example = change(given, report) if change is not None else given
             for finding in judge(example) if judge else content(example, clean=clean and example is given):
                 report.add(_placed(finding, example))
-            for row in (own,) if own is not None else _rendered(example, entry, allow, report):
+            same = own if example is given else None
+            for row in (same,) if same is not None and as_is else _rendered(example, entry, allow, report, same):
                 files[place].write(row)
                 counts[place] += 1
         done = not (report.errors or reading.holds(changed().rule))  # that one is no matter of single rows
@@ -145,16 +145,17 @@ def write(
 def _given(
     dataset: Dataset, entry: Format, report: Report, *, straight: bool, as_is: bool
 ) -> Iterator[tuple[Any, Object | None, bool]]:
-    """Examples or finished blocks; beside an example its row, where it is to be written as it is.
+    """Examples or finished blocks; beside an example its row, where that is of the format already.
 
     Last, whether the example's texts were looked at and are clean.
     """
+    source = dataset.keeping(entry.name)
     if as_is:
-        for example, own in Verbatim.of(dataset).scan_rows(report, entry.name):
-            yield example, own, False
+        for example in source.scan(report, fast=False):
+            yield example, source.row, False
         return
-    for given, clean in dataset.scan_to_chat(report) if straight else dataset.scan_looked(report):
-        yield given, None, clean
+    for given, clean in source.scan_to_chat(report) if straight else source.scan_looked(report):
+        yield given, source.row, clean
 
 
 def _in_ranges(job: ranges.Job, report: Report, processes: int) -> tuple[int, int]:
@@ -186,7 +187,7 @@ def _job(
 
 def convert_range(job: ranges.Job, stream: BinaryIO, report: Report) -> tuple[bytes, int, int]:
     """Lines to lines of the `chat` format: the output, the rows read and the rows written."""
-    dataset = Dataset([Path(job.source)], job.read_as if job.named else None, {})
+    dataset = Dataset([Path(job.source)], job.read_as if job.named else None, {}).keeping(job.write_as)
     entry = format_named(job.write_as)
     encoder = msgspec.json.Encoder()
     out: list[bytes] = []
@@ -200,7 +201,7 @@ def convert_range(job: ranges.Job, stream: BinaryIO, report: Report) -> tuple[by
         rows += 1
         for finding in content(given, clean=clean):
             report.add(_placed(finding, given))
-        for row in _rendered(given, entry, job.allow, report):
+        for row in _rendered(given, entry, job.allow, report, dataset.row):
             out.append(encoder.encode(row) + b"\n")
             written += 1
     return b"".join(out), rows, written
@@ -217,22 +218,23 @@ def _placed(finding: Finding, example: Example) -> Finding:
     return replace(finding, file=where.file, line=where.line) if where else finding
 
 
-def _writable(example: Example, entry: Format, allow: Collection[str], report: Report) -> Iterator[Example]:
+def _rendered(
+    example: Example, entry: Format, allow: Collection[str], report: Report, own: Object | None
+) -> Iterator[Object]:
+    """The example's rows. Its `own` row, of the same format, is kept where writing it anew would lose anything."""
+    assert entry.render is not None, "checked before the first row"  # noqa: S101
     rows = [with_call_ids(row) if entry.needs_call_ids else row for row in as_kind(example, entry)]
     if not rows:
         report.add(_placed(wrong_kind(example, entry), example))
     for row in rows:
         found = list(losses(row, entry, allow))
+        if own is not None and found and not any(finding.severity == "info" for finding in found):
+            yield own
+            continue
         for finding in found:
             report.add(_placed(finding, example))
         if not any(finding.rule.startswith("cannot-") for finding in found):
-            yield row
-
-
-def _rendered(example: Example, entry: Format, allow: Collection[str], report: Report) -> Iterator[Object]:
-    assert entry.render is not None, "checked before the first row"  # noqa: S101
-    for row in _writable(example, entry, allow, report):
-        yield entry.render(row)
+            yield entry.render(row)
 
 
 def _refuse_own_input(dataset: Dataset, outs: Sequence[Path]) -> None:

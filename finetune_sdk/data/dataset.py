@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -50,6 +51,9 @@ class Dataset:
         self._prefer = tuple(prefer)
         self._detected: dict[Path, Detection] = {}
         self._rows: int | None = None
+        self._wanted = ""
+        self.row: Object | None = None
+        """The row of the example that was read last: see `keeping`."""
 
     @classmethod
     def open(
@@ -176,6 +180,15 @@ class Dataset:
         for path in self.files:
             yield from self._scan_file(path, report, TO_CHAT)
 
+    def keeping(self, wanted: str) -> Dataset:
+        """The same files, read the same way, whose `row` is that of the example before it was read.
+
+        None where it is not of the format `wanted`, its columns were mapped, or it went a fast way.
+        """
+        found = copy(self)
+        found._wanted, found.row = wanted, None
+        return found
+
     def fingerprint(self) -> str:
         """A hash of the content in order: equal examples, equal fingerprint in any container. Reads everything."""
         digest = hashlib.sha256()
@@ -242,7 +255,11 @@ class Dataset:
     def _read(
         self, entry: Format, rows: Iterator[tuple[int, Any, Object | None]], layout: Declared | None, seen: _Seen
     ) -> Iterator[tuple[Any, bool]]:
+        kept = entry.name == self._wanted and layout is None and not self._columns
+        self.row = None
         for line, done, row in rows:
+            if kept:
+                self.row = row
             given = row if row is None or layout is None else layout.row(row)
             example = done if given is None else self._parse(entry, line, given, seen)
             if example is not None:

@@ -193,14 +193,14 @@ def _unknown(row: Object) -> Fault:
     stranger = next(((what, fix) for marks, what, fix in _STRANGERS if marks <= set(keys)), None)
     if stranger is not None and (len(keys) == 1 or "error" not in keys):
         return Fault("format-unknown", None, f"{stranger[0]}: {', '.join(map(repr, keys[:12]))}", stranger[1])
-    listed = {key: type_name(row[key]) for key in keys if key.lower() in _KNOWN_KEYS}
-    if listed:
-        shown = ", ".join(f"{key!r} is {kind}" for key, kind in listed.items())
+    odd = {key: type_name(row[key]) for key in keys if key.lower() in _KNOWN_KEYS and not isinstance(row[key], str)}
+    if odd:
+        shown = ", ".join(f"{key!r} is {kind}" for key, kind in odd.items())
         return Fault(
             "format-unknown",
             None,
-            f"the rows have known keys, but not with values a format knows: {shown}",
-            "Write texts as text and conversations as lists of messages.",
+            f"no known format has the keys {', '.join(map(repr, keys[:12]))} with such values: {shown}",
+            f"Write texts as text and conversations as lists of messages. {_mapping(keys)}",
         )
     if any(len(key) > _LONG_KEY or key.endswith(("?", ".", "!")) or key.isdigit() for key in keys):
         return Fault(
@@ -215,15 +215,22 @@ def _unknown(row: Object) -> Fault:
     near = [
         f"{key!r} ~ {close[0]!r}"
         for key in keys
-        if (close := difflib.get_close_matches(key.lower(), _KNOWN_KEYS, n=1, cutoff=0.7))
+        if (close := difflib.get_close_matches(key.lower(), _KNOWN_KEYS, n=1, cutoff=0.7)) and close[0] != key
     ]
     hint = f" Nearest: {', '.join(near)}." if near else ""
     return Fault(
         "format-unknown",
         None,
         f"no known format has the keys {', '.join(map(repr, keys[:12])) or '(none)'}.{hint}".rstrip("."),
-        "Map the columns, such as `columns: {prompt: KEY, completion: KEY}` or `{text: KEY, label: KEY}`.",
+        _mapping(keys),
     )
+
+
+def _mapping(keys: list[str]) -> str:
+    """The column mapping that rows with such keys most likely need."""
+    if any("reject" in key.lower() for key in keys):
+        return "Map the columns: `columns: {prompt: KEY, chosen: KEY, rejected: KEY}`."
+    return "Map the columns, such as `columns: {prompt: KEY, completion: KEY}` or `{text: KEY, label: KEY}`."
 
 
 def _joined(keys: list[str]) -> Fault | None:

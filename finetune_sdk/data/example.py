@@ -73,6 +73,8 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     spans: list[Span] | None = None
     source_role: str | None = None
     """The role's word in the source, where it is not the format's usual one."""
+    spelling: dict[str, str] = {}
+    """Fields above that the source wrote under another key than the usual one, such as `thinking` for `reasoning`."""
     extra: dict[str, Any] = {}
     """Keys of the source that have no place above, verbatim."""
 

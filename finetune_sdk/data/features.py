@@ -34,6 +34,7 @@ FEATURES: dict[str, str] = {
     "last-not-assistant": "a conversation that does not end with the assistant",
     "no-user": "a conversation without a turn of the user",
     "tools": "tool definitions",
+    "other-tools": "tools that are no functions",
     "tool-calls": "tool calls and their results",
     "tool-call-ids": "ids of tool calls",
     "tool-calls-without-ids": "tool calls or results without an id",
@@ -149,6 +150,9 @@ def _switches(
 ) -> Iterator[tuple[str, str]]:
     if example.tools:
         yield "tools", "tools"
+        other = next((index for index, tool in enumerate(example.tools) if "function" not in tool), None)
+        if other is not None:
+            yield "other-tools", f"tools[{other}]"
     elif example.tools is not None:
         yield "empty-tools", "tools"
     if getattr(example, "parallel_tool_calls", None) is not None:
@@ -284,6 +288,12 @@ def _content(message: Message, path: str) -> Iterator[tuple[str, str]]:
             yield "other-parts", at
         if "weight" in part or "train" in part:
             yield "spans", at
+        unknown = next((key for key in part if key not in _PART_KEYS), None)
+        if unknown is not None and part.get("type") in ("text", "image_url"):
+            yield "message-keys", f"{at}.{unknown}"
+
+
+_PART_KEYS = frozenset(("type", "text", "image_url", "weight", "train"))
 
 
 def is_plain(example: Example) -> bool:

@@ -35,7 +35,7 @@ def losses(example: Example, entry: Format, allow: Collection[str] = ()) -> Iter
 
     "all" in `allow` allows every loss; what a format cannot express at all stays an error.
     """
-    clash = next((key for key in example.extra if key in entry.reserved), None) if example.extra else None
+    clash = _clash(example, entry) if example.extra else None
     if clash is not None:
         yield Finding(
             rule="cannot-reserved-key",
@@ -59,6 +59,11 @@ def losses(example: Example, entry: Format, allow: Collection[str] = ()) -> Iter
             )
         elif feature in entry.loses:
             yield _loss(feature, path, entry, allowed=feature in allow or "all" in allow)
+
+
+def _clash(example: Example, entry: Format) -> str | None:
+    found = next((key for key in example.extra if key in entry.reserved), None)
+    return entry.clashes(example) if found is None and entry.clashes is not None else found
 
 
 def _loss(feature: str, path: str, entry: Format, *, allowed: bool) -> Finding:

@@ -28,6 +28,8 @@ def _prompt(row: Object) -> tuple[list[Message], dict[str, Any]]:
     if given is not None and not isinstance(given, str):
         raise Fault("field-type", "input", f"'input' must be text, this is {type_name(given)}", "Write it as text.")
     aside: dict[str, Any] = {} if "input" in row else {"input": "absent"}
+    if "input" in row and given is None:
+        aside = {"input": None}
     text = instruction
     if given:
         text = f"{instruction}{JOINER}{given}" if instruction else given
@@ -119,7 +121,7 @@ def _columns(prompt: list[Message], aside: dict[str, Any]) -> Object:
     if isinstance(where, int):
         row = {"instruction": question[:where], "input": question[where + len(JOINER) if where else 0 :]}
     elif where != "absent":
-        row["input"] = ""
+        row["input"] = aside.get("input", "")
     if system is not None:
         row["system"] = system
     elif "system" in aside:

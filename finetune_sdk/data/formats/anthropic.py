@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
+from msgspec import UNSET
 
-from finetune_sdk.data.example import ChatExample, Example, Message, Role, Tool
+from finetune_sdk.data.example import ChatExample, Example, Message, Part, Role, Tool
 from finetune_sdk.data.formats.base import Format, rest
 from finetune_sdk.data.formats.blocks import (
     BLOCK_CANNOT,
     BLOCK_LOSSES,
     Gathered,
+    Wire,
     arguments_of,
     grouped,
     parts_of,
+    split_system,
+    system_blocks,
     tool_fields,
     turns,
     unknown_block,
 )
-from finetune_sdk.data.formats.rendering import image_url, system_and_turns
+from finetune_sdk.data.formats.rendering import image_url
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object
 from finetune_sdk.data.report import Note
 
@@ -39,6 +42,8 @@ def _match(row: Object) -> str | None:
     for message in as_list(row["messages"]) or []:
         for block in as_list((as_object(message) or {}).get("content")) or []:
             found = as_object(block) or {}
+            if found.get("type") == "thinking" and not isinstance(found.get("thinking"), str):
+                continue  # Mistral's
             if found.get("type") in _OWN_BLOCKS or (found.get("type") == "image" and "source" in found):
                 return f"content blocks of type {found['type']!r}"
     return None
@@ -53,44 +58,44 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
         into.call(str(block.get("name")), block.get("input"), block.get("id"), extra)
     elif kind == "tool_result":
         extra = rest(block, "type", "tool_use_id", "content")
-        into.result(_result_text(block.get("content")), block.get("tool_use_id"), extra=extra)
-    elif kind == "thinking":
-        into.reasoning.append(str(block.get("thinking", "")))
+        into.result(_result(block.get("content")), block.get("tool_use_id"), extra=extra)
+    elif kind == "thinking" and isinstance(block.get("thinking"), str):
+        into.reasoning.append(block["thinking"])
         if isinstance(block.get("signature"), str):
             into.extra["signature"] = block["signature"]
     elif kind == "image":
-        into.parts.append(_image(as_object(block.get("source")) or {}))
+        into.parts.append(_image(block))
     elif isinstance(kind, str):
         into.parts.append(block)
     else:
         raise unknown_block(block, path)
 
 
-def _image(source: Object) -> Object:
+def _image(block: Object) -> Object:
+    source = as_object(block.get("source")) or {}
     if source.get("type") == "base64":
         url = f"data:{source.get('media_type')};base64,{source.get('data')}"
     else:
         url = str(source.get("url", ""))
-    return {"type": "image_url", "image_url": {"url": url}}
+    return {"type": "image_url", "image_url": {"url": url}, **rest(block, "type", "source")}
 
 
-def _result_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
+def _result(value: Any) -> str | list[Part]:
+    """A tool's answer: one text, or parts in the order they came."""
     items = as_list(value)
     if items is None:
-        return ""
-    texts = [(as_object(item) or {}).get("text") for item in items]
-    if all(isinstance(text, str) for text in texts):
-        return "".join(str(text) for text in texts)
-    return msgspec.json.encode(items).decode()
+        return value if isinstance(value, str) else ""
+    blocks = [as_object(item) or {} for item in items]
+    if len(blocks) == 1 and set(blocks[0]) == {"type", "text"}:
+        return str(blocks[0]["text"])
+    return [_image(block) if block.get("type") == "image" else block for block in blocks]
 
 
 def _system(value: Any) -> list[Message]:
     if isinstance(value, str):
         return [Message(role="system", content=value)]
-    texts = [str((as_object(block) or {}).get("text", "")) for block in as_list(value) or []]
-    return [Message(role="system", content="\n".join(texts))] if texts else []
+    blocks = as_list(value)
+    return system_blocks(blocks, "system", _sort) if blocks else []
 
 
 def _tools(value: object) -> list[Tool] | None:
@@ -106,9 +111,14 @@ def _tools(value: object) -> list[Tool] | None:
     return found
 
 
-def _parse(row: Object, _note: Note) -> ChatExample:
+_WIRE = Wire(_ROLES, "content", _sort)
+_COHERE_WIRE = Wire(_COHERE, "content", _sort)
+
+
+def _parse(row: Object, note: Note) -> ChatExample:
+    said = turns(row.get("messages"), "messages", _WIRE, note)
     return ChatExample(
-        messages=[*_system(row.get("system")), *turns(row.get("messages"), "messages", _ROLES, "content", _sort)],
+        messages=[*_system(row.get("system")), *said],
         tools=_tools(row.get("tools")),
         extra=rest(row, "system", "messages", "tools"),
     )
@@ -128,7 +138,7 @@ def _block(part: Object) -> Object:
 
 def _turn(role: Role, messages: list[Message]) -> Object:
     if role == "tool":
-        return {"role": "user", "content": [_tool_result(message) for message in messages]}
+        return {"role": "user", "content": [block for message in messages for block in _user_blocks(message)]}
     message = messages[0]
     wire_role = "assistant" if role == "assistant" else "user"
     if isinstance(message.content, str) and not message.tool_calls and message.reasoning is None:
@@ -143,15 +153,27 @@ def _turn(role: Role, messages: list[Message]) -> Object:
     return {"role": wire_role, "content": blocks}
 
 
+def _user_blocks(message: Message) -> list[Object]:
+    """A tool's answer, or what the user says after it."""
+    return [_tool_result(message)] if message.role == "tool" else [_block(part) for part in parts_of(message)]
+
+
 def _tool_result(message: Message) -> Object:
-    return {"type": "tool_result", "tool_use_id": message.tool_call_id or "", "content": message.text, **message.extra}
+    content: Any = message.content
+    if isinstance(content, list):
+        content = [_block(part) for part in parts_of(message)]
+    elif content is None or content is UNSET:
+        content = ""
+    return {"type": "tool_result", "tool_use_id": message.tool_call_id or "", "content": content, **message.extra}
 
 
 def _render(example: Example) -> Object:
     assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
-    system, said = system_and_turns(example.messages)
-    row: Object = {"system": system} if system is not None else {}
-    row["messages"] = [_turn(role, group) for role, group in grouped(said)]
+    system, said = split_system(example.messages)
+    row: Object = {}
+    if system is not None:
+        row["system"] = system[0]["text"] if len(system) == 1 and set(system[0]) == {"type", "text"} else system
+    row["messages"] = [_turn(role, group) for role, group in grouped(said, alternate=True)]
     if example.tools:
         row["tools"] = [_tool(tool) for tool in example.tools]
     return {**row, **example.extra}
@@ -170,8 +192,8 @@ def _match_cohere(row: Object) -> str | None:
     return "roles System, User, Chatbot" if roles <= _COHERE.keys() else None
 
 
-def _parse_cohere(row: Object, _note: Note) -> ChatExample:
-    said = turns(row.get("messages"), "messages", _COHERE, "content", _sort)
+def _parse_cohere(row: Object, note: Note) -> ChatExample:
+    said = turns(row.get("messages"), "messages", _COHERE_WIRE, note)
     return ChatExample(messages=said, extra=rest(row, "messages"))
 
 

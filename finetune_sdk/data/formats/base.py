@@ -37,6 +37,8 @@ class Format:
     """Where several formats match, the highest rank wins: the most specific one."""
     reserved: frozenset[str] = frozenset()
     """Top-level keys with a meaning here; a row's own extra key of that name cannot be written."""
+    clashes: Callable[[Example], str | None] | None = None
+    """Further keys of the row's own that would mean something else here: the first one, None where there is none."""
     needs_call_ids: bool = False
     """Tool results name their call by id: calls that have none are given one before writing."""
     extends: str = ""

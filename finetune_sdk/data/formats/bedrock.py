@@ -6,20 +6,23 @@ from typing import Any
 
 import msgspec
 
-from finetune_sdk.data.example import ChatExample, Example, Message, Role, Tool
+from finetune_sdk.data.example import ChatExample, Example, Message, Part, Role, Tool
 from finetune_sdk.data.formats.base import Format, rest
 from finetune_sdk.data.formats.blocks import (
     BLOCK_CANNOT,
     BLOCK_LOSSES,
     Gathered,
+    Wire,
     arguments_of,
     grouped,
     parts_of,
+    split_system,
+    system_blocks,
     tool_fields,
     turns,
     unknown_block,
 )
-from finetune_sdk.data.formats.rendering import image_url, system_and_turns
+from finetune_sdk.data.formats.rendering import image_url
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object
 from finetune_sdk.data.report import Fault, Note
 
@@ -42,12 +45,15 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
     image, call = as_object(block.get("image")), as_object(block.get("toolUse"))
     result, thought = as_object(block.get("toolResult")), as_object(block.get("reasoningContent"))
     if isinstance(block.get("text"), str):
-        into.text(block["text"])
+        into.parts.append({"type": "text", "text": block["text"], **rest(block, "text")})
     elif call is not None:
         extra = rest(call, "name", "input", "toolUseId")
         into.call(str(call.get("name")), call.get("input"), call.get("toolUseId"), extra)
     elif result is not None:
-        into.result(_result_text(result), result.get("toolUseId"), extra=rest(result, "toolUseId", "content"))
+        content, kind = _result(result, path)
+        into.result(content, result.get("toolUseId"), extra=rest(result, "toolUseId", "content"))
+        if kind:
+            into.results[-1] = msgspec.structs.replace(into.results[-1], spelling={"content": kind})
     elif thought is not None:
         text = as_object(thought.get("reasoningText")) or {}
         into.reasoning.append(str(text.get("text", "")))
@@ -73,12 +79,20 @@ def _image(image: Object, path: str) -> Object:
     raise Fault("part-type", path, "an image needs a source", 'Write {"s3Location": {"uri": ...}}.')
 
 
-def _result_text(result: Object) -> str:
-    texts: list[str] = []
-    for item in as_list(result.get("content")) or []:
-        found = as_object(item) or {}
-        texts.append(found["text"] if isinstance(found.get("text"), str) else _json(found.get("json")))
-    return "".join(texts)
+def _result(result: Object, path: str) -> tuple[str | list[Part], str]:
+    """A tool's answer, and "json" where it is one object and no text."""
+    blocks = [as_object(item) or {} for item in as_list(result.get("content")) or []]
+    if len(blocks) == 1 and set(blocks[0]) == {"text"} and isinstance(blocks[0]["text"], str):
+        return blocks[0]["text"], ""
+    if len(blocks) == 1 and set(blocks[0]) == {"json"}:
+        return _json(blocks[0]["json"]), "json"
+    inside = Gathered()
+    for block in blocks:
+        if set(block) == {"json"}:
+            inside.text(_json(block["json"]))
+        else:
+            _sort(block, path, inside)
+    return inside.parts or "", ""
 
 
 def _json(value: Any) -> str:
@@ -98,6 +112,15 @@ def _tools(row: Object) -> list[Tool] | None:
     return found
 
 
+def _beside_tools(row: Object) -> Object:
+    """What the tool configuration holds beside the tools, such as which one to choose."""
+    beside = rest(as_object(row.get("toolConfig")) or {}, "tools")
+    return {"toolChoice": beside["toolChoice"]} if "toolChoice" in beside else {}
+
+
+_WIRE = Wire(_ROLES, "content", _sort)
+
+
 def _parse(row: Object, note: Note) -> ChatExample:
     if row.get("schemaVersion") == _TYPO:
         note("schema-version", "schemaVersion", f"{_TYPO!r} is read as {SCHEMA!r}", f"Write {SCHEMA!r}.")
@@ -105,12 +128,11 @@ def _parse(row: Object, note: Note) -> ChatExample:
         what = f"{row['schemaVersion']!r} is not {SCHEMA!r}; it is kept"
         note("schema-version", "schemaVersion", what, f"Write {SCHEMA!r} unless the service said otherwise.")
     blocks = as_list(row.get("system")) or []
-    texts = [str((as_object(block) or {}).get("text", "")) for block in blocks]
-    start = [Message(role="system", content="\n".join(texts))] if texts else []
+    start = system_blocks(blocks, "system", _sort) if blocks else []
     return ChatExample(
-        messages=[*start, *turns(row.get("messages"), "messages", _ROLES, "content", _sort)],
+        messages=[*start, *turns(row.get("messages"), "messages", _WIRE, note)],
         tools=_tools(row),
-        extra=rest(row, "schemaVersion", "system", "messages", "toolConfig"),
+        extra={**rest(row, "schemaVersion", "system", "messages", "toolConfig"), **_beside_tools(row)},
         aside={} if row.get("schemaVersion") in (SCHEMA, _TYPO, None) else {"schemaVersion": row["schemaVersion"]},
     )
 
@@ -134,8 +156,8 @@ def _block(part: Object) -> Object:
 def _turn(role: Role, messages: list[Message]) -> Object:
     blocks: list[Object] = []
     for message in messages:
-        if role == "tool":
-            result = {"toolUseId": message.tool_call_id or "", "content": [{"text": message.text}]}
+        if message.role == "tool":
+            result = {"toolUseId": message.tool_call_id or "", "content": _answer(message)}
             blocks.append({"toolResult": {**result, **message.extra}})
             continue
         if message.reasoning is not None:
@@ -147,16 +169,27 @@ def _turn(role: Role, messages: list[Message]) -> Object:
     return {"role": "assistant" if role == "assistant" else "user", "content": blocks}
 
 
+def _answer(message: Message) -> list[Object]:
+    """A tool's answer as content blocks."""
+    if message.spelling.get("content") == "json":
+        return [{"json": msgspec.json.decode(message.text)}]
+    return [_block(part) for part in parts_of(message)] or [{"text": message.text}]
+
+
 def _render(example: Example) -> Object:
     assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
-    system, said = system_and_turns(example.messages)
+    system, said = split_system(example.messages)
     row: Object = {"schemaVersion": example.aside.get("schemaVersion") or SCHEMA}
     if system is not None:
-        row["system"] = [{"text": system}]
-    row["messages"] = [_turn(role, group) for role, group in grouped(said)]
+        row["system"] = [{"text": part["text"]} for part in system]
+    row["messages"] = [_turn(role, group) for role, group in grouped(said, alternate=True)]
+    extra = example.extra
     if example.tools:
         row["toolConfig"] = {"tools": [{"toolSpec": _tool_spec(tool)} for tool in example.tools]}
-    return {**row, **example.extra}
+        if "toolChoice" in extra:
+            row["toolConfig"]["toolChoice"] = extra["toolChoice"]
+            extra = rest(extra, "toolChoice")
+    return {**row, **extra}
 
 
 def _tool_spec(tool: Tool) -> Object:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
@@ -13,7 +13,7 @@ from finetune_sdk.data.example import FunctionCall, Message, Part, Role, Tool, T
 from finetune_sdk.data.formats.messages import weight
 from finetune_sdk.data.formats.rendering import parsed_arguments
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
-from finetune_sdk.data.report import Fault
+from finetune_sdk.data.report import Fault, Note
 from finetune_sdk.data.strict import diagnose
 
 
@@ -27,6 +27,10 @@ class Gathered:
     reasoning: list[str] = field(default_factory=list[str])
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def sizes(self) -> tuple[int, int, int]:
+        """How much reasoning, how many parts and calls: in this order they are kept, whatever the wire's order."""
+        return len(self.reasoning), len(self.parts), len(self.calls)
 
     def text(self, text: str) -> None:
         self.parts.append({"type": "text", "text": text})
@@ -42,11 +46,13 @@ class Gathered:
             )
         )
 
-    def result(self, text: str, call_id: object, name: object = None, extra: Object | None = None) -> None:
+    def result(
+        self, content: str | list[Part], call_id: object, name: object = None, extra: Object | None = None
+    ) -> None:
         self.results.append(
             Message(
                 role="tool",
-                content=text,
+                content=content,
                 tool_call_id=call_id if isinstance(call_id, str) else None,
                 name=name if isinstance(name, str) else None,
                 extra=extra or {},
@@ -77,18 +83,28 @@ Sort = Callable[[Object, str, Gathered], None]
 """Puts one block where it belongs. Raises `Fault` for a block it does not know."""
 
 
-def turns(value: object, path: str, roles: dict[str, Role], key: str, sort: Sort) -> list[Message]:
-    """The messages of a list of turns whose content is text or blocks under `key`."""
+class Wire(NamedTuple):
+    """How a format writes turns."""
+
+    roles: Mapping[str, Role]
+    key: str
+    """Where a turn has its text or blocks."""
+    sort: Sort
+
+
+def turns(value: object, path: str, wire: Wire, note: Note) -> list[Message]:
+    """The messages of a list of turns."""
     items = as_list(value)
     if not items:
         raise Fault("messages-empty", path, "must be a non-empty list of turns", "Fill it, or remove the row.")
     found: list[Message] = []
     for index, item in enumerate(items):
-        found += _turn(item, f"{path}[{index}]", roles, key, sort)
+        found += _turn(item, f"{path}[{index}]", wire, note)
     return found
 
 
-def _turn(value: object, path: str, roles: dict[str, Role], key: str, sort: Sort) -> list[Message]:
+def _turn(value: object, path: str, wire: Wire, note: Note) -> list[Message]:
+    roles, key, sort = wire
     row = as_object(value)
     if row is None:
         raise Fault("message-not-object", path, f"a turn must be an object, this is {type_name(value)}", "Fix it.")
@@ -114,20 +130,35 @@ def _turn(value: object, path: str, roles: dict[str, Role], key: str, sort: Sort
         inner = as_object(block)
         if inner is None:
             raise Fault("part-type", f"{path}.{key}[{index}]", "a block must be an object", "Fix the block.")
+        before = gathered.sizes()
         sort(inner, f"{path}.{key}[{index}]", gathered)
+        if _came_late(before, gathered.sizes()):
+            text = "the block is read as if it stood before: reasoning first, then text, then calls"
+            note("block-order", f"{path}.{key}[{index}]", text, "")
     return list(gathered.messages(roles[word], as_text=True))
+
+
+def _came_late(before: tuple[int, int, int], after: tuple[int, int, int]) -> bool:
+    thoughts, parts, calls = before
+    return (after[0] > thoughts and bool(parts or calls)) or (after[1] > parts and bool(calls))
 
 
 def unknown_block(block: Object, path: str) -> Fault:
     return Fault("part-type", path, f"unknown block with {', '.join(map(repr, list(block)[:3]))}", "Remove the block.")
 
 
-def grouped(messages: list[Message]) -> Iterator[tuple[Role, list[Message]]]:
-    """Wire turns: tool results travel together, in a turn of the user."""
+def grouped(messages: list[Message], *, alternate: bool = False) -> Iterator[tuple[Role, list[Message]]]:
+    """Wire turns: tool results travel together, in a turn of the user.
+
+    `alternate`: what the user says right after them travels in the same turn, so that the roles take turns.
+    """
     pending: list[Message] = []
     for message in messages:
-        if message.role == "tool":
+        if message.role == "tool" or (alternate and message.role == "user" and pending):
             pending.append(message)
+            if message.role == "user":
+                yield "tool", pending
+                pending = []
             continue
         if pending:
             yield "tool", pending
@@ -152,6 +183,26 @@ def parts_of(message: Message) -> list[Part]:
     if isinstance(message.content, str):
         return [{"type": "text", "text": message.content}] if message.content or not message.tool_calls else []
     return list(message.content) if isinstance(message.content, list) else []
+
+
+def system_blocks(blocks: list[Any], path: str, sort: Sort) -> list[Message]:
+    """The system message of a list of blocks: one plain text, or text parts as they are. Raises `Fault` for others."""
+    gathered = Gathered()
+    for index, block in enumerate(blocks):
+        inner = as_object(block)
+        if inner is None or not isinstance(inner.get("text"), str):
+            raise unknown_block(inner or {}, f"{path}[{index}]")
+        sort(inner, f"{path}[{index}]", gathered)
+    return [msgspec.structs.replace(message, role="system") for message in gathered.messages("system", as_text=True)]
+
+
+def split_system(messages: list[Message]) -> tuple[list[Part] | None, list[Message]]:
+    """The text parts of a leading system message, and the rest."""
+    if messages and messages[0].role in ("system", "developer"):
+        content = messages[0].content
+        parts = content if isinstance(content, list) else [{"type": "text", "text": messages[0].text}]
+        return parts, messages[1:]
+    return None, messages
 
 
 def tool_fields(tool: Tool) -> Object:
@@ -192,4 +243,6 @@ BLOCK_LOSSES = {
     "empty-tools": "left out",
     "tool-calls-without-ids": "a result of no call is written with an empty id",
 }
-BLOCK_CANNOT = frozenset(("system-later", "system-parts", "arguments-not-object", "other-parts", "no-user"))
+BLOCK_CANNOT = frozenset(
+    ("system-later", "system-parts", "arguments-not-object", "other-parts", "no-user", "other-tools")
+)

@@ -6,22 +6,25 @@ from typing import Any
 
 import msgspec
 
-from finetune_sdk.data.example import ChatExample, Example, Message, PreferenceExample, Role, Tool
+from finetune_sdk.data.example import ChatExample, Example, Message, Part, PreferenceExample, Role, Tool
 from finetune_sdk.data.formats.base import Format, rest
 from finetune_sdk.data.formats.blocks import (
     BLOCK_CANNOT,
     BLOCK_LOSSES,
     Gathered,
+    Wire,
     arguments_of,
     call_names,
     grouped,
     json_object,
     parts_of,
+    split_system,
+    system_blocks,
     tool_fields,
     turns,
     unknown_block,
 )
-from finetune_sdk.data.formats.rendering import image_url, system_and_turns
+from finetune_sdk.data.formats.rendering import image_url
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object
 from finetune_sdk.data.report import Fault, Note
 
@@ -43,17 +46,21 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
         extra = {**rest(call, "name", "args", "id"), **rest(block, "functionCall", "function_call")}
         into.call(str(call.get("name")), call.get("args"), call.get("id"), extra)
     elif response is not None:
-        into.result(_response_text(response.get("response")), response.get("id"), response.get("name") or None)
+        extra = {**rest(response, "name", "response", "id"), **rest(block, "functionResponse", "function_response")}
+        into.result(_response_text(response.get("response")), response.get("id"), response.get("name") or None, extra)
     elif isinstance(block.get("text"), str):
         if block.get("thought") is True:
             into.reasoning.append(block["text"])
+            into.extra.update(rest(block, "text", "thought"))
         else:
-            into.text(block["text"])
+            into.parts.append({"type": "text", "text": block["text"], **rest(block, "text")})
     elif file is not None:
-        into.parts.append(_media(str(file.get("fileUri", file.get("file_uri"))), _mime(file), path))
+        part = _media(str(file.get("fileUri", file.get("file_uri"))), _mime(file), path)
+        into.parts.append({**part, **rest(block, "fileData", "file_data")})
     elif inline is not None:
         mime = _mime(inline)
-        into.parts.append(_media(f"data:{mime};base64,{inline.get('data')}", mime, path))
+        part = _media(f"data:{mime};base64,{inline.get('data')}", mime, path)
+        into.parts.append({**part, **rest(block, "inlineData", "inline_data")})
     else:
         raise unknown_block(block, path)
 
@@ -80,13 +87,24 @@ def _response_text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _system(row: Object) -> list[Message]:
-    value = next((row[key] for key in _SYSTEM_KEYS if row.get(key)), None)
-    if isinstance(value, str):
-        return [Message(role="system", content=value)]
-    parts = as_list((as_object(value) or {}).get("parts")) or []
-    text = "".join(str((as_object(part) or {}).get("text", "")) for part in parts)
-    return [Message(role="system", content=text)] if parts else []
+def _system(row: Object) -> tuple[list[Message], dict[str, Any]]:
+    """The system message, and how the row wrote it where that is not how it is written here."""
+    key = next((key for key in _SYSTEM_KEYS if row.get(key)), None)
+    if key is None:
+        return [], {}
+    if isinstance(row[key], str):
+        return [Message(role="system", content=row[key])], {}
+    found = as_object(row[key]) or {}
+    beside = rest(found, "parts")
+    blocks = as_list(found.get("parts"))
+    aside = {"system": [key, beside]} if beside or key != _SYSTEM_KEYS[0] else {}
+    return (system_blocks(blocks, f"{key}.parts", _sort), aside) if blocks else ([], {})
+
+
+def _system_object(parts: list[Part], example: ChatExample | PreferenceExample, usual: str) -> Object:
+    written: list[Any] | None = example.aside.get("system")
+    key, beside = (usual, Object()) if written is None else written
+    return {key: {**beside, "parts": [{"text": part["text"]} for part in parts]}}
 
 
 def _tools(value: object) -> list[Tool] | None:
@@ -98,6 +116,8 @@ def _tools(value: object) -> list[Tool] | None:
         inner = as_object(item) or {}
         declared = as_list(inner.get("functionDeclarations", inner.get("function_declarations"))) or []
         found += [{"type": "function", "function": function} for function in declared]
+        others = rest(inner, "functionDeclarations", "function_declarations")
+        found += [{"type": name, name: value} for name, value in others.items()]
     return found
 
 
@@ -108,16 +128,26 @@ def _match(row: Object) -> str | None:
     return "`contents` of turns with parts" if "contents" in row and "completions" not in row else None
 
 
-def _parse(row: Object, _note: Note) -> ChatExample:
-    said = _without_implied_names(turns(row.get("contents"), "contents", _ROLES, "parts", _sort))
-    return ChatExample(messages=[*_system(row), *said], tools=_tools(row.get("tools")), extra=rest(row, *_KEYS))
+_WIRE = Wire(_ROLES, "parts", _sort)
+
+
+def _contents_of(row: Object, note: Note) -> list[Message]:
+    items = as_list(row.get("contents")) or []
+    given = [{"role": "user", **turn} if (turn := as_object(item)) is not None else item for item in items]
+    return turns(given, "contents", _WIRE, note)  # a turn without a role is the user's
+
+
+def _parse(row: Object, note: Note) -> ChatExample:
+    start, aside = _system(row)
+    said = _without_implied_names(_contents_of(row, note))
+    return ChatExample(messages=[*start, *said], tools=_tools(row.get("tools")), extra=rest(row, *_KEYS), aside=aside)
 
 
 def _match_preference(row: Object) -> str | None:
     return "`contents` and scored `completions`" if "contents" in row and "completions" in row else None
 
 
-def _parse_preference(row: Object, _note: Note) -> PreferenceExample:
+def _parse_preference(row: Object, note: Note) -> PreferenceExample:
     by_score: dict[int, list[Message]] = {}
     for index, item in enumerate(as_list(row.get("completions")) or []):
         found = as_object(item) or {}
@@ -130,11 +160,13 @@ def _parse_preference(row: Object, _note: Note) -> PreferenceExample:
                 "Score one 1 and the other 0.",
             )
         path = f"completions[{index}].completion"
-        by_score[int(score)] = turns([found.get("completion")], path, _ROLES, "parts", _sort)
+        by_score[int(score)] = turns([found.get("completion")], path, _WIRE, note)
     if len(by_score) != 2:
         raise Fault("preference-scores", "completions", "there must be two completions", "Score one 1, the other 0.")
+    start, aside = _system(row)
     return PreferenceExample(
-        prompt=[*_system(row), *turns(row.get("contents"), "contents", _ROLES, "parts", _sort)],
+        prompt=[*start, *_contents_of(row, note)],
+        aside=aside,
         chosen=by_score[1],
         rejected=by_score[0],
         extra=rest(row, "contents", "completions", *_SYSTEM_KEYS),
@@ -195,8 +227,8 @@ def _contents(messages: list[Message]) -> list[Object]:
 
 def _render(example: Example) -> Object:
     assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
-    system, said = system_and_turns(example.messages)
-    row: Object = {"systemInstruction": {"parts": [{"text": system}]}} if system is not None else {}
+    system, said = split_system(example.messages)
+    row: Object = _system_object(system, example, "systemInstruction") if system is not None else {}
     row["contents"] = _contents(said)
     if example.tools:
         row["tools"] = [{"functionDeclarations": [tool_fields(tool) for tool in example.tools]}]
@@ -205,8 +237,8 @@ def _render(example: Example) -> Object:
 
 def _render_preference(example: Example) -> Object:
     assert isinstance(example, PreferenceExample), "this format writes preference pairs"  # noqa: S101
-    system, said = system_and_turns(example.prompt)
-    row: Object = {"system_instruction": {"parts": [{"text": system}]}} if system is not None else {}
+    system, said = split_system(example.prompt)
+    row: Object = _system_object(system, example, "system_instruction") if system is not None else {}
     row["contents"] = _contents(said)
     row["completions"] = [
         {"score": 1, "completion": _contents(example.chosen)[0]},

@@ -30,15 +30,21 @@ ROLE_WORDS: dict[str, Role] = {
     "tool_response": "tool",
     "function_response": "tool",
     "ipython": "tool",
+    "tool_result": "tool",
+    "function_result": "tool",
+    "ai": "assistant",
+    "prompter": "user",
 }
 _PLAIN_ROLES = frozenset(ROLES)
 REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
+USUAL_REASONING = "reasoning_content"
+"""As most chat templates and hosted trainers read it."""
 
 
 def messages(value: object, path: str, note: Note) -> list[Message]:
     """A non-empty list of messages. Raises `Fault`."""
     if isinstance(value, str):
-        value = _parsed_text(value, path)
+        value = parsed_text(value, path)
     items = as_list(value)
     if items is None:
         raise Fault(
@@ -49,8 +55,8 @@ def messages(value: object, path: str, note: Note) -> list[Message]:
     return [message(item, f"{path}[{index}]", note) for index, item in enumerate(items)]
 
 
-def _parsed_text(text: str, path: str) -> object:
-    """Messages that a table holds as JSON text."""
+def parsed_text(text: str, path: str) -> object:
+    """Messages that a table holds as JSON text, or as Python writes them. Raises `Fault`."""
     try:
         return diagnose(text.encode())
     except (Fault, UnicodeEncodeError):
@@ -90,15 +96,22 @@ def _full_message(found: Object, path: str, note: Note) -> Message:
         fields["source_role"] = source_role
     if calls is not None:
         fields["tool_calls"] = calls
+    spelling: dict[str, str] = {}
     if reasoning_key is not None:
         fields["reasoning"] = found[reasoning_key]
+        if reasoning_key != USUAL_REASONING:
+            spelling["reasoning"] = reasoning_key
     for key in ("name", "tool_call_id", "refusal"):
         if found.get(key) is not None:
             fields[key] = _text(found, key, path)
     if found.get("weight") is not None:
         fields["weight"] = weight(found["weight"], f"{path}.weight")
-    if found.get("training") is not None or found.get("train") is not None:
-        fields.setdefault("weight", _trained(found, path))
+    trained = next((key for key in ("training", "train") if found.get(key) is not None), None)
+    if trained is not None and "weight" not in fields:
+        fields["weight"] = _trained(found[trained], f"{path}.{trained}")
+        spelling["weight"] = trained
+    if spelling:
+        fields["spelling"] = spelling
     if found.get("train_detail") is not None:
         fields["spans"] = _spans(found["train_detail"], f"{path}.train_detail")
     known = {*_KNOWN, reasoning_key}
@@ -151,11 +164,9 @@ def weight(value: object, path: str) -> int | float:
     return value
 
 
-def _trained(found: Object, path: str) -> int:
-    key = "training" if found.get("training") is not None else "train"
-    value = found[key]
+def _trained(value: object, path: str) -> int:
     if not isinstance(value, bool):
-        raise Fault("weight-type", f"{path}.{key}", f"must be true or false, this is {type_name(value)}", "Fix it.")
+        raise Fault("weight-type", path, f"must be true or false, this is {type_name(value)}", "Fix it.")
     return int(value)
 
 
@@ -245,7 +256,8 @@ def tool_call(value: object, path: str, note: Note) -> ToolCall:
     function = as_object(found.get("function"))
     if function is None and isinstance(found.get("name"), str):
         note("tool-call-bare", path, "a bare function call is read as a tool call", "")
-        function, found = found, {}
+        function = {key: found[key] for key in ("name", "arguments") if key in found}
+        found = {key: item for key, item in found.items() if key not in function}
     if function is None or not isinstance(function.get("name"), str):
         raise Fault(
             "tool-call-type",
@@ -299,6 +311,8 @@ def _tool(value: object, path: str) -> Tool:
     found = as_object(value)
     if found is None:
         raise Fault("tools-type", path, f"a tool is an object, this is {type_name(value)}", "Fix the tool.")
+    if found.get("type") == "function" and "function" not in found and "name" in found:  # the Responses API's shape
+        return {"type": "function", "function": {key: item for key, item in found.items() if key != "type"}}
     if "function" in found or "type" in found:
         return found
     return {"type": "function", "function": found}

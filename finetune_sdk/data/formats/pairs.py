@@ -15,7 +15,7 @@ from finetune_sdk.data.example import (
     UnpairedPreference,
 )
 from finetune_sdk.data.formats.base import Format, need_text, rest
-from finetune_sdk.data.formats.chat import is_messages
+from finetune_sdk.data.formats.chat import is_messages, last_role
 from finetune_sdk.data.formats.messages import CHAT_KEYS, extras_of_chat, messages, turn
 from finetune_sdk.data.formats.rendering import side_value, split_answer, switches
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
@@ -40,8 +40,25 @@ PAIR_NAMES: tuple[tuple[str, str], ...] = (
     ("dialogue", "summary"),
     ("examples", "ground_truth"),
     ("source", "target"),
+    ("problem", "solution"),
+    ("article", "highlights"),
+    ("query", "answer"),
+    ("instruction", "completion"),
+    ("inputs", "targets"),
+    ("input_text", "output_text"),
+    ("text_input", "output"),
+    ("context", "response"),
+    ("human", "assistant"),
+    ("user", "assistant"),
+    ("input", "output"),
 )
 """Names under which datasets hold a question and its answer; the first pair is the canonical one."""
+CONTEXTS: dict[str, tuple[str, ...]] = {
+    "question": ("context", "article", "passage"),
+    "instruction": ("context", "input"),
+}
+"""What a question is asked about, by the question's name; it is put before a question and after an instruction."""
+_SYSTEMS = ("system_prompt", "system")
 
 
 def side(row: Object, key: str, role: Role, note: Note) -> tuple[list[Message], bool]:
@@ -58,7 +75,19 @@ def side(row: Object, key: str, role: Role, note: Note) -> tuple[list[Message], 
 
 
 def _pair_keys(row: Object) -> tuple[str, str] | None:
-    return next((pair for pair in PAIR_NAMES if pair[0] in row and pair[1] in row), None)
+    """The row's own names of a question and its answer, whatever their case."""
+    found = next((pair for pair in PAIR_NAMES if pair[0] in row and pair[1] in row), None)
+    names = {key.lower(): key for key in row}
+    if found is None:
+        lower = next((pair for pair in PAIR_NAMES if pair[0] in names and pair[1] in names), None)
+        found = None if lower is None else (names[lower[0]], names[lower[1]])
+    if found is not None and found[0].lower() == "input" and names.keys() & _SAYS_MORE:
+        return None
+    return found
+
+
+_SAYS_MORE = frozenset(("prompt", "instruction", "question", "text"))
+"""Beside them an `input` is but a part of what is asked."""
 
 
 def _sided(value: object) -> bool:
@@ -67,27 +96,34 @@ def _sided(value: object) -> bool:
 
 def _match_pair(row: Object) -> str | None:
     keys = _pair_keys(row)
-    if keys is None or (keys == PAIR_NAMES[0] and _marks(row.get("label"))):
+    if keys is None or not _sided(row[keys[0]]):
         return None
-    return f"`{keys[0]}` and `{keys[1]}`" if _sided(row[keys[0]]) else None
+    if keys == PAIR_NAMES[0]:
+        return None if _marks(row.get("label")) else f"`{keys[0]}` and `{keys[1]}`"
+    if isinstance(row.get("label"), bool) or is_messages(row.get("messages")):
+        return None  # an answer that may be a bad one; a conversation that says it all
+    return f"`{keys[0]}` and `{keys[1]}`"
 
 
 def _parse_pair(row: Object, note: Note) -> ChatExample:
     first, second = _pair_keys(row) or PAIR_NAMES[0]
     prompt, plain = side(row, first, "user", note)
     completion, also_plain = side(row, second, "assistant", note)
-    context = row.get("context")
-    if first == "question" and plain and isinstance(context, str) and context:
-        prompt = [turn("user", f"{context}\n{prompt[0].text}")]
-    system = row.get("system_prompt")
-    start = [turn("system", system)] if isinstance(system, str) and system else []
-    known = (first, second, *CHAT_KEYS, *(("system_prompt",) if isinstance(system, str) else ()))
     aside: dict[str, Any] = {"keys": [first, second]} if (first, second) != PAIR_NAMES[0] else {}
-    if first == "question" and isinstance(context, str):
-        known = (*known, "context")
-        aside["context"] = len(context)
+    known = {first, second, *CHAT_KEYS}
+    about = next((key for key in CONTEXTS.get(first.lower(), ()) if isinstance(row.get(key), str)), None)
+    if plain and about is not None:
+        known.add(about)
+        prompt, aside["about"] = _joined(prompt[0].text, row[about], first), [about, len(row[about])]
+    system = next((key for key in _SYSTEMS if isinstance(row.get(key), str) and (row[key] or plain)), None)
+    start = [turn("system", row[system])] if system is not None and row[system] else []
+    if system is not None:
+        known.add(system)
+        aside["system"] = system
     if not plain:
         aside["prompt_turns"] = len(prompt)
+    if plain != also_plain:
+        aside["plain"] = [plain, also_plain]
     return ChatExample(
         messages=[*start, *prompt, *completion],
         **extras_of_chat(row, note),
@@ -97,28 +133,35 @@ def _parse_pair(row: Object, note: Note) -> ChatExample:
     )
 
 
+def _joined(text: str, about: str, key: str) -> list[Message]:
+    if not about:
+        return [turn("user", text)]
+    return [turn("user", f"{text}\n{about}" if key.lower() == "instruction" else f"{about}\n{text}")]
+
+
+def _divided(text: str, size: int, key: str) -> tuple[str, str]:
+    """The question and what it is about, of that many characters."""
+    if not size:
+        return text, ""
+    return (text[: -size - 1], text[-size:]) if key.lower() == "instruction" else (text[size + 1 :], text[:size])
+
+
 def _render_pair(example: Example) -> Object:
     assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
-    cut = example.aside.get("prompt_turns")
-    prompt, answer = split_answer(example.messages)
-    if isinstance(cut, int):
-        prompt, answer = example.messages[:cut], example.messages[cut:]
-    first, second = example.aside.get("keys", PAIR_NAMES[0])
-    plain = example.shape != "pair"
-    context = example.aside.get("context")
-    if isinstance(context, int):
-        return _with_context(example, context, first, second)
-    row = {first: side_value(prompt, "user", plain=plain), second: side_value(answer, "assistant", plain=plain)}
+    aside, row = example.aside, dict[str, Any]()
+    said, cut = example.messages, aside.get("prompt_turns")
+    if "system" in aside:
+        row[aside["system"]] = said[0].text if said[0].role == "system" else ""
+        said = said[1:] if said[0].role == "system" else said
+    prompt, answer = (said[:cut], said[cut:]) if isinstance(cut, int) else split_answer(said)
+    first, second = aside.get("keys", PAIR_NAMES[0])
+    plain = example.shape != "pair" or ("system" in aside and not isinstance(cut, int))
+    asks, answers = aside.get("plain") or (plain, plain)
+    row |= {first: side_value(prompt, "user", plain=asks), second: side_value(answer, "assistant", plain=answers)}
+    if "about" in aside:
+        key, size = aside["about"]
+        row[first], row[key] = _divided(prompt[-1].text, size, first)
     return {**row, **switches(example), **example.extra}
-
-
-def _with_context(example: ChatExample, context: int, first: str, second: str) -> Object:
-    """Context and question were joined; their border is known."""
-    prompt, answer = split_answer(example.messages)
-    text = prompt[-1].text
-    row = {"context": text[:context], first: text[context + 1 if context else 0 :], second: answer[0].text}
-    start = {"system_prompt": prompt[0].text} if prompt[0].role == "system" else {}
-    return {**start, **row, **switches(example), **example.extra}
 
 
 def _render_prompt(example: Example) -> Object:
@@ -138,12 +181,23 @@ def _render_preference(example: Example) -> Object:
         "chosen": side_value([*start, *example.chosen], "assistant", plain=plain),
         "rejected": side_value([*start, *example.rejected], "assistant", plain=plain),
     }
+    if example.aside.get("single") and len(example.chosen) == len(example.rejected) == 1:
+        row = {key: value[0] for key, value in row.items()}
     if not (example.shape or "").startswith("implicit"):
-        key = example.aside.get("prompt_key", "prompt")
-        row = {key: side_value(example.prompt, "user", plain=plain), **row}
+        row = {**_asked(example, plain=plain), **row}
     if example.margin is not None:
         row["margin"] = example.margin
     return {**row, **switches(example), **example.extra}
+
+
+def _asked(example: PreferenceExample, *, plain: bool) -> Object:
+    """The prompt under its source's key, its system text in a column where that was one."""
+    key, prompt = example.aside.get("prompt_key", "prompt"), example.prompt
+    if not example.aside.get("system"):
+        return {key: side_value(prompt, "user", plain=plain)}
+    start = prompt[:1] if prompt and prompt[0].role == "system" else []
+    system = start[0].text if start else ""
+    return {"system": system, key: side_value(prompt[len(start) :], "user", plain=plain)}
 
 
 def _render_unpaired(example: Example) -> Object:
@@ -183,30 +237,50 @@ def _parse_prompt(row: Object, note: Note) -> PromptExample:
 
 
 def _match_preference(row: Object) -> str | None:
-    if "conversations" in row or "instruction" in row:
+    if "instruction" in row or not (_answers(row.get("chosen")) and _answers(row.get("rejected"))):
         return None
-    if _sided(row.get("chosen")) and _sided(row.get("rejected")):
-        return "`chosen` and `rejected`" + (" with `prompt`" if "prompt" in row else ", the prompt inside them")
-    return None
+    key = _prompt_key(row)
+    if key is None and "conversations" in row:
+        return None
+    return "`chosen` and `rejected`" + (", the prompt inside them" if key is None else f" with `{key}`")
+
+
+def _answers(value: object) -> bool:
+    return _sided(value) or "role" in (as_object(value) or {})
+
+
+def _prompt_key(row: Object) -> str | None:
+    """Where the prompt is: apart, or in messages that end before the answers; None = inside the answers."""
+    apart = next((key for key in ("prompt", "question") if key in row), None)
+    if apart is not None:
+        return apart
+    said = next((key for key in ("messages", "conversations", "conversation") if is_messages(row.get(key))), None)
+    return said if said is not None and last_role(row[said]) in ("user", "tool", "system", "developer") else None
 
 
 def _parse_preference(row: Object, note: Note) -> PreferenceExample:
     chosen, plain = side(row, "chosen", "assistant", note)
     rejected, also_plain = side(row, "rejected", "assistant", note)
-    prompt_key = next((key for key in ("prompt", "question") if key in row), None)
+    prompt_key = _prompt_key(row)
     shape = PLAIN if plain and also_plain else None
+    aside: dict[str, Any] = {"prompt_key": prompt_key} if prompt_key not in (None, "prompt") else {}
+    if as_object(row.get("chosen")) is not None and as_object(row.get("rejected")) is not None:
+        aside["single"] = True
     if prompt_key is not None:
         prompt, _ = side(row, prompt_key, "user", note)
         start = row.get("system")
-        prompt = [turn("system", start), *prompt] if isinstance(start, str) and start else prompt
+        if isinstance(start, str):
+            aside["system"] = True
+            prompt = [turn("system", start), *prompt] if start else prompt
     else:
         shape = f"implicit_{shape}" if shape else "implicit"
         prompt = [] if plain or also_plain else _common(chosen, rejected)
+    prompt = _with_system(prompt, chosen, rejected)
     chosen, rejected = _after(prompt, chosen), _after(prompt, rejected)
     for name, answer in (("chosen", chosen), ("rejected", rejected)):
         if not answer:
             raise Fault("answer-empty", name, "holds the prompt only, no answer", "Add the answer.")
-    known = ("chosen", "rejected", prompt_key or "prompt", "system" if prompt_key else "", "margin", *CHAT_KEYS)
+    known = ("chosen", "rejected", prompt_key or "prompt", "system" if "system" in aside else "", "margin", *CHAT_KEYS)
     margin = row.get("margin")
     return PreferenceExample(
         prompt=prompt,
@@ -216,7 +290,7 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
         **extras_of_chat(row, note),
         extra=rest(row, *known),
         shape=shape,
-        aside={"prompt_key": prompt_key} if prompt_key == "question" else {},
+        aside=aside,
     )
 
 
@@ -232,8 +306,19 @@ def _common(first: list[Message], second: list[Message]) -> list[Message]:
     return first[:size]
 
 
+def _with_system(prompt: list[Message], chosen: list[Message], rejected: list[Message]) -> list[Message]:
+    """The prompt, with the system message that both answers repeat it after."""
+    start = chosen[:1]
+    longer = [*start, *prompt]
+    repeated = all(answer[: len(longer)] == longer for answer in (chosen, rejected))
+    return longer if prompt and start[0].role == "system" and repeated else prompt
+
+
 def _after(prompt: list[Message], answer: list[Message]) -> list[Message]:
-    return answer[len(prompt) :] if prompt and answer[: len(prompt)] == prompt else answer
+    """The answer without the prompt it repeats, be it without its system message."""
+    shorter = prompt[1:] if prompt and prompt[0].role == "system" else []
+    size = next((len(said) for said in (prompt, shorter) if said and answer[: len(said)] == said), 0)
+    return answer[size:]
 
 
 def _match_unpaired(row: Object) -> str | None:
@@ -291,6 +376,18 @@ def _parse_stepwise(row: Object, _note: Note) -> StepwiseExample:
     )
 
 
+def _clash(example: Example) -> str | None:
+    """A key that would be read as a question, an answer, or what the question is about."""
+    first, second = example.aside.get("keys", PAIR_NAMES[0])
+    if "about" not in example.aside:
+        contexts = CONTEXTS.get(first.lower(), ())
+        found = next((key for key in example.extra if key in contexts and isinstance(example.extra[key], str)), None)
+        if found is not None:
+            return found
+    written = {**dict.fromkeys(example.extra, ""), first: "", second: ""}
+    return None if _pair_keys(written) == (first, second) else next(iter(example.extra))
+
+
 FORMATS = (
     Format(
         name="prompt-completion",
@@ -300,7 +397,8 @@ FORMATS = (
         parse=_parse_pair,
         render=_render_pair,
         cannot=frozenset(("last-not-assistant", "no-user", "message-keys-clash")),
-        reserved=frozenset((*(key for pair in PAIR_NAMES for key in pair), "system_prompt", "context", *CHAT_KEYS)),
+        reserved=frozenset((*PAIR_NAMES[0], *_SYSTEMS, *CHAT_KEYS)),
+        clashes=_clash,
         rank=20,
         aliases=("pair", "qa", "question-answer", "bedrock-prompt"),
         source=_TRL,

@@ -12,6 +12,7 @@ from finetune_sdk.data.example import (
     ToolCall,
     UnpairedPreference,
 )
+from finetune_sdk.data.formats.messages import USUAL_REASONING
 from finetune_sdk.data.jsonvalue import Object, as_object
 from finetune_sdk.data.strict import diagnose
 
@@ -27,9 +28,9 @@ def message_object(message: Message) -> Object:
     if message.tool_call_id is not None:
         row["tool_call_id"] = message.tool_call_id
     if message.weight is not None:
-        row["weight"] = message.weight
+        row.update(_weight(message))
     if message.reasoning is not None:
-        row["reasoning_content"] = message.reasoning
+        row[message.spelling.get("reasoning", USUAL_REASONING)] = message.reasoning
     if message.refusal is not None:
         row["refusal"] = message.refusal
     if message.spans is not None:
@@ -37,6 +38,14 @@ def message_object(message: Message) -> Object:
             {"begin_offset": span.begin, "end_offset": span.end - 1, "train": span.train} for span in message.spans
         ]
     return {**row, **message.extra} if message.extra else row
+
+
+def _weight(message: Message) -> Object:
+    """The weight as the source wrote it: a number, or whether the turn is trained on."""
+    key = message.spelling.get("weight", "weight")
+    if key == "weight" or message.weight not in (0, 1):
+        return {"weight": message.weight}
+    return {key: bool(message.weight)}
 
 
 def messages_object(messages: list[Message]) -> list[Object]:

@@ -20,7 +20,15 @@ from finetune_sdk.data.example import (
     UnpairedPreference,
 )
 from finetune_sdk.data.formats.base import Format, rest
-from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, arguments, extras_of_chat, turn, weight
+from finetune_sdk.data.formats.messages import (
+    CHAT_KEYS,
+    ROLE_WORDS,
+    arguments,
+    extras_of_chat,
+    parsed_text,
+    turn,
+    weight,
+)
 from finetune_sdk.data.formats.rendering import parsed_arguments, switches
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
@@ -36,6 +44,7 @@ USUAL: dict[str, Role] = {
     "function_call": "assistant",
 }
 """The words a ShareGPT writer uses; others are read, and remembered in `source_role`."""
+_CALL_WORDS = frozenset(("function_call", "tool_call", "tool_calls"))
 _TEXT_ROLES: dict[str, Role] = {word: role for word, role in USUAL.items() if word != "function_call"}
 _KEYS = (("from", "value"), ("role", "value"))
 
@@ -51,13 +60,23 @@ def _turn_keys(items: list[Any] | None) -> tuple[str, str] | None:
 
 def _match(row: Object) -> str | None:
     key = _key(row)
-    pair = _turn_keys(as_list(row.get(key)))
+    pair = _turn_keys(as_list(_unpacked(row.get(key))))
     return f"`{key}` holds {pair[0]}/{pair[1]} turns" if pair else None
+
+
+def _unpacked(value: object) -> object:
+    """The turns that a table holds as JSON text (or Python's); anything else as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith("[{"):
+        return value
+    try:
+        return parsed_text(value, "")
+    except Fault:
+        return value
 
 
 def turns(value: object, path: str) -> list[Message]:
     """A non-empty list of from/value turns. Raises `Fault`."""
-    items = as_list(value)
+    items = as_list(_unpacked(value) if type(value) is str else value)
     if items is None:
         raise Fault("messages-type", path, f"must be a list of turns, this is {type_name(value)}", "Write a list.")
     if not items:
@@ -89,25 +108,26 @@ def _turn(value: object, path: str) -> Message:
             "Write it as text.",
         )
     word = found[role_key]
+    simple = word.strip().lower().replace("-", "_") if isinstance(word, str) else ""
     fields: dict[str, Any] = {}
     if found.get("weight") is not None:
         fields["weight"] = weight(found["weight"], f"{path}.weight")
     extra = rest(found, role_key, "value", "weight")
     if extra:
         fields["extra"] = extra
-    role = _role(word, f"{path}.{role_key}")
-    if word == "function_call":
-        return Message(role="assistant", tool_calls=function_calls(found["value"], f"{path}.value"), **fields)
     if word not in USUAL:
         fields["source_role"] = word
+    if simple in _CALL_WORDS:
+        return Message(role="assistant", tool_calls=function_calls(found["value"], f"{path}.value"), **fields)
+    role = _role(word, simple, f"{path}.{role_key}")
     return Message(role=role, content=found["value"], **fields)
 
 
-def _role(word: object, path: str) -> Role:
+def _role(word: object, simple: str, path: str) -> Role:
     known: dict[str, Role] = {**ROLE_WORDS, **USUAL}
     if not isinstance(word, str):
         raise Fault("role-unknown", path, f"the role must be text, this is {type_name(word)}", "Write it as text.")
-    role = known.get(word.strip().lower())
+    role = known.get(simple)
     if role is None:
         close = difflib.get_close_matches(word.lower(), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(USUAL)}"
@@ -149,7 +169,7 @@ def _shared(row: Object, note: Note, *known: str) -> dict[str, Any]:
     aside: dict[str, Any] = {"system": "column"} if _start(row) else {}
     if "system" in row and not row["system"]:
         aside["system"] = row["system"]
-    if "tools" in row and not row["tools"]:
+    if "tools" in row and (not row["tools"] or (isinstance(row["tools"], str) and row["tools"].strip() == "[]")):
         aside["tools"] = row["tools"]
     return {
         **extras_of_chat(row, note),
@@ -217,25 +237,32 @@ _WORDS: dict[Role, str] = {
 }
 
 
-def _turn_object(message: Message) -> Object:
+def _turn_object(message: Message, *, own: bool) -> Object:
+    """`own`: the words of its roles are those of this format's files."""
+    word = message.source_role if own else None
     if message.tool_calls:
         calls = [{"name": call.function.name, "arguments": parsed_arguments(call)} for call in message.tool_calls]
         value = msgspec.json.encode(calls[0] if len(calls) == 1 else calls).decode()
-        return {"from": "function_call", "value": value}
+        return {"from": word or "function_call", "value": value}
     text = message.text
     if message.reasoning is not None:
         text = f"<think>\n{message.reasoning}\n</think>\n\n{text}"
-    return {"from": message.source_role or _WORDS[message.role], "value": text}
+    return {"from": word or _WORDS[message.role], "value": text}
 
 
-def _columns(messages: list[Message], aside: dict[str, Any]) -> Object:
+def _columns(messages: list[Message], example: ChatExample | PreferenceExample | UnpairedPreference) -> Object:
     row: Object = {}
+    aside = example.aside
     if aside.get("system") == "column" and messages[0].role == "system":
         row["system"] = messages[0].text
         messages = messages[1:]
     elif "system" in aside:
         row["system"] = aside["system"]
-    return {"conversations": [_turn_object(message) for message in messages], **row}
+    return {"conversations": [_turn_object(message, own=_own(example)) for message in messages], **row}
+
+
+def _own(example: ChatExample | PreferenceExample | UnpairedPreference) -> bool:
+    return example.shape == "sharegpt"
 
 
 def _beside(example: ChatExample | PreferenceExample | UnpairedPreference) -> Object:
@@ -250,19 +277,23 @@ def _beside(example: ChatExample | PreferenceExample | UnpairedPreference) -> Ob
 
 def _render(example: Example) -> Object:
     assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
-    return {**_columns(example.messages, example.aside), **_beside(example)}
+    return {**_columns(example.messages, example), **_beside(example)}
 
 
 def _render_preference(example: Example) -> Object:
     assert isinstance(example, PreferenceExample), "this format writes preference pairs"  # noqa: S101
-    answers = {"chosen": _turn_object(example.chosen[0]), "rejected": _turn_object(example.rejected[0])}
-    return {**_columns(example.prompt, example.aside), **answers, **_beside(example)}
+    own = _own(example)
+    answers = {
+        "chosen": _turn_object(example.chosen[0], own=own),
+        "rejected": _turn_object(example.rejected[0], own=own),
+    }
+    return {**_columns(example.prompt, example), **answers, **_beside(example)}
 
 
 def _render_unpaired(example: Example) -> Object:
     assert isinstance(example, UnpairedPreference), "this format writes marked answers"  # noqa: S101
     said = [*example.prompt, *example.completion]
-    return {**_columns(said, example.aside), "kto_tag": example.label, **_beside(example)}
+    return {**_columns(said, example), "kto_tag": example.label, **_beside(example)}
 
 
 _LOSES = {

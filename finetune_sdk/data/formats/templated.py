@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
+
 from finetune_sdk.data.example import ChatExample, EmbeddingExample, Example, Message, Span
 from finetune_sdk.data.formats.base import Format, need_text, rest
 from finetune_sdk.data.formats.messages import role_of
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object
 from finetune_sdk.data.report import Fault, Note
 
+_GLUE = re.compile(r"<\|im_end\|>(\s*)")
 _TURN = re.compile(r"<\|im_start\|>([^\n<]*)\n(.*?)<\|im_end\|>\s*", re.DOTALL)
 _AXOLOTL = "https://github.com/axolotl-ai-cloud/axolotl"
 
@@ -35,12 +38,18 @@ def _parse_chatml(row: Object, note: Note) -> ChatExample:
             f"not ChatML from character {at + 1} on",
             "Write each turn as <|im_start|>role, a line end, the text, <|im_end|>.",
         )
-    return ChatExample(messages=found, extra=rest(row, "text"))
+    said = ChatExample(messages=found, extra=rest(row, "text"))
+    glue = _GLUE.findall(text)
+    return said if set(glue) == {"\n"} else msgspec.structs.replace(said, aside={"glue": glue})
 
 
 def _render_chatml(example: Example) -> Object:
     assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
-    said = "".join(f"<|im_start|>{message.role}\n{message.text}<|im_end|>\n" for message in example.messages)
+    ends: list[str] = example.aside.get("glue") or list[str]()
+    if len(ends) != len(example.messages):
+        ends = ["\n"] * len(example.messages)
+    turns = zip(example.messages, ends, strict=True)
+    said = "".join(f"<|im_start|>{turn.role}\n{turn.text}<|im_end|>{end}" for turn, end in turns)
     return {"text": said, **example.extra}
 
 

@@ -7,16 +7,24 @@ from typing import Any
 
 from finetune_sdk.data.example import Example, Label, LabelledExample, TextExample
 from finetune_sdk.data.formats.base import Format, need_text, rest
-from finetune_sdk.data.jsonvalue import Object, as_list, type_name
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
 
-_TEXT_KEYS = ("text", "sentence", "content")
-_LABEL_KEYS = ("label", "labels", "target", "class", "category")
-_PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("text", "text_pair"), ("question1", "question2"))
+_TEXT_KEYS = ("text", "sentence", "content", "review", "tweet", "utterance")
+_LABEL_KEYS = ("label", "labels", "target", "class", "category", "sentiment", "emotion", "intent")
+_PAIRS = (
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("text", "text_pair"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+)
 
 
 def _match_text(row: Object) -> str | None:
-    return "`text`" if isinstance(row.get("text"), str) else None
+    if not isinstance(row.get("text"), str) or as_object(row.get("labels")) is not None:  # several heads' labels
+        return None
+    return "`text`"
 
 
 def _parse_text(row: Object, _note: Note) -> TextExample:

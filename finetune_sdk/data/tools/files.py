@@ -14,6 +14,7 @@ from finetune_sdk.data.example import KIND_NAMES, Example, kind_of
 from finetune_sdk.data.features import FEATURES, features
 from finetune_sdk.data.formats import format_named
 from finetune_sdk.data.report import Report
+from finetune_sdk.data.spelling import usual
 from finetune_sdk.data.targets import Profile, Row, as_sent, profiles
 from finetune_sdk.data.tools.dedupe import Dedupe
 from finetune_sdk.data.tools.repairs import Repair, repaired
@@ -46,7 +47,7 @@ def convert_for(
         [out],
         to=profile.format,
         allow=allow_loss,
-        change=_changes(allow_loss, repairs),
+        change=_changes(allow_loss, repairs, respelt=True, template_reads="" if profile.hosted else "reasoning"),
         judge=lambda example: demands(profile, example, allow=allow),
     )
 
@@ -109,12 +110,18 @@ def _know(names: Collection[str]) -> None:
             raise DataError(f"--allow-loss {name}: no such rule. Known: {', '.join(FEATURES)}.")
 
 
-def _changes(allow_loss: Collection[str], repairs: Collection[Repair]) -> Change:
-    """Repairs, then the allowed losses that a row uses; both are told."""
+def _changes(
+    allow_loss: Collection[str], repairs: Collection[Repair], *, respelt: bool = False, template_reads: str = ""
+) -> Change:
+    """Repairs, then the allowed losses that a row uses; both are told.
+
+    `respelt`: in the keys that targets know; but which key of `template_reads` is right, a chat template decides.
+    """
     allowed = frozenset(STRIP if "all" in allow_loss else allow_loss) & STRIP.keys()
 
     def change(example: Example, report: Report) -> Example:
         example = repaired(example, repairs, report)
+        example = usual(example, keep=template_reads) if respelt else example
         if not allowed:
             return example
         used = dict(features(example))
