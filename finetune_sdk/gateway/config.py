@@ -85,6 +85,8 @@ class GatewayConfig(Model):
     backends: Mapping[str, Backend] = Field(default_factory=dict)
     chat: Mapping[str, Upstream] = Field(default_factory=dict)
     """Base models that another server answers chats for."""
+    base_servers: Annotated[int, Field(ge=0, strict=True)] = 2
+    """Base models that may have a server of their own on this machine; one that an adapter was tuned on needs none."""
     concurrent_jobs: Count = 1
     """Jobs that train on this machine at once; further ones are `queued`."""
     deduplicate_s: NonNegative = 600

@@ -10,10 +10,13 @@ import re
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.to_thread
 import httpx
 from starlette.requests import Request
 
+from finetune_sdk.deploy import fetching, local
 from finetune_sdk.deploy.local import BASE
+from finetune_sdk.errors import SpecError
 from finetune_sdk.gateway.errors import ApiError
 from finetune_sdk.gateway.jobs import unknown_model
 from finetune_sdk.gateway.records import Job, job_of
@@ -22,6 +25,8 @@ from finetune_sdk.job import AsyncFineTuneJob
 from finetune_sdk.types import Deployment
 
 _CHECKPOINT = re.compile(r"(.+):ckpt-step-(\d+)")
+_ALONE = "base:"
+"""What the name of a base model's own server starts with."""
 _TUNED_ON = (
     "SELECT * FROM job WHERE model = ? AND local = 1 AND status = 'succeeded' AND deleted = 0 ORDER BY seq DESC LIMIT 1"
 )
@@ -45,6 +50,8 @@ class Chats:
     client: httpx.AsyncClient
     targets: dict[str, Target] = field(default_factory=dict[str, Target])
     locks: dict[str, anyio.Lock] = field(default_factory=dict[str, anyio.Lock])
+    starting: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+    """Base models are fetched and started one after the other: waiting for that takes none of the other threads."""
 
 
 def chats(request: Request) -> Chats:
@@ -54,14 +61,20 @@ def chats(request: Request) -> Chats:
 
 
 async def target_of(request: Request, model: str) -> Target:
+    """Who answers for the model; deployed first where that has not been done. Raises 404 for a name without one."""
     gateway, known = service(request), chats(request)
     upstream = gateway.config.chat.get(model)
     if upstream is not None:
         return Target(upstream.base_url.rstrip("/"), upstream.model or model, upstream.api_key_env)
-    async with known.locks.setdefault(model, anyio.Lock()):
-        if model not in known.targets:
-            known.targets[model] = await _deployed(gateway, request, model)
-        return known.targets[model]
+    lock = known.locks.setdefault(model, anyio.Lock())
+    try:
+        async with lock:
+            if model not in known.targets:
+                known.targets[model] = await _deployed(gateway, request, model)
+            return known.targets[model]
+    finally:
+        if not lock.statistics().tasks_waiting:  # names come from clients: none is kept for nothing
+            known.locks.pop(model, None)
 
 
 async def _deployed(gateway: Service, request: Request, model: str) -> Target:
@@ -78,11 +91,30 @@ async def _deployed(gateway: Service, request: Request, model: str) -> Target:
         target = await _served(gateway, job_of(row), None, model)
         if target.base is not None:
             return Target(target.base_url, target.base, target.api_key_env)
-    text = (
-        f"Nothing serves the base model {model[:200]!r}: tune an adapter on it, which is served beside it, or name a "
-        "server under `chat:` in the configuration."
-    )
-    raise ApiError(404, text, param="model", code="model_not_served")
+    if not gateway.is_local(provider):
+        text = f"{provider} trains {model[:200]!r}; name who answers for it under `chat:` in the configuration."
+        raise ApiError(404, text, param="model", code="model_not_served")
+    return await anyio.to_thread.run_sync(_alone, gateway, model, base, limiter=chats(request).starting)
+
+
+def _alone(gateway: Service, model: str, base: str) -> Target:
+    """A base model's own server: it is fetched from the Hub where need be, which blocks for as long as that takes."""
+    with gateway.state.lock("bases"):
+        known = {one.model for one in local.deployments(gateway.home) if one.model.startswith(_ALONE)}
+        name = f"{_ALONE}{base}"
+        if name not in known and len(known) >= gateway.config.base_servers:
+            text = (
+                f"Nothing serves the base model {model[:200]!r}, and {len(known)} others have a server of their own, "
+                "which is all that `base_servers` allows. Tune an adapter on it: it is served beside that; or end one "
+                "of those servers (finetune deployments rm)."
+            )
+            raise ApiError(404, text, param="model", code="model_not_served")
+        try:
+            deployment = local.deploy(gateway.home, fetching.named(base), name=name)
+        except SpecError as error:
+            text = f"The base model {model[:200]!r} cannot be served: {error}"
+            raise ApiError(404, text, param="model", code="model_not_found") from error
+    return _usable(deployment, model)
 
 
 async def _served(gateway: Service, job: Job, step: int | None, model: str) -> Target:

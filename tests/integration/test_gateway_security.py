@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import hmac
+import os
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -155,14 +157,25 @@ GRADERS = {
     "command": "import subprocess\n    subprocess.run(['true'])",
     "file": "open('FOLDER/was-here', 'w').write('x')",
     "memory": "return len(bytearray(8 << 30))",
+    "read": "return len(open('FOLDER/secret').read())",
+    "servers variables": "return len(open('/proc/PARENT/environ').read())",
     "time": "while True: pass",
+    "waiting": "import time\n    time.sleep(600)",
+    "threads": "import threading\n    threading.Thread(target=print).start()",
     "exit": "import os\n    os._exit(0)",
 }
 
 
-@pytest.mark.parametrize("deed", GRADERS)
+HIDDEN = pytest.mark.skipif(
+    ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) < 1, reason="this kernel has no Landlock"
+)
+READING = ("read", "servers variables")
+
+
+@pytest.mark.parametrize("deed", [pytest.param(one, marks=HIDDEN if one in READING else ()) for one in GRADERS])
 def test_a_python_grader_is_locked_in(locked: Gateway, deed: str, tmp_path: Path) -> None:
-    body = GRADERS[deed].replace("FOLDER", str(tmp_path))
+    (tmp_path / "secret").write_text("1")
+    body = GRADERS[deed].replace("FOLDER", str(tmp_path)).replace("PARENT", str(os.getpid()))
     source = f"def grade(sample, item):\n    {body}\n    return 1.0\n"
     grader = {"type": "python", "name": "g", "source": source}
     answer = locked.client.post("/fine_tuning/alpha/graders/run", json={"grader": grader, "model_sample": "x"}).json()
