@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Reply = str | tuple[int, str] | dict[str, Any]
-"""The text of an answer, a status with an error's text, or the whole message."""
+"""The text of an answer, a status with an error's text, or the whole message (with its `usage`, if need be)."""
 
 
 @dataclass
@@ -81,8 +81,9 @@ def _message(reply: str | dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole(reply: str | dict[str, Any]) -> dict[str, Any]:
-    usage = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
-    return {"choices": [{"index": 0, "message": _message(reply), "finish_reason": "stop"}], "usage": usage}
+    message = _message(reply)
+    usage = message.pop("usage", {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15})
+    return {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
 
 
 def _stream(reply: str | dict[str, Any]) -> bytes:

@@ -16,7 +16,8 @@ import tenacity
 
 from finetune_sdk.compare.bench import Limits
 from finetune_sdk.compare.items import Answer, Item
-from finetune_sdk.errors import AuthFailed, MissingExtra, SpecError, Unreachable
+from finetune_sdk.compare.meter import Meter
+from finetune_sdk.errors import AuthFailed, BudgetExceeded, FineTuneError, MissingExtra, SpecError, Unreachable
 from finetune_sdk.redact import redact
 from finetune_sdk.types import Deployment
 
@@ -64,8 +65,11 @@ class _Manners:
 class Asker(AbstractContextManager["Asker"]):
     """A model to be asked. Use it as a context manager; its connections are closed at the end."""
 
-    def __init__(self, to: Deployment, *, limits: Limits, max_tokens: int, temperature: float) -> None:
-        self.to = to
+    def __init__(
+        self, to: Deployment, *, limits: Limits, max_tokens: int, temperature: float, meter: Meter | None = None
+    ) -> None:
+        """`meter`: what counts the money of each request, and stops them; None = they cost nothing."""
+        self.to, self._meter = to, meter
         self._limits, self._max_tokens, self._temperature = limits, max_tokens, temperature
         self._manners = _Manners()
         self._http = connection(to, limits)
@@ -80,23 +84,29 @@ class Asker(AbstractContextManager["Asker"]):
     ) -> Iterator[Answer]:
         """The answers as they come, in no order; ends early, with no question in flight, once `stop` says so.
 
-        An answer that did not come is an `Answer` with an `error`. Raises `AuthFailed` when the key is refused: every
-        further question would be too.
+        An answer that did not come is an `Answer` with an `error`. Raises `AuthFailed` when the key is refused (every
+        further question would be too), `BudgetExceeded` when the money is up; what was in flight is given before.
         """
         waiting = iter(items)
+        ended: FineTuneError | None = None
         with ThreadPoolExecutor(self._limits.requests, thread_name_prefix="asking") as pool:
             running: set[Future[Answer]] = set()
             while True:
-                while len(running) < self._limits.requests and not stop():
+                while len(running) < self._limits.requests and ended is None and not stop():
                     item = next(waiting, None)
                     if item is None:
                         break
                     running.add(pool.submit(self.ask, item, messages(item)))
                 if not running:
-                    return
+                    break
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for one in done:
-                    yield one.result()
+                    try:
+                        yield one.result()
+                    except (AuthFailed, BudgetExceeded) as error:
+                        ended = error
+        if ended is not None:
+            raise ended
 
     def ask(self, item: Item, messages: list[dict[str, Any]]) -> Answer:
         """One question; see `all`."""
@@ -120,16 +130,32 @@ class Asker(AbstractContextManager["Asker"]):
             retry=tenacity.retry_if_exception(self._worth_again),
             reraise=True,
         )
-        return attempts(self._once_mannered, item, messages, at)
+        answer: Answer = attempts(self._once_mannered, item, messages, at)
+        tries = attempts.statistics.get("attempt_number", 1)
+        return answer if tries == 1 else msgspec.structs.replace(answer, tries=tries)
 
     def _once_mannered(self, item: Item, messages: list[dict[str, Any]], at: float) -> Answer:
         while True:
             body = self._body(item, messages)
             try:
-                return self._once(item, body, at)
+                return self._charged(item, body, at)
             except _Refused as refusal:
                 if refusal.status not in (400, 422) or not self._manners.learn(refusal.text, body):
                     raise
+
+    def _charged(self, item: Item, body: Mapping[str, Any], at: float) -> Answer:
+        if self._meter is None:
+            return self._once(item, body, at)
+        with self._meter.request(body) as request:
+            try:
+                request.answer = self._once(item, body, at)
+            except _Refused as refusal:
+                request.charged = refusal.status >= 500  # what is refused costs nothing; what broke may
+                raise
+            except self._never_sent():
+                request.charged = False
+                raise
+            return request.answer
 
     def _once(self, item: Item, body: Mapping[str, Any], at: float) -> Answer:
         begun = time.perf_counter()
@@ -176,6 +202,11 @@ class Asker(AbstractContextManager["Asker"]):
         import httpx  # noqa: PLC0415 - an extra
 
         return (httpx.HTTPError, httpx.InvalidURL)
+
+    def _never_sent(self) -> tuple[type[Exception], ...]:
+        import httpx  # noqa: PLC0415 - an extra
+
+        return (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
 
 
 class _Function(msgspec.Struct):
@@ -317,11 +348,13 @@ def connection(to: Deployment, limits: Limits) -> Any:
 
 
 def reachable(to: Deployment, limits: Limits) -> None:
-    """Ask for the list of models once. Raises `Unreachable` when nobody answers."""
+    """Ask for the list of models once. Raises `Unreachable` when nobody answers; one that takes its time does."""
     import httpx  # noqa: PLC0415 - an extra
 
     with connection(to, limits) as http:
         try:
             http.get("models", timeout=10.0)
+        except httpx.ReadTimeout:
+            return
         except httpx.HTTPError as error:
             raise Unreachable(f"[{to.provider}] nobody answers at {to.base_url}: {error}") from error

@@ -172,6 +172,8 @@ class Judge(_Part):
     at: Endpoint
     instructions: str | None = None
     """What makes an answer good; None = agreement with the reference, correctness and completeness."""
+    prices: Prices = Prices()
+    """What its tokens cost; under `max_cost_usd` a judge without them is not asked."""
     against: str | None = None
     """The candidate every other is judged against; None = the first."""
 
@@ -180,7 +182,7 @@ class Curve(_Part):
     """The learning curve: one tuned candidate on growing shares of the training rows."""
 
     candidate: str | None = None
-    """None = the first tuned one."""
+    """None = the tuned one that was cheapest to train."""
     shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=2)] = (0.125, 0.25, 0.5, 1.0)
     times: Annotated[float, Field(gt=1)] = 2.0
     """How many times as many rows to foretell the gain for."""
@@ -223,8 +225,9 @@ class Limits(_Part):
     max_cost_usd: Positive | None = None
     max_hours: Positive | None = None
     jobs: Count = 1
-    """Local jobs trained at a time."""
+    """Local jobs trained at a time. Models of this machine are asked one after the other."""
     hosted_jobs: Count = 4
+    """Jobs trained elsewhere, and models asked elsewhere, at a time."""
     requests: Count = 8
     """Questions in flight at a time, per candidate."""
     request_timeout_s: Positive = 120.0

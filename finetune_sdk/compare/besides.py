@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -14,6 +13,7 @@ from finetune_sdk.compare.harness import running
 from finetune_sdk.compare.items import Item
 from finetune_sdk.compare.likelihood import Likelihood, NotTold
 from finetune_sdk.compare.machine import peak_memory
+from finetune_sdk.compare.prompts import Ask
 from finetune_sdk.compare.serving import is_local
 from finetune_sdk.compare.state import Folder
 from finetune_sdk.deploy import record
@@ -33,19 +33,21 @@ class Besides:
     stop: Callable[[], bool]
     left_s: Callable[[], float | None]
 
-    def missing(self, name: str, items: Sequence[Item]) -> bool:
-        """Whether something is left to be measured of a candidate that has answered everything."""
-        tasks = self.bench.lm_eval is not None and not (self._tasks(name) / "scores.json").exists()
-        told = any(note.startswith(_LOSSES) for note in self.folder.standing(name).notes)  # it has been tried
-        return tasks or (self.bench.likelihood and not told and bool(self._unknown(name, items)))
+    def _likely(self, *, pilot: bool) -> bool:
+        """Whether likelihoods are wanted; of a pilot only for the metric that decides."""
+        return self.bench.metrics[0].chosen.metric.likelihood if pilot else self.bench.likelihood
 
-    def all(
-        self, name: str, to: Deployment, items: Sequence[Item], messages: Callable[[Item], list[dict[str, Any]]]
-    ) -> None:
+    def missing(self, name: str, items: Sequence[Item], *, pilot: bool) -> bool:
+        """Whether something is left to be measured of a candidate that has answered everything."""
+        tasks = not pilot and self.bench.lm_eval is not None and not (self._tasks(name) / "scores.json").exists()
+        told = any(note.startswith(_LOSSES) for note in self.folder.standing(name).notes)  # it has been tried
+        return tasks or (self._likely(pilot=pilot) and not told and bool(self._unknown(name, items)))
+
+    def all(self, name: str, to: Deployment, items: Sequence[Item], messages: Ask, *, pilot: bool) -> None:
         """Measure what is missing and what the bench asks for. What has a price nobody set aside is not begun."""
-        if self.bench.likelihood:
+        if self._likely(pilot=pilot):
             self._noted(name, _LOSSES, lambda: self._likelihood(name, to, items, messages))
-        if self.bench.lm_eval is not None:
+        if self.bench.lm_eval is not None and not pilot:
             self._noted(name, _TASKS, lambda: self._harness(name, to))
         memory = serving_memory(self.home, to)
         if memory is not None:
@@ -57,9 +59,7 @@ class Besides:
         known = self.folder.answers(name)
         return [one for one in items if one.reference and one.id in known and known[one.id].nll is None]
 
-    def _likelihood(
-        self, name: str, to: Deployment, items: Sequence[Item], messages: Callable[[Item], list[dict[str, Any]]]
-    ) -> None:
+    def _likelihood(self, name: str, to: Deployment, items: Sequence[Item], messages: Ask) -> None:
         self._affordable(to)
         known = self.folder.answers(name)
         journal = self.folder.journal(name)

@@ -8,21 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from finetune_sdk import __version__
 from finetune_sdk.compare import bench as benches
 from finetune_sdk.compare.bench import Bench
-from finetune_sdk.compare.budget import Budget
 from finetune_sdk.compare.costs import break_even
 from finetune_sdk.compare.extras import Extras
 from finetune_sdk.compare.judging import saved
+from finetune_sdk.compare.pilots import found as found_by_search
 from finetune_sdk.compare.results import CandidateResult, Results
-from finetune_sdk.compare.run import Run, Tell, now
+from finetune_sdk.compare.run import Run, now
 from finetune_sdk.compare.scoring import Answered, candidate_result, in_order, score, shown
-from finetune_sdk.compare.split import Frozen, Parts
+from finetune_sdk.compare.split import Frozen
 from finetune_sdk.compare.state import Folder
 from finetune_sdk.compare.tracking.writing import track
 from finetune_sdk.compare.training import planned
 from finetune_sdk.compare.verdict import verdict
+from finetune_sdk.compare.work import Tell
 from finetune_sdk.errors import FineTuneError, WrongStatus
 from finetune_sdk.home import home_folder
 from finetune_sdk.types import Finding
@@ -37,6 +40,8 @@ class PlannedCandidate:
     tuned: bool
     cost_usd: float | None
     """Of training; None = unknown."""
+    asking_usd: float | None
+    """Of asking it the test rows, at most or nearly so; None = unknown."""
     basis: str
     error: str | None = None
     """Why it cannot be done."""
@@ -64,20 +69,24 @@ class Comparison:
         Raises `SpecError` (also when the folder belongs to another bench), `DataError`.
         """
         run = Run(self.bench, self.home)
-        frozen = run.begin()
+        frozen, unfit = run.begin()
+        frozen = msgspec.structs.replace(frozen, notes=[*frozen.notes, *unfit])
+        items = run.work.parts.items()
         found: list[PlannedCandidate] = []
-        for candidate in run.candidates:
-            head: dict[str, Any] = {"name": candidate.name, "provider": candidate.provider}
+        for candidate in run.work.candidates:
+            asking = run.questions.likely_usd(candidate, items)
+            where = "given" if candidate.at is not None else candidate.provider
+            head: dict[str, Any] = {"name": candidate.name, "provider": where, "asking_usd": asking}
             if candidate.tune is None:
                 found.append(PlannedCandidate(**head, tuned=False, cost_usd=0.0, basis="not tuned"))
                 continue
-            if candidate.base_of is not None and run.folder.standing(str(candidate.name)).job_id is None:
+            if candidate.base_of is not None and run.work.standing(candidate).job_id is None:
                 later = f"planned once {candidate.base_of} is trained: it starts from the same base model"
-                cost = 0.0 if run.is_local(candidate) else None
+                cost = 0.0 if run.work.is_local(candidate) else None
                 found.append(PlannedCandidate(**head, tuned=True, cost_usd=cost, basis=later))
                 continue
             try:
-                plan = planned(run.job(candidate), self.home)
+                plan = planned(run.jobs.spec(candidate), self.home)
             except FineTuneError as error:
                 found.append(PlannedCandidate(**head, tuned=True, cost_usd=None, basis="", error=str(error)))
                 continue
@@ -109,22 +118,21 @@ class Comparison:
     def results(self) -> Results:
         """What the answers on disk say, also while it runs. Raises `WrongStatus` before anything was asked."""
         run = Run(self.bench, self.home)
-        parts = Parts(run.folder.split)
+        work, parts, budget = run.work, run.work.parts, run.work.budget
         if not parts.record.exists():
             raise WrongStatus(f"the comparison {self.bench.name!r} has not been run: there is nothing in {self.folder}")
         items = parts.items()
-        run.candidates += tuple(run.found())
-        budget = Budget(run.folder.path / "spent.json", self.bench.limits)
+        work.candidates += tuple(found_by_search(work))
         everybody = [
             Answered(
                 candidate=candidate,
-                standing=run.folder.standing(str(candidate.name)),
-                answers=in_order(items, run.folder.answers(str(candidate.name))),
+                standing=work.standing(candidate),
+                answers=in_order(items, work.folder.answers(str(candidate.name))),
             )
-            for candidate in run.candidates
+            for candidate in work.candidates
         ]
         answered = [one for one in everybody if one.standing.stage == "done"]
-        extras = Extras(run, items)
+        extras = Extras(work, items, run.neutral)
         scored = score(self.bench, items, answered)
         metric = self.bench.metrics[0].chosen
         found = [
@@ -158,7 +166,7 @@ class Comparison:
             shown=shown(items, answered, scored),
             requests_per_month=self.bench.requests_per_month,
             curve=extras.curve(),
-            judged=saved(run.folder.path / "judged.json"),
+            judged=saved(work.folder.path / "judged.json"),
             spent_usd=budget.spent_usd,
             spent_unknown=budget.unknown,
             took_s=budget.took_s,

@@ -10,14 +10,15 @@ from pathlib import Path
 import msgspec
 
 from finetune_sdk.compare.curve import foretold
-from finetune_sdk.compare.drift import drift, neutral_items
+from finetune_sdk.compare.drift import drift
 from finetune_sdk.compare.items import Item
 from finetune_sdk.compare.metrics import Unfit
+from finetune_sdk.compare.pilots import on_the_curve, rows_at
 from finetune_sdk.compare.results import CandidateResult, CurveResult, Drift, TaskScore
-from finetune_sdk.compare.run import Run
 from finetune_sdk.compare.scoring import in_order
 from finetune_sdk.compare.state import answers_in
 from finetune_sdk.compare.statistics import Measured
+from finetune_sdk.compare.work import Work
 from finetune_sdk.errors import FineTuneError
 from finetune_sdk.evaluate import evaluate_predictions
 from finetune_sdk.home import job_folder
@@ -29,27 +30,26 @@ _MOST_POINTS = 200  # of a loss curve
 class Extras:
     """Reads the folders of one comparison and of its jobs; asks nobody."""
 
-    def __init__(self, run: Run, items: Sequence[Item]) -> None:
-        self._run, self._items = run, items
-        self._neutral = neutral_items(run.bench.forgetting)
+    def __init__(self, work: Work, items: Sequence[Item], neutral: Sequence[Item]) -> None:
+        self._work, self._items, self._neutral = work, items, neutral
 
     def added(self, result: CandidateResult) -> CandidateResult:
         """The result with the harness's tasks, its loss curve, its receipt and its drift."""
         result = msgspec.structs.replace(result, tasks=self._tasks(result.name))
         if result.job_id is None:
             return result
-        folder = job_folder(self._run.home, result.job_id)
+        folder = job_folder(self._work.home, result.job_id)
         return msgspec.structs.replace(
             result, losses=self._losses(result.job_id), receipt=_receipt(folder), drift=self._drift(result, folder)
         )
 
     def _tasks(self, name: str) -> tuple[TaskScore, ...]:
-        path = self._run.folder.candidate(name) / "lm-eval" / "scores.json"
+        path = self._work.folder.candidate(name) / "lm-eval" / "scores.json"
         return tuple(msgspec.json.decode(path.read_bytes(), type=list[TaskScore])) if path.exists() else ()
 
     def _losses(self, job_id: str) -> tuple[tuple[int, float], ...]:
         try:
-            events = JobStore(self._run.home).events(job_id)
+            events = JobStore(self._work.home).events(job_id)
         except FineTuneError:
             return ()
         points = [(one.step, one.metrics["loss"]) for one in events if one.step is not None and "loss" in one.metrics]
@@ -57,33 +57,33 @@ class Extras:
 
     def _drift(self, result: CandidateResult, folder: Path) -> Drift | None:
         """Against the answers of a base model of the same name that was asked plainly."""
-        after = answers_in(self._run.folder.candidate(result.name) / "neutral.jsonl")
-        for other in self._run.candidates:
-            path = self._run.folder.candidate(str(other.name)) / "neutral.jsonl"
+        after = answers_in(self._work.folder.candidate(result.name) / "neutral.jsonl")
+        for other in self._work.candidates:
+            path = self._work.folder.candidate(str(other.name)) / "neutral.jsonl"
             if other.tune is None and other.provider == result.provider and path.exists():
                 return drift(self._neutral, answers_in(path), after, _neutral_losses(folder))
         return None
 
     def curve(self) -> CurveResult | None:
         """The learning curve, as far as its pilots have come. None with fewer than two points."""
-        bench = self._run.bench
+        bench = self._work.bench
         if bench.curve is None:
             return None
         metric = bench.metrics[0].chosen
         measured: dict[int, Measured] = {}
         for share in bench.curve.shares:
-            candidate = self._run.on_the_curve(share)
+            candidate = on_the_curve(self._work, share)
             name = str(candidate.name)
-            if self._run.folder.standing(name).stage == "done":
+            if self._work.folder.standing(name).stage == "done":
                 try:
-                    answers = in_order(self._items, self._run.folder.answers(name))
-                    measured[self._run.rows_at(share)] = metric.measure(self._items, answers)
+                    answers = in_order(self._items, self._work.folder.answers(name))
+                    measured[rows_at(self._work, share)] = metric.measure(self._items, answers)
                 except Unfit:
                     return None
         if len(measured) < 2:
             return None
         return foretold(
-            str(self._run.on_the_curve(1.0).name),
+            str(on_the_curve(self._work, 1.0).name),
             measured,
             times=bench.curve.times,
             seed=bench.seed,

@@ -53,6 +53,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Negative log-likelihood of the *reference*, summed over `nll_tokens` tokens, natural logarithm."""
     nll_tokens: int | None = None
     finish: str | None = None
+    tries: int = 1
+    """How often it was asked until this came of it."""
     at: float | None = None
     """When it was asked, seconds since the epoch."""
 

@@ -12,6 +12,7 @@ import msgspec
 from finetune_sdk.compare.asking import Asker
 from finetune_sdk.compare.bench import Judge, Limits
 from finetune_sdk.compare.items import Answer, Item
+from finetune_sdk.compare.meter import Meter
 from finetune_sdk.compare.results import JudgeResult, Score
 from finetune_sdk.compare.state import Journal, answers_in
 from finetune_sdk.evaluate.intervals import mcnemar, wilson
@@ -26,7 +27,7 @@ _TASK = (
     "'Verdict: A', 'Verdict: B' or 'Verdict: tie'."
 )
 _VERDICT = re.compile(r"verdict\W+(a|b|tie)\b", re.IGNORECASE)
-_MAX_TOKENS = 512
+MAX_TOKENS = 512
 
 
 def judged(
@@ -37,10 +38,12 @@ def judged(
     limits: Limits,
     journal: Path,
     stop: Callable[[], bool],
+    meter: Meter | None = None,
 ) -> JudgeResult:
     """Have the second of the pair judged against the first, item by item; replies on disk are not asked for again.
 
-    An item that either did not answer is not shown to the judge. Raises `AuthFailed` when the judge refuses the key.
+    An item that either did not answer is not shown to the judge. `meter`: what counts and stops its money; None = it
+    costs nothing. Raises `AuthFailed` when the judge refuses the key, `BudgetExceeded`.
     """
     (against, theirs), (name, ours) = pair
     asked = [
@@ -51,7 +54,7 @@ def judged(
     questions = [
         _question(judge, item, one, two, turned=turned) for item, one, two in asked for turned in (False, True)
     ]
-    replies = _replies(judge, questions, limits, journal, stop)
+    replies = _replies(judge, questions, limits, journal, stop, meter)
     return _counted(name, against, [item.id for item, _, _ in asked], replies)
 
 
@@ -67,8 +70,8 @@ def _question(judge: Judge, item: Item, theirs: str, ours: str, *, turned: bool)
     )
 
 
-def _replies(
-    judge: Judge, questions: Sequence[Item], limits: Limits, path: Path, stop: Callable[[], bool]
+def _replies(  # noqa: PLR0917 - one call
+    judge: Judge, questions: Sequence[Item], limits: Limits, path: Path, stop: Callable[[], bool], meter: Meter | None
 ) -> dict[str, Answer]:
     known = {key: one for key, one in answers_in(path).items() if not one.error}
     missing = [one for one in questions if one.id not in known]
@@ -82,9 +85,11 @@ def _replies(
         status="ready",
         api_key_env=judge.at.api_key_env,
     )
+    if meter is not None:
+        meter.begin(questions, known, lambda item: item.messages, at_once=limits.requests)
     journal = Journal(path)
     try:
-        with Asker(to, limits=limits, max_tokens=_MAX_TOKENS, temperature=0.0) as asker:
+        with Asker(to, limits=limits, max_tokens=MAX_TOKENS, temperature=0.0, meter=meter) as asker:
             for answer in asker.all(missing, lambda item: item.messages, stop):
                 journal.add(answer)
                 known[answer.item] = answer

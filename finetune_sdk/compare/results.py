@@ -116,6 +116,8 @@ class CandidateResult(msgspec.Struct, frozen=True, kw_only=True):
     """Questions that ended in an error; they count as wrong."""
     errors: dict[str, int] = {}
     """The errors by text."""
+    again: int = 0
+    """Questions that were answered only when asked again."""
     cut: int = 0
     """Answers that ended at `max_tokens`."""
     speed: Speed = Speed()
@@ -191,6 +193,14 @@ class JudgeResult(msgspec.Struct, frozen=True, kw_only=True):
     share: Score | None
     """Of decided items won; None = nothing was decided."""
     p_value: float | None
+    error: str | None = None
+    """Why nothing was judged, or not all of it."""
+
+    @classmethod
+    def none(cls, candidate: str, against: str, error: str) -> JudgeResult:
+        """Nothing was judged."""
+        counts = dict.fromkeys(("won", "lost", "tied", "inconsistent", "nonsense", "failed"), 0)
+        return cls(candidate=candidate, against=against, **counts, share=None, p_value=None, error=error)
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):

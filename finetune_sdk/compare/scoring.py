@@ -150,6 +150,7 @@ def candidate_result(bench: Bench, items: Sequence[Item], one: Answered, scored:
         items=len(items),
         failed=errors.total(),
         errors=dict(errors.most_common(5)),
+        again=sum(answer.tries > 1 for answer in good),
         cut=sum(answer.finish == "length" for answer in good),
         speed=_speed(good, standing, bench.limits.requests),
         costs=costs(

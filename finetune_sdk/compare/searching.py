@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ class Log(msgspec.Struct, kw_only=True):
     best: int | None = None
 
 
-Score = Callable[[Candidate, float], float | None]
-"""Train a candidate on a share of the training rows and score it on the validation rows; higher is better."""
+Score = Callable[[Sequence[Candidate], float], Sequence[float | None]]
+"""Train candidates on a share of the training rows and score each on the validation rows; higher is better."""
 
 
 def searched(search: Search, candidates: Mapping[str, Candidate], path: Path, score: Score) -> Candidate | None:
@@ -48,10 +48,12 @@ def searched(search: Search, candidates: Mapping[str, Candidate], path: Path, sc
     shares = rounds(search)
     alive = list(log.trials)
     for index, share in enumerate(shares):
-        for trial in alive:
-            if str(share) not in trial.scores:
-                trial.scores[str(share)] = score(_candidate(start, trial), share)
-                _save(path, log)
+        missing = [trial for trial in alive if str(share) not in trial.scores]
+        if missing:
+            found = score([_candidate(start, trial, share) for trial in missing], share)
+            for trial, one in zip(missing, found, strict=True):
+                trial.scores[str(share)] = one
+            _save(path, log)
         alive = _best(
             alive, str(share), max(1, math.ceil(len(alive) / search.factor)) if index + 1 < len(shares) else 1
         )
@@ -67,8 +69,16 @@ def winner(search: Search, candidates: Mapping[str, Candidate], path: Path) -> C
     log = msgspec.json.decode(path.read_bytes(), type=Log)
     if log.best is None:
         return None
-    found = _candidate(candidates[search.candidate], log.trials[log.best])
+    found = _candidate(candidates[search.candidate], log.trials[log.best], 1.0)
     return found.model_copy(update={"name": f"{search.candidate}-found"})
+
+
+def pilot_of(search: Search, candidates: Mapping[str, Candidate], path: Path) -> Candidate | None:
+    """The pilot that trained the winner on all rows. None when no round had all of them, or while it runs."""
+    log = msgspec.json.decode(path.read_bytes(), type=Log)
+    if log.best is None or rounds(search)[-1] < 1.0:
+        return None
+    return _candidate(candidates[search.candidate], log.trials[log.best], 1.0)
 
 
 def rounds(search: Search) -> tuple[float, ...]:
@@ -86,16 +96,21 @@ def _best(trials: list[Trial], share: str, keep: int) -> list[Trial]:
     return sorted(scored, key=lambda one: -(one.scores[share] or 0.0))[:keep]
 
 
-def _candidate(start: Candidate, trial: Trial) -> Candidate:
-    name = f"{start.name}.t{trial.number:02d}"
+def _candidate(start: Candidate, trial: Trial, share: float) -> Candidate:
+    name = f"{start.name}.t{trial.number:02d}.{share:g}"
     return start.model_copy(update={"tune": over(start.tune or {}, trial.setting), "name": name})
 
 
 def _log(search: Search, path: Path) -> Log:
-    if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=Log)
-    log = Log(trials=[Trial(number=index, setting=one) for index, one in enumerate(_settings(search))])
-    _save(path, log)
+    """The trials so far. What failed in a search that has found nothing yet is tried again."""
+    if not path.exists():
+        log = Log(trials=[Trial(number=index, setting=one) for index, one in enumerate(_settings(search))])
+        _save(path, log)
+        return log
+    log = msgspec.json.decode(path.read_bytes(), type=Log)
+    if log.best is None:
+        for trial in log.trials:
+            trial.scores = {share: score for share, score in trial.scores.items() if score is not None}
     return log
 
 

@@ -9,9 +9,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +21,7 @@ import msgspec
 
 from finetune_sdk.compare.bench import Bench
 from finetune_sdk.compare.items import Answer
-from finetune_sdk.errors import SpecError
+from finetune_sdk.errors import SpecError, WrongStatus
 
 Stage = Literal["waiting", "training", "serving", "asking", "done", "failed", "over budget"]
 
@@ -47,7 +49,7 @@ class Standing(msgspec.Struct, kw_only=True):
 
 
 class Folder:
-    """The files of one comparison. Several processes may read; `lock` keeps a second writer out."""
+    """The files of one comparison. Several processes may read; `claimed` keeps a second writer out."""
 
     def __init__(self, home: Path, name: str) -> None:
         self.path = home / "comparisons" / name
@@ -58,6 +60,24 @@ class Folder:
 
     def candidate(self, name: str) -> Path:
         return self.path / "candidates" / name
+
+    def names(self) -> list[str]:
+        """Everybody who has begun: candidates, pilots."""
+        return sorted(path.parent.name for path in (self.path / "candidates").glob("*/state.json"))
+
+    @contextmanager
+    def claimed(self) -> Generator[None]:
+        """Keep other processes from running the same comparison. Raises `WrongStatus` while one does."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise WrongStatus(
+                    f"the comparison in {self.path} is at work in another process; wait for it, or end it first "
+                    "(`finetune compare BENCH --report` shows how far it is)"
+                ) from None
+            yield
 
     def open(self, bench: Bench) -> None:
         """Make the folder, or find it. Raises `SpecError` when it belongs to another bench, with the difference."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from finetune_sdk import registry
 from finetune_sdk._records import JobRecord
 from finetune_sdk.compare.budget import Budget
 from finetune_sdk.compare.state import Folder, Standing
+from finetune_sdk.compare.work import Stopped
 from finetune_sdk.errors import BudgetExceeded, JobFailed, JobNotFound, WaitTimeout
 from finetune_sdk.job import FineTuneJob
 from finetune_sdk.provider import Plan
@@ -17,6 +19,7 @@ from finetune_sdk.store import JobStore
 from finetune_sdk.types import JobStatus
 
 _STOPPING_S = 300.0  # a cancelled job is waited for this long: it writes its checkpoint first
+_LOOK_S = 5.0  # how often a waiting run looks at the budget, and whether it is to end
 
 
 def planned(spec: JobSpec, home: Path) -> Plan:
@@ -24,18 +27,31 @@ def planned(spec: JobSpec, home: Path) -> Plan:
     return FineTuneJob.plan(spec, home=home)
 
 
-def trained(folder: Folder, name: str, spec: JobSpec, *, home: Path, budget: Budget) -> FineTuneJob:
+def trained(
+    folder: Folder,
+    name: str,
+    spec: JobSpec,
+    *,
+    home: Path,
+    budget: Budget,
+    usd_per_hour: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> FineTuneJob:
     """The candidate's job, succeeded: found, or submitted now and waited for.
 
-    Raises `BudgetExceeded` before anything is sent when it may not be afforded, and once the time is over: the job is
-    cancelled then. `JobFailed` when it failed.
+    `usd_per_hour`: what the machine costs that it trains on; its hours count as spent while they pass.
+    Raises `BudgetExceeded` before anything is sent when it may not be afforded, and once the time or the money is over:
+    the job is cancelled then. `JobFailed` when it failed. `Stopped` when `stop` says so; the job goes on by itself.
     """
     standing = folder.standing(name)
-    job = _found(standing, spec, home) or _submitted(folder, name, spec, home=home, budget=budget)
-    standing = folder.standing(name)
-    standing.job_id, standing.stage = job.id, "training"
-    folder.save(name, standing)
-    record = _waited(name, job, budget)
+    job = _found(standing, spec, home)
+    since_s = 0.0 if job is None or job.refresh().status.terminal else _age_s(job)
+    with budget.by_the_hour(name, usd_per_hour, what="machine", since_s=since_s):
+        job = job or _submitted(folder, name, spec, home=home, budget=budget)
+        standing = folder.standing(name)
+        standing.job_id, standing.stage = job.id, "training"
+        folder.save(name, standing)
+        record = _waited(name, job, budget, stop)
     standing = folder.standing(name)
     standing.model = record.model
     if record.usage is not None:
@@ -45,17 +61,30 @@ def trained(folder: Folder, name: str, spec: JobSpec, *, home: Path, budget: Bud
     return job
 
 
-def _waited(name: str, job: FineTuneJob, budget: Budget) -> JobRecord:
+def _age_s(job: FineTuneJob) -> float:
+    return (datetime.now(UTC) - job.record.created_at).total_seconds()
+
+
+def _waited(name: str, job: FineTuneJob, budget: Budget, stop: Callable[[], bool]) -> JobRecord:
     """The job at its end. Raises `BudgetExceeded` when the comparison's time is over first; the job is stopped."""
     if not budget.out_of_time:
         _resumed(job)
-    try:
-        return job.wait(timeout_s=None if budget.left_s is None else max(0.0, budget.left_s))
-    except WaitTimeout:
-        job.cancel()
-    except JobFailed:
-        if not budget.out_of_time or job.record.status is not JobStatus.CANCELLED:
-            raise
+    while True:
+        left_s = budget.left_s
+        last = left_s is not None and left_s <= _LOOK_S
+        try:
+            return job.wait(timeout_s=max(0.0, left_s) if last and left_s is not None else _LOOK_S)
+        except WaitTimeout:
+            if stop():
+                raise Stopped from None
+            budget.keep()
+            if last:
+                job.cancel()
+                break
+        except JobFailed:
+            if not budget.out_of_time or job.record.status is not JobStatus.CANCELLED:
+                raise
+            break
     over = f"training of {name} was stopped: {budget.over_text}; job {job.id}"
     try:
         return job.wait(timeout_s=_STOPPING_S)  # it may have ended by itself in the meantime

@@ -29,6 +29,8 @@ class Metric:
     required: frozenset[str] = frozenset()
     likelihood: bool = False
     """It needs log-probabilities of the references, which are asked for besides the answers."""
+    foreign: bool = False
+    """Somebody else's code, whose time is not ours to spend: tried on one row only before a run."""
 
 
 METRICS: Mapping[str, Metric] = {
@@ -55,7 +57,7 @@ METRICS: Mapping[str, Metric] = {
     "tool_call": Metric(structured.tool_call, "right tool call"),
     "python": Metric(
         user.python, "own function", options=frozenset({"file", "function", "higher_is_better"}),
-        required=frozenset({"file"}),
+        required=frozenset({"file"}), foreign=True,
     ),
 }  # fmt: skip
 

@@ -104,6 +104,7 @@ def _ranking(results: Results) -> str:
 def _state(one: CandidateResult) -> str:
     said = [] if one.stage == "done" else [f"{one.stage}: {one.error}" if one.error else one.stage]
     said += [f"{one.failed} not answered"] if one.failed else []
+    said += [f"{one.again} answered only when asked again"] if one.again else []
     said += [f"{one.cut} answers cut at max_tokens"] if one.cut else []
     said += [f"{metric}: {why}" for metric, why in one.unfit.items()]
     return "".join(f" · {text}" for text in (*said, *one.notes))

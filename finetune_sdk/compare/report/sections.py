@@ -154,6 +154,7 @@ def judged(results: Results) -> str:
                 words.NONE if one.p_value is None else f"{one.p_value:.2g}",
             ],
             numbers=True,
+            note=one.error or "",
         )
         for one in results.judged
     )

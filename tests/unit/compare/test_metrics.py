@@ -147,13 +147,40 @@ def test_a_users_function_scores_each_answer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("source", "said"),
-    [("", "no function 'score'"), ("def score(answer, reference, item):\n    return 'good'\n", "must give a number")],
+    [("", "no function 'score'"), ("1 / 0\n", "cannot be loaded: ZeroDivisionError")],
 )
 def test_a_users_function_that_is_none_is_told(tmp_path: Path, source: str, said: str) -> None:
     file = tmp_path / "mine.py"
     file.write_text(source)
     with pytest.raises(SpecError, match=said):
         score("python", items("a"), answers("b"), file=str(file))
+
+
+@pytest.mark.parametrize(
+    ("returns", "said"),
+    [
+        ("'good'", "gave 'good' for item 0 (t.jsonl:1), answer 'b'; it must give a finite number"),
+        ("None", "gave None"),
+        ("float('nan')", "gave nan"),
+        ("float('inf')", "gave inf"),
+        ("{}['score']", "mine.py:score raised KeyError: 'score' for item 0 (t.jsonl:1), answer 'b'"),
+    ],
+)
+def test_a_users_function_that_fails_on_an_answer_says_on_which(tmp_path: Path, returns: str, said: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(f"def score(answer, reference, item):\n    return {returns}\n")
+    with pytest.raises(Unfit) as caught:
+        score("python", items("a"), answers("b"), file=str(file))
+    assert said in str(caught.value)
+
+
+def test_a_failed_question_is_wrong_where_a_users_function_cannot_do_without_an_answer(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("import numpy\ndef score(answer, reference, item):\n    return numpy.float32(len(answer))\n")
+    given = [Answer(item="0", text="1234"), Answer(item="1", error="HTTP 500")]
+    assert score("python", items("a", "b"), given, file=str(file)) == pytest.approx(2.0)
+    with pytest.raises(Unfit, match="raised TypeError"):
+        score("python", items("a", "b"), given, file=str(file), higher_is_better=False)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,10 @@ class Pilots:
         self.asked: list[tuple[str, float]] = []
         self.scores: list[float] = []
 
-    def __call__(self, candidate: Candidate, share: float) -> float | None:
+    def __call__(self, candidates: Sequence[Candidate], share: float) -> list[float]:
+        return [self.score(one, share) for one in candidates]
+
+    def score(self, candidate: Candidate, share: float) -> float:
         self.asked.append((str(candidate.name), share))
         tune = candidate.tune or {}
         hyperparameters = tune["hyperparameters"]
@@ -34,6 +38,10 @@ class Pilots:
         assert isinstance(rate, float)
         self.scores.append(-abs(float(np.log10(rate)) + 3))
         return self.scores[-1]
+
+
+def nothing(candidates: Sequence[Candidate], _share: float) -> list[None]:
+    return [None] * len(candidates)
 
 
 def test_the_best_third_goes_on_to_three_times_as_many_rows(tmp_path: Path) -> None:
@@ -49,19 +57,19 @@ def test_what_is_found_is_the_best_of_the_trials(tmp_path: Path) -> None:
     found = searched(RATES, KNOWN, tmp_path / "log.json", pilots)
     assert found is not None
     assert found.name == "lora-found"
-    assert pilots(found, 1.0) == max(pilots.scores)
+    assert pilots.score(found, 1.0) == max(pilots.scores)
     assert winner(RATES, KNOWN, tmp_path / "log.json") == found
 
 
-def test_a_search_that_was_interrupted_asks_only_what_is_missing(tmp_path: Path) -> None:
+def test_a_search_that_was_interrupted_asks_only_for_the_rounds_that_are_missing(tmp_path: Path) -> None:
     whole = Pilots()
     searched(RATES, KNOWN, tmp_path / "whole.json", whole)
 
     class Interrupted(Pilots):
-        def __call__(self, candidate: Candidate, share: float) -> float | None:
-            if len(self.asked) == 5:
+        def __call__(self, candidates: Sequence[Candidate], share: float) -> list[float]:
+            if self.asked:
                 raise KeyboardInterrupt
-            return super().__call__(candidate, share)
+            return super().__call__(candidates, share)
 
     first, second = Interrupted(), Pilots()
     with pytest.raises(KeyboardInterrupt):
@@ -70,8 +78,13 @@ def test_a_search_that_was_interrupted_asks_only_what_is_missing(tmp_path: Path)
     assert first.asked + second.asked == whole.asked
 
 
+def test_pilots_that_failed_are_tried_again_as_long_as_nothing_was_found(tmp_path: Path) -> None:
+    assert searched(RATES, KNOWN, tmp_path / "log.json", nothing) is None
+    assert searched(RATES, KNOWN, tmp_path / "log.json", Pilots()) is not None
+
+
 def test_a_failed_pilot_does_not_go_on(tmp_path: Path) -> None:
-    assert searched(RATES, KNOWN, tmp_path / "log.json", lambda _candidate, _share: None) is None
+    assert searched(RATES, KNOWN, tmp_path / "log.json", nothing) is None
 
 
 def test_without_halving_every_trial_has_all_rows(tmp_path: Path) -> None:
