@@ -56,7 +56,9 @@ def main() -> None:
     """The process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asyncio.run(serve(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))))
+    serving = serve(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])))
+    with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:  # uvloop where it is installed
+        runner.run(serving)
 
 
 if __name__ == "__main__":

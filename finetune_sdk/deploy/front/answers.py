@@ -66,8 +66,7 @@ class Spoken:
         """What one step gave."""
         self.text += item["text"]
         self.echo = item.get("echo", self.echo)
-        if "logprobs" in item:
-            self.logprobs.append(item["logprobs"])
+        self.logprobs += item.get("logprobs", ())
         self.end = item.get("end", self.end)
 
 

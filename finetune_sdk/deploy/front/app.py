@@ -200,7 +200,7 @@ class Front:
                     choice = _held_choice(item["i"], held[item["i"]])
                     yield heading.chunk(choices=[choice], **extra)
                     continue
-                told = [item["logprobs"]] if "logprobs" in item else None
+                told = item.get("logprobs")
                 if item["text"] or told:
                     choice = answers.chat_delta(item["i"], {"content": item["text"]}, logprobs=told)
                     yield heading.chunk(choices=[choice], **extra)

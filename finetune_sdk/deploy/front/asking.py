@@ -66,6 +66,7 @@ class _Body(BaseModel):
             "frequency_penalty": self.frequency_penalty,
             "logit_bias": self.logit_bias,
             "stop": stop,
+            "stream": self.stream or None,
         }
         return {name: value for name, value in asked.items() if value is not None}
 
@@ -125,6 +126,7 @@ class ChatBody(_Body):
             raise bad("tool_choice can be auto or none: this server cannot force a call", param="tool_choice")
         if self.tools and self.tool_choice != "none":
             out["tools"] = self.tools
+            out.pop("stream", None)  # whether it is a call shows at the end
         if self.chat_template_kwargs:
             out["chat_template_kwargs"] = self.chat_template_kwargs
         return out

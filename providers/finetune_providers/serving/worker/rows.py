@@ -65,6 +65,8 @@ class Row:
     ends: frozenset[int]
     taste: Taste
     speech: Speech
+    followed: bool = True
+    """Somebody reads along; else all is told at the end."""
     echo: bool = False
     """The prompt is told again before the answer."""
     given: str | None = None
@@ -72,6 +74,8 @@ class Row:
     heard: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """How likely each token of the prompt but the first was: the engine notes it for rows that `listens`."""
     made: list[int] = field(default_factory=list[int])
+    untold: dict[str, Any] | None = None
+    """What was not told yet."""
     state: Any = None
     """The engine's own."""
 
@@ -134,18 +138,19 @@ def _row(request: dict[str, Any], tongue: Tongue, prompt: list[int], index: int,
         seed=None if seed is None else (seed + index) % 2**63,
         grammar=tongue.grammar(request["schema"]) if "schema" in request else None,
     )
-    asked = request.get("max_tokens")
+    asked, followed = request.get("max_tokens"), bool(request.get("stream"))
     return Row(
         id=request["id"],
         index=index,
         model=request["model"],
         prompt=prompt,
         limit=room if asked is None else asked,
+        followed=followed,
         echo=bool(request.get("echo")),
         given=request["prompt"] if isinstance(request.get("prompt"), str) else None,
         ends=frozenset() if request.get("ignore_eos") else tongue.ends,
         taste=taste,
-        speech=Speech(tongue.decode, request.get("stop", ())),
+        speech=Speech(tongue.decode, request.get("stop", ()), followed=followed),
     )
 
 

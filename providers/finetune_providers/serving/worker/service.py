@@ -2,12 +2,13 @@
 
 To the engine (one JSON object per line):
   {"op": "load", "models": {name: folder}, "base": folder | null, ...}    first, once
-  {"op": "generate", "id", "model", "messages" | "prompt", ...}           answered by "out" items until "end"
+  {"op": "generate", "id", "model", "messages" | "prompt", "stream"?, ...}  answered by "out" items until "end"
   {"op": "cancel", "id"}                                                  nobody waits for it any more
   {"op": "render", "id", "model", ...}                                    answered by the prompt's tokens
 From it:
   {"event": "ready", ...facts} or {"event": "failed", "error"}            after load
-  {"out": [{"id", "i", "text", "logprobs"?, "echo"?, "end"?, "ids"?}, ...]}   once per step; "echo" with a row's first
+  {"out": [{"id", "i", "text", "tokens", "logprobs"?, "echo"?, "end"?, "ids"?}, ...]}   a row's with each step if it is
+                                      to "stream", else once; "echo" with its first, "logprobs" of each token in a list
   {"id", "prompt_tokens"} · {"id", "error": {"message", "param", "code"}} · {"id", "rendered": {...}}
 """
 
@@ -73,7 +74,9 @@ class Service:
                 self._running[row.id, row.index] = row
                 self._engine.join(row)
             if self._running:
-                self._line.send({"out": [self._told(*result) for result in self._engine.step()]})
+                told = [self._told(*result) for result in self._engine.step()]
+                if out := [one for one in told if one is not None]:
+                    self._line.send({"out": out})
 
     def _take(self, message: dict[str, Any]) -> None:
         try:
@@ -107,7 +110,8 @@ class Service:
         del self._running[row.id, row.index]
         self._engine.leave(row)
 
-    def _told(self, row: Row, result: int | Exception, logprobs: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _told(self, row: Row, result: int | Exception, logprobs: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        """What one step gave; None = nothing is to be said yet."""
         told: dict[str, Any] = {"id": row.id, "i": row.index}
         if isinstance(result, Exception):
             self._forget(row)
@@ -117,12 +121,15 @@ class Service:
         text, end = row.take(result)
         told |= {"text": text, "tokens": len(row.made)}
         if logprobs is not None and row.made and result not in row.ends:
-            told["logprobs"] = self._named(row, result, logprobs)
+            told["logprobs"] = [self._named(row, result, logprobs)]
         if end is not None:
             told["end"] = end
             if row.id in self._tell_ids:
                 told["ids"] = row.made
             self._forget(row)
+        if not row.followed:
+            row.untold = told if row.untold is None else _joined(row.untold, told)
+            return row.untold if end is not None else None
         return told
 
     def _echoed(self, row: Row) -> dict[str, Any]:
@@ -146,6 +153,14 @@ class Service:
             "logprob": told["logprob"],
             "top_logprobs": [{"token": one, "bytes": raw, "logprob": logprob} for one, raw, logprob in tops],
         }
+
+
+def _joined(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    both = before | now | {"text": before["text"] + now["text"]}
+    if "logprobs" in before:
+        both["logprobs"] = before["logprobs"]
+        both["logprobs"] += now.get("logprobs", ())  # in place: it is as long as the answer
+    return both
 
 
 def run(name: str, fd: int) -> None:

@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 _INCOMPLETE = "\ufffd"  # what decoding the first half of a character gives
+_FEW = 8
 
 
 class Speech:
     """The text of one answer as it grows.
 
     Decoding token by token is wrong (a character may span tokens, a space may depend on its neighbour), decoding all
-    of it each time is slow: so each step decodes the last few tokens with and without the newest, and takes the rest.
+    of it each time is slow: so each step decodes the last few tokens, and takes what is longer than before the newest.
+
+    `followed`: somebody reads along. Else there is text with the last token, or where a stop sequence must be found.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str] = ()) -> None:
+    def __init__(
+        self, decode: Callable[[Sequence[int]], str], stops: Sequence[str] = (), *, followed: bool = True
+    ) -> None:
         self._decode = decode
         self._stops = tuple(stops)
+        self._waits = not followed and not stops
         self._ids: list[int] = []
         self._from = 0
+        """Where the last few tokens begin."""
         self._upto = 0
+        self._before = ""
+        """Their text up to `_upto`; what comes after it was not sent."""
         self._held: str = ""
         """Decoded and not sent: it may be the beginning of a stop sequence."""
         self.stopped = False
@@ -28,19 +37,26 @@ class Speech:
     def add(self, token: int) -> str:
         """The text that may be sent now that `token` has come; often "", sometimes several characters."""
         self._ids.append(token)
-        before = self._decode(self._ids[self._from : self._upto])
+        if self._waits:
+            return ""
         now = self._decode(self._ids[self._from :])
+        before = self._before
         if len(now) <= len(before) or now.endswith(_INCOMPLETE):
             return ""
-        self._from, self._upto = self._upto, len(self._ids)
+        if len(self._ids) - self._from > _FEW:
+            self._from = self._upto
+            self._before = self._decode(self._ids[self._from :])
+        else:
+            self._before = now
+        self._upto = len(self._ids)
         return self._release(now[len(before) :])
 
     def finish(self) -> str:
         """What is left when no token follows any more."""
         if self.stopped:
             return ""
-        before = self._decode(self._ids[self._from : self._upto])
-        rest = self._release(self._decode(self._ids[self._from :])[len(before) :])
+        left = "" if self._upto == len(self._ids) else self._decode(self._ids[self._from :])[len(self._before) :]
+        rest = self._release(left)
         held, self._held = self._held, ""
         return rest if self.stopped else rest + held
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -12,11 +13,16 @@ from transformers import DynamicCache
 
 from ..rows import Row
 from .batch import Batch
-from .loading import Loaded, Variant, load_models
+from .loading import Loaded, Variant, free_memory, load_models
+from .prompts import Prompts
 from .tongue import GUIDED
 
 _CUTTABLE = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers whose cache is keys and values of every token: rows can be joined and cut."""
+
+
+_REMEMBERED_BYTES = 1 << 29
+"""Of prompts that were read; never more than a sixteenth of the memory that is free."""
 
 
 class HFEngine:
@@ -26,6 +32,9 @@ class HFEngine:
         self._loaded = loaded
         self.tongues = loaded.tongues
         self._together = _can_share(loaded.config)
+        self._remembers = self._together and not _depends_on_length(loaded.config)
+        self._remembered = min(_REMEMBERED_BYTES, free_memory(loaded.model.device) // 16)
+        self._prompts: dict[int, Prompts] = {}
         self._fresh: list[Row] = []
         self._batches: list[tuple[Variant, Batch]] = []
         self.facts = {
@@ -77,9 +86,14 @@ class HFEngine:
             if one is variant and self._together:
                 return batch
         cache = None if self._together else DynamicCache(config=self._loaded.config)
-        batch = Batch(self._loaded.model, prefix=variant.prefix, cache=cache)
+        batch = Batch(self._loaded.model, prefix=variant.prefix, cache=cache, prompts=self._known(variant))
         self._batches.append((variant, batch))
         return batch
+
+    def _known(self, variant: Variant) -> Prompts | None:
+        if not self._remembers or variant.prefix is not None:
+            return None
+        return self._prompts.setdefault(id(variant), Prompts(self._remembered // len(self._loaded.variants)))
 
     def _guarded(self, batch: Batch, rows: Sequence[Row], deed: Any, *args: Any) -> list[Any]:
         """What fails (memory, mostly) fails for the rows of this batch only."""
@@ -89,6 +103,7 @@ class HFEngine:
         except (RuntimeError, ValueError, IndexError) as exc:
             traceback.print_exc()
             batch.keep([])
+            self._prompts.clear()
             return [(row, exc, None) for row in concerned]
 
     def _more(self, variant: Variant, batch: Batch) -> list[Any]:
@@ -106,18 +121,23 @@ class HFEngine:
 def _chosen(rows: Sequence[Row], logits: Any) -> list[Any]:
     """A token per row: the likeliest where nothing else is asked for, else as the row's taste has it."""
     likeliest = logits.argmax(-1).tolist()
-    told: list[Any] = []
-    for i, row in enumerate(rows):
-        if row.taste.plain:
-            told.append((row, likeliest[i], None))
-        else:
-            told.append((row, *row.taste.choose(logits[i].float().cpu().numpy())))
+    choosy = [i for i, row in enumerate(rows) if not row.taste.plain]
+    told: list[Any] = [(row, token, None) for row, token in zip(rows, likeliest, strict=True)]
+    if choosy:
+        some = logits if len(choosy) == len(rows) else logits[choosy]
+        for i, one in zip(choosy, some.float().cpu().numpy(), strict=True):
+            told[i] = (rows[i], *rows[i].taste.choose(one))
     return told
 
 
 def _can_share(config: Any) -> bool:
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return kinds <= _CUTTABLE and not getattr(config, "num_kv_shared_layers", 0) and not config.is_encoder_decoder
+
+
+def _depends_on_length(config: Any) -> bool:
+    """Whether positions are turned by angles that change with the length of the whole text: no prompt shares any."""
+    return any(kind in json.dumps(getattr(config, "rope_parameters", None) or {}) for kind in ("dynamic", "longrope"))
 
 
 def load(message: dict[str, Any]) -> HFEngine:

@@ -108,10 +108,13 @@ def _precision(source: str, config: Any, device: str, message: dict[str, Any]) -
         return saved
     size = sum(file.stat().st_size for file in Path(source).glob("*.safetensors"))
     wide = size * 4 / torch.empty(0, dtype=saved).element_size()
-    return torch.float32 if saved is torch.float16 or wide < _free_memory() / 2 else saved
+    return torch.float32 if saved is torch.float16 or wide < free_memory() / 2 else saved
 
 
-def _free_memory() -> int:
+def free_memory(device: Any = None) -> int:
+    """Bytes, of the machine or of its GPU."""
+    if device is not None and device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerFast
 
 from ..rows import Refused
 from .grammar import Grammar, Grammars
@@ -27,6 +28,7 @@ class HFTongue:
         self._special = frozenset(tokenizer.all_special_ids) | ends
         self._grammars = Grammars(tokenizer, size=vocabulary, ends=ends)
         self._arguments_as_text = False
+        self._plain = _undressed(tokenizer)
 
     @property
     def chats(self) -> bool:
@@ -92,6 +94,8 @@ class HFTongue:
     def decode(self, ids: Sequence[int]) -> str:
         """Special tokens are dropped; nothing is tidied up."""
         kept = [token for token in ids if token not in self._special]
+        if self._plain is not None:
+            return self._plain.decode(kept, skip_special_tokens=True)
         return self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def spell(self, ids: Sequence[int]) -> str:
@@ -114,6 +118,13 @@ class HFTongue:
     def grammar(self, wanted: dict[str, Any]) -> Grammar:
         """Raises `Refused` for a schema that cannot be followed."""
         return self._grammars.of(wanted)
+
+
+def _undressed(tokenizer: Any) -> Any:
+    """The tokenizer below, where decoding adds nothing to it: it is asked with every token of every answer."""
+    ours = (type(tokenizer).decode, type(tokenizer)._decode)
+    theirs = (PreTrainedTokenizerFast.decode, PreTrainedTokenizerFast._decode)
+    return tokenizer.backend_tokenizer if ours == theirs else None
 
 
 @cache
