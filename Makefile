@@ -64,7 +64,7 @@ fuzz: $(STAMP)
 	  -artifact_prefix=.cache/fuzz/found- -max_total_time=$(SECONDS) -max_len=8192 -timeout=20 -rss_limit_mb=2048
 
 lock: $(STAMP)
-	$(BIN)/python -m finetune_sdk.worker.pins $(patsubst %/worker.in,%,$(wildcard providers/finetune_providers/*/worker.in providers/finetune_providers/onnx/olive/worker.in finetune_sdk/compare/*/worker.in))
+	$(BIN)/python -m finetune_sdk.worker.pins $(patsubst %/worker.in,%,$(wildcard providers/finetune_providers/*/worker.in providers/finetune_providers/onnx/olive/worker.in providers/finetune_providers/serving/*/worker.in finetune_sdk/compare/*/worker.in))
 
 clean:
 	rm -rf .venv dist build .finetune .pytest_cache .mypy_cache .ruff_cache
