@@ -88,7 +88,7 @@ class Live(AbstractContextManager["Tell"]):
         longest = max(9, *map(len, self._rows))
         table.add_column("candidate", no_wrap=True, overflow="ellipsis", width=min(32, longest), style="bold")
         table.add_column("stage", no_wrap=True, width=11)
-        table.add_column("answers", justify="right", no_wrap=True, width=9)
+        table.add_column("answers", justify="right", no_wrap=True, width=11)
         table.add_column("", no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
         with self._lock:
             for name, row in self._rows.items():

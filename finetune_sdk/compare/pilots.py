@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from finetune_sdk import registry
 from finetune_sdk.compare.bench import Candidate, Search
 from finetune_sdk.compare.items import Answer, Item
 from finetune_sdk.compare.jobs import Jobs
@@ -12,7 +13,7 @@ from finetune_sdk.compare.metrics import Unfit
 from finetune_sdk.compare.questions import Questions
 from finetune_sdk.compare.searching import pilot_of, searched, winner
 from finetune_sdk.compare.work import Work
-from finetune_sdk.errors import SpecError
+from finetune_sdk.errors import RegistryError, SpecError
 
 
 class Pilots:
@@ -75,7 +76,12 @@ class Pilots:
 
 
 def check(work: Work) -> None:
-    """Raise `SpecError` for a search or a curve that cannot be, before anything is trained."""
+    """Raise `SpecError` for a provider, search, judge or curve that cannot be, before anything is trained."""
+    for name, one in work.known().items():
+        try:
+            registry.load(one.provider, home=work.home)
+        except RegistryError as error:
+            raise SpecError(f"candidate {name!r}: {error}") from error
     tuned = [str(one.name) for one in work.candidates if one.tune is not None]
     listed = ", ".join(tuned) or "none"
     for search in work.bench.search:
@@ -83,10 +89,17 @@ def check(work: Work) -> None:
             raise SpecError(f"search: there is no tuned candidate {search.candidate!r}; there are: {listed}")
         if not work.parts.rows("validation").exists():
             raise SpecError("search: settings are chosen on validation rows; give `data: validation: 0.1`")
+    names, judge = work.known(), work.bench.judge
+    if judge is not None and judge.against is not None and judge.against not in (*names, *map(_found_name, tuned)):
+        raise SpecError(f"judge: there is no candidate {judge.against!r}; there are: {', '.join(names)}")
     curve = work.bench.curve
     if curve is not None and (not tuned or curve.candidate not in (None, *tuned)):
         wanted = "" if curve.candidate is None else f" {curve.candidate!r}"
         raise SpecError(f"curve: there is no tuned candidate{wanted}; there are: {listed}")
+
+
+def _found_name(candidate: str) -> str:
+    return f"{candidate}-found"
 
 
 def search_log(work: Work, search: Search) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -81,6 +82,7 @@ def _nearest(rows: Sequence[Item]) -> Callable[[str, int], list[Item]]:
         bm25s = importlib.import_module("bm25s")
     except ImportError as error:
         raise MissingExtra("compare", "bm25s") from error
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it would write between the lines of the live table
     index = bm25s.BM25()
     index.index(bm25s.tokenize([row.question for row in rows], show_progress=False), show_progress=False)
 

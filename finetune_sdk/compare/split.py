@@ -18,7 +18,7 @@ from finetune_sdk.data.example import ChatExample, Example, LabelledExample, Mes
 from finetune_sdk.data.formats import format_named
 from finetune_sdk.data.outputs import RowFile
 from finetune_sdk.data.tools.dedupe import Leak, leaks
-from finetune_sdk.data.tools.splits import Split, Units
+from finetune_sdk.data.tools.splits import Split, Units, field
 from finetune_sdk.errors import DataError
 
 _FEW_TEST_ROWS = 30
@@ -34,7 +34,8 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     sha256: dict[str, str]
     """Of each file."""
     leaks: dict[str, int]
-    """Training rows left out because the test or validation rows know them: exact, prompt (same question), near."""
+    """Training rows left out because the test or validation rows know them: exact, prompt (same question), near, or
+    group (they belong to the same value of `group_by`)."""
     notes: list[str]
 
 
@@ -100,7 +101,7 @@ def freeze(rows: Rows, folder: Path, *, slices: tuple[str, ...] = ()) -> Frozen:
     sides = {name: _open(rows, source) for name, source in _paths(rows).items()}
     notes: list[str] = []
     shares = _shares(rows)
-    plan = Split.plan(sides["train"], shares, _units(rows, sides["train"])) if len(shares) > 1 else None
+    plan = _planned(sides["train"], shares, _units(rows, sides["train"])) if len(shares) > 1 else None
     known = _leaks(rows, sides, plan)
     counts = _write(rows, parts, _Divided(sides, plan, frozenset(known)), slices)
     _notes(rows, counts, notes)
@@ -134,6 +135,13 @@ def _shares(rows: Rows) -> dict[str, float]:
     if left <= 0:
         raise DataError("data: the shares of test and validation leave no row to train on; make them smaller")
     return {**taken, "train": left}
+
+
+def _planned(dataset: Dataset, shares: Mapping[str, float], units: Units) -> Split:
+    rows = sum(1 for _ in _first(dataset, len(shares)))
+    if rows < len(shares):
+        raise DataError(f"data: {rows} row cannot be divided into {', '.join(shares)}; give more rows")
+    return Split.plan(dataset, shares, units)
 
 
 def _open(rows: Rows, source: Paths) -> Dataset:
@@ -177,9 +185,11 @@ def _leaks(rows: Rows, sides: Mapping[str, Dataset], plan: Split | None) -> dict
         elif name == "train":
             yield from sides["train"]
 
-    held_out = (one for name in ("test", "validation") for one in side(name))
+    def held_out() -> Iterator[Example]:
+        yield from (one for name in ("test", "validation") for one in side(name))
+
     found: dict[tuple[str, int], Leak] = {}
-    for leak in leaks(side("train"), held_out, rows.near):
+    for leak in (*_grouped(rows, side("train"), held_out()), *leaks(side("train"), held_out(), rows.near)):
         if leak.train is not None:
             found[leak.train.file, leak.train.line] = leak
     if found and rows.leaks == "refuse":
@@ -190,6 +200,17 @@ def _leaks(rows: Rows, sides: Mapping[str, Dataset], plan: Split | None) -> dict
             f"{len(found) - 1} more do; remove them, or say `leaks: remove`"
         )
     return found
+
+
+def _grouped(rows: Rows, train: Iterator[Example], held_out: Iterator[Example]) -> Iterator[Leak]:
+    """Training rows of a group that held-out rows of a file of their own belong to."""
+    if rows.group_by is None:
+        return
+    groups = {str(field(one, rows.group_by)): one.source for one in held_out}
+    for one in train:
+        group = str(field(one, rows.group_by))
+        if group in groups:
+            yield Leak("group", one.source, groups[group], 1.0)
 
 
 def _counted(known: Mapping[tuple[str, int], Leak]) -> dict[str, int]:
@@ -304,7 +325,7 @@ def _unseen(parts: Parts) -> Iterator[str]:
     """What is to be said about labels that only the test rows have."""
     items = parts.items()
     answers = Counter(item.reference for item in items if item.reference is not None)
-    if not 1 < len(answers) <= min(_MOST_LABELS, len(items) // 2):  # sentences, not labels
+    if not 1 < len(answers) <= min(_MOST_LABELS, answers.total() // 2):  # sentences, not labels
         return
     missing = dict(answers)
     for item in parts.examples():

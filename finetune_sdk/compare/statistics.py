@@ -277,7 +277,9 @@ def _chunks(resamples: int, items: int) -> list[int]:
 
 
 def _left_out(one: Measured) -> Array:
-    """The jackknife: the score without each item in turn."""
+    """The jackknife: the score without each item in turn; the score itself where there is but one."""
+    if one.items < 2:
+        return one.value(one.parts)
     return one.value(one.parts.sum(axis=0) - one.parts)
 
 

@@ -19,13 +19,16 @@ def verdict(
     """The summary sentence, and those after it. `candidates` are in order of `metric`, best first."""
     ranked = [one for one in candidates if metric in one.scores]
     if not ranked:
-        return "No candidate was scored.", tuple(_lost(candidates))
+        return "No candidate was scored.", tuple(_lost(candidates, metric))
     say = _Words([one for one in pairs if one.metric == metric], title, unit, higher=higher)
     if len(ranked) == 1:
         only = ranked[0]
-        return f"Only {only.name} was scored: {say.score(only, metric)}.", tuple(_lost(candidates))
+        return f"Only {only.name} was scored: {say.score(only, metric)}.", tuple(_lost(candidates, metric))
+    if all(one.failed == one.items > 0 for one in ranked):
+        why = next(iter(ranked[0].errors), "no answer")
+        return f"Nobody answered a single question: {why}", tuple(_lost(candidates, metric))
     best, second = ranked[0], ranked[1]
-    return say.pair(best.name, second.name), (*say.others(ranked), *_worth_it(say, ranked), *_lost(candidates))
+    return say.pair(best.name, second.name), (*say.others(ranked), *_worth_it(say, ranked), *_lost(candidates, metric))
 
 
 class _Words:
@@ -107,8 +110,10 @@ def _worth_it(say: _Words, ranked: Sequence[CandidateResult]) -> Iterator[str]:
         yield ("Tuning is not worth it here: " if " beats " in said else "Tuning brought nothing that shows: ") + said
 
 
-def _lost(candidates: Sequence[CandidateResult]) -> Iterator[str]:
+def _lost(candidates: Sequence[CandidateResult], metric: str) -> Iterator[str]:
     for one in candidates:
+        if metric in one.unfit:
+            yield f"{one.name} has no {metric}: {one.unfit[metric]}"
         if one.stage in ("failed", "over budget"):
             yield f"{one.name} {'failed' if one.stage == 'failed' else 'was left out'}: {one.error}"
         elif one.failed:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from toy_chat import Chat, Reply, chat
 
@@ -425,3 +426,104 @@ def test_a_report_holds_the_verdict_and_no_link_outside(tmp_path: Path, rows: Pa
     assert "src=" not in page.replace("default-src", "").replace("-src", "")
     assert json.loads((comparison.folder / "report.json").read_text())["summary"] == results.summary
     assert results.summary in (comparison.folder / "report.md").read_text()
+
+
+def test_a_group_of_the_test_file_is_left_out_of_the_training_file(tmp_path: Path, serve: Serve) -> None:
+    def patients(name: str, first: int, numbers: range) -> str:
+        rows = [{"prompt": words(first + n), "completion": "joy", "patient": n % len(numbers)} for n in numbers]
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return str(tmp_path / name)
+
+    described = bench(tmp_path, {"one": serve(right)})
+    train, test = patients("train.jsonl", 0, range(40)), patients("test.jsonl", 500, range(35, 45))
+    described["data"] = {"train": train, "test": test, "group_by": "patient"}
+    frozen, _ = Comparison(described, home=tmp_path / "home").plan()
+    assert (frozen.leaks, frozen.rows["train"], frozen.rows["test"]) == ({"group": 10}, 30, 10)
+
+
+def test_one_test_row_is_enough_to_be_told_that_it_is_not_enough(tmp_path: Path, serve: Serve) -> None:
+    lines = [json.dumps({"prompt": words(index), "completion": "a"}) for index in range(3)]
+    (tmp_path / "few.jsonl").write_text("\n".join(lines))
+    described = bench(tmp_path / "few.jsonl", {"one": serve(right), "two": serve(wrong)})
+    results = Comparison(described, home=tmp_path / "home").run()
+    assert results.split.rows["test"] == 1
+    assert any("only 1 test rows" in note for note in results.split.notes)
+
+
+def test_one_row_cannot_be_divided(tmp_path: Path, serve: Serve) -> None:
+    (tmp_path / "one.jsonl").write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
+    with pytest.raises(DataError, match="1 row cannot be divided into test, train"):
+        Comparison(bench(tmp_path / "one.jsonl", {"one": serve(right)}), home=tmp_path / "home").run()
+
+
+IMPOSSIBLE: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"judge": {"at": {"base_url": "http://x/v1", "model": "j"}, "against": "nobody"}}, "judge: there is no"),
+    ({"curve": {}}, "curve: there is no tuned candidate; there are: none"),
+    ({"candidates": [{"name": "a", "provider": "nonsense", "tune": {}}]}, "candidate 'a': no provider 'nonsense'"),
+    ({"metrics": ["accuracy", {"json_schema": {"schema": "no.json"}}]}, "cannot be read as JSON"),
+    ({"metrics": ["tool_call", "accuracy"]}, "'tool_call' decides, and does not fit these rows"),
+    ({"search": [{"candidate": "one", "over": {"seed": [1, 2]}}]}, "search: there is no tuned candidate 'one'"),
+)
+
+
+@pytest.mark.parametrize(("change", "said"), IMPOSSIBLE)
+def test_what_cannot_be_done_is_refused_before_anything_is_asked(
+    tmp_path: Path, rows: Path, serve: Serve, change: dict[str, Any], said: str
+) -> None:
+    server = serve(right)
+    with pytest.raises((SpecError, DataError)) as caught:
+        Comparison(bench(rows, {"one": server}, **change), home=tmp_path / "home").run()
+    assert said in str(caught.value)
+    assert server.asked == []
+
+
+def test_a_metric_that_does_not_fit_is_told_in_the_plan(tmp_path: Path, rows: Path, serve: Serve) -> None:
+    described = bench(rows, {"one": serve(right)}, metrics=["accuracy", "tool_call"])
+    frozen, _ = Comparison(described, home=tmp_path / "home").plan()
+    assert any(note.startswith("tool_call will not be measured: ") for note in frozen.notes)
+
+
+def test_a_users_function_that_fails_on_answers_costs_only_its_own_metric(
+    tmp_path: Path, rows: Path, serve: Serve
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text("def score(answer, reference, item):\n    return {'joy': 1, 'anger': 2, 'fear': 3}[answer]\n")
+    servers = {"one": serve(right), "two": serve(wrong)}
+    described = bench(rows, servers, metrics=[{"python": {"file": str(own)}}, "accuracy"])
+    results = Comparison(described, home=tmp_path / "home").run()
+    assert "own.py:score raised KeyError: 'no idea' for item" in results.candidate("two").unfit["python"]
+    assert results.candidate("two").scores["accuracy"].value == 0.0
+    assert results.summary.startswith("Only one was scored: own function")
+    assert any(text.startswith("two has no python: own.py:score raised KeyError") for text in results.findings)
+
+
+def test_candidates_that_answered_nothing_are_not_called_equal(tmp_path: Path, rows: Path, serve: Serve) -> None:
+    servers = {name: serve(lambda _body: (404, "no such model")) for name in ("one", "two")}
+    results = Comparison(bench(rows, servers), home=tmp_path / "home").run()
+    assert results.summary.startswith("Nobody answered a single question: HTTP 404")
+
+
+def test_a_server_that_is_slow_to_list_its_models_is_asked_all_the_same(
+    tmp_path: Path, rows: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(_self: httpx.Client, url: str, **_more: Any) -> None:
+        raise httpx.ReadTimeout(f"nothing read from {url}")
+
+    monkeypatch.setattr(httpx.Client, "get", late)
+    results = Comparison(bench(rows, {"one": serve(right)}), home=tmp_path / "home").run()
+    assert (results.candidates[0].stage, results.candidates[0].failed) == ("done", 0)
+
+
+def test_questions_that_had_to_be_asked_again_are_counted(tmp_path: Path, rows: Path, serve: Serve) -> None:
+    seen: set[str] = set()
+
+    def once(body: dict[str, Any]) -> Reply:
+        text = Chat.question(body)
+        if text not in seen and text < "h":
+            seen.add(text)
+            return 429, "slow down"
+        return tone(text)
+
+    found = Comparison(bench(rows, {"one": serve(once)}), home=tmp_path / "home").run().candidates[0]
+    assert found.again == len(seen) > 0
+    assert found.failed == 0
