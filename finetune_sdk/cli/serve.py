@@ -33,6 +33,7 @@ def command(
     """
     try:
         from finetune_sdk.gateway import keys as key_files  # noqa: PLC0415 - an extra, and not for `--help`
+        from finetune_sdk.gateway.app import build  # noqa: PLC0415
         from finetune_sdk.gateway.config import load  # noqa: PLC0415
         from finetune_sdk.gateway.server import listen, serve  # noqa: PLC0415
     except ImportError as error:
@@ -47,11 +48,13 @@ def command(
     except OSError as error:
         raise SpecError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     with door:
+        guard = build(current().home, read, keys=keys, loopback=_loopback(host))
         shown = f"http://{f'[{host}]' if ':' in host else host}:{door.getsockname()[1]}"
         facts = {"base_url": f"{shown}/v1", "page": f"{shown}/", "provider": read.provider}
         _out.data(facts, lambda: f"{shown}/v1 answers OpenAI's API with {read.provider}; {shown}/ is its page")
         sys.stdout.flush()  # whoever started us reads the port there
-        serve(current().home, read, keys, door, loopback=_loopback(host), log_level=log_level)
+        _out.say("Ctrl-C ends the server; jobs go on without it")
+        serve(guard, door, log_level=log_level)
     _out.say("the server has ended; jobs go on")
 
 

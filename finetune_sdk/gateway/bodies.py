@@ -104,7 +104,7 @@ class CreateJob(Body):
     method: Method = Method(type="supervised")
     hyperparameters: Hyperparameters | None = None
     """The form before `method`."""
-    integrations: tuple[Integration, ...] | None = None
+    integrations: Annotated[tuple[Integration, ...], Field(max_length=1)] | None = None
     metadata: Metadata | None = None
     trainingType: str | int | None = None  # noqa: N815 - Azure's name
     """Azure's tier, as its clients write it: a name or a number. Local backends have no tiers."""

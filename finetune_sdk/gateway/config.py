@@ -5,15 +5,18 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError, field_validator
 
-from finetune_sdk._document import is_mapping, parse
+from finetune_sdk import config, registry
+from finetune_sdk._document import Problem, from_mapping, is_mapping
+from finetune_sdk._explain import explain
+from finetune_sdk._words import did_you_mean
 from finetune_sdk.errors import SpecError
-from finetune_sdk.spec import Count, Model, NonNegative, Positive
+from finetune_sdk.spec import Count, JobSpec, Model, NonNegative, Positive
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -136,29 +139,52 @@ class GatewayConfig(Model):
 
 def load(path: Path | None, **changes: Any) -> GatewayConfig:
     """The configuration in a YAML file; `changes` replace keys of it. Raises one `SpecError` with every problem."""
-    tree: dict[str, Any] = {}
-    name = "gateway configuration"
-    if path is not None:
-        name = str(path)
-        tree = _read(path)
-    tree |= {key: value for key, value in changes.items() if value is not None}
-    try:
-        return GatewayConfig.model_validate(tree)
-    except ValidationError as error:
-        told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise SpecError("\n".join(f"{name}: {line}" for line in told)) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"cannot read {str(path)!r}: {error}") from error
-    document = parse(text, name=str(path), environ=os.environ)
-    if document.problems:
-        raise SpecError("\n".join(f"{problem.mark or path}: {problem.text}" for problem in document.problems))
-    if document.value is None:
-        return {}
-    if not is_mapping(document.value):
+    document = from_mapping({}, name="gateway configuration", environ=os.environ) if path is None else config.read(path)
+    if document.value is not None and not is_mapping(document.value) and not document.problems:
         raise SpecError(f"{path}: a gateway configuration is a mapping of keys (`provider: ...`)")
-    return dict(document.value)
+    tree: dict[str, Any] = dict(document.value) if is_mapping(document.value) else {}
+    tree |= {key: value for key, value in changes.items() if value is not None}
+    problems, found = list(document.problems), None
+    try:
+        found = GatewayConfig.model_validate(tree)
+    except ValidationError as error:
+        problems += explain(error, tree, document.raw, GatewayConfig)
+    if found is not None and not problems:
+        problems += _unknown_backends(found)
+        problems += [one for name, part in found.backends.items() for one in _unfit(name, part)]
+    if problems or found is None:
+        raise config.refusal(document, problems)
+    return found
+
+
+def _unknown_backends(found: GatewayConfig) -> Iterator[Problem]:
+    """Names of backends that are not installed: a typing error would be ignored silently, or come up with a job."""
+    known = registry.names()
+    places: list[tuple[tuple[str | int, ...], str]] = [(("provider",), found.provider)]
+    places += [(("routes", number, "provider"), route.provider) for number, route in enumerate(found.routes)]
+    places += [(("backends", name), name) for name in found.backends]
+    for model, by_backend in found.models.items():
+        if not isinstance(by_backend, str):
+            places += [(("models", model, name), name) for name in by_backend]
+    for path, name in places:
+        if name not in known:
+            meant = did_you_mean(name, known) or ";"
+            yield Problem(path, f"no backend {name!r} is installed{meant} installed: {', '.join(known)}")
+
+
+def _unfit(name: str, part: Backend) -> Iterator[Problem]:
+    """What is no part of a job description among a backend's defaults."""
+    tree: dict[str, Any] = {
+        "provider": name,
+        "model": "x",
+        "data": {"train": "x"},
+        "adapter": part.adapter,
+        "hyperparameters": dict(part.hyperparameters),
+        "compute": dict(part.compute),
+        "budget": dict(part.budget),
+    }
+    try:
+        JobSpec.model_validate(tree)
+    except ValidationError as error:
+        for problem in explain(error, tree, {}):
+            yield Problem(("backends", name, *problem.path), problem.text)

@@ -33,12 +33,12 @@ class ApiError(Exception):
 
 def not_found(kind: str, name: str) -> ApiError:
     """404 for a thing that is not there."""
-    return ApiError(404, f"No such {kind}: {name!r}.", param="id", code="not_found")
+    return ApiError(404, f"No such {kind}: {name[:200]!r}.", param="id", code="not_found")
 
 
 def response(error: ApiError) -> Response:
     """The refusal as an answer. Only 429 and what a backend's outage caused is worth a client's retry."""
-    kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(error.status)
+    kind = {403: "permission_error", 429: "rate_limit_error"}.get(error.status)
     kind = kind or ("server_error" if error.status >= 500 else "invalid_request_error")
     told = {"message": redact(error.message), "type": kind, "param": error.param, "code": error.code}
     retry = error.status in (429, 502, 503)

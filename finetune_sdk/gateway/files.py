@@ -184,9 +184,12 @@ def sweep(gateway: Service) -> None:
     late = "UPDATE upload SET status = 'expired' WHERE status IN ('pending', 'completing') AND expires_at <= ?"
     state.change(late, now)
     state.change("DELETE FROM once WHERE created_at <= ?", now - once.KEPT_S)
+    here = {record.id for record in gateway.store.jobs()}
+    rows = state.read("SELECT id, phase, job_id FROM job")
+    jobs = {row["id"] for row in rows if row["phase"] != "over" or row["job_id"] in here}
     files = {row["id"] for row in state.read("SELECT id FROM file")}
     uploads = {row["id"] for row in state.read("SELECT id FROM upload WHERE status = 'pending'")}
-    for name, known in (("files", files), ("uploads", uploads), ("incoming", set[str]())):
+    for name, known in (("files", files), ("uploads", uploads), ("jobs", jobs), ("incoming", set[str]())):
         for path in (state.folder / name).iterdir():
             if path.name not in known and path.stat().st_mtime < now - _STALE_S:
                 log.info("deleting %s, which belongs to nothing", path)

@@ -52,7 +52,7 @@ class Guard:
             if scope["method"] == "OPTIONS" and outgoing.origin is not None:
                 await outgoing.preflight()
                 return
-            self._admit(scope, headers)
+            outgoing.allowance = self._admit(scope, headers)
             await self.app(scope, _patient(receive, self.config.idle_s), outgoing)
         except ApiError as error:
             await self._refuse(error, scope, receive, outgoing)
@@ -75,8 +75,11 @@ class Guard:
             error.headers["connection"] = "close"  # what is left of the request is not read
         await response(error)(scope, receive, outgoing)
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
-        """Note who asks, or refuse. Without keys only programs on this machine may, and no page of another site."""
+    def _admit(self, scope: Scope, headers: Headers) -> dict[str, str]:
+        """Note who asks, or refuse. Without keys only programs on this machine may, and no page of another site.
+
+        Answers what is left of the key's allowance, as headers.
+        """
         if not self.keys:
             self._refuse_strangers(headers)
         path: str = scope["path"]
@@ -85,8 +88,7 @@ class Guard:
         if owner is None:
             raise ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
         scope["owner"] = owner
-        if not open_path:
-            self._spend(owner)
+        return {} if open_path else self._spend(owner)
 
     def _refuse_strangers(self, headers: Headers) -> None:
         """A page of another site, or a name that was bent to this address, must not use a gateway without keys."""
@@ -97,11 +99,11 @@ class Guard:
             return
         raise ApiError(403, "Web pages of other origins may not use this gateway.", code="wrong_origin")
 
-    def _spend(self, owner: str) -> None:
+    def _spend(self, owner: str) -> dict[str, str]:
         """One request of a key's allowance: a bucket that fills evenly and holds ten seconds' worth."""
         allowed = self.config.requests_per_minute
         if allowed is None:
-            return
+            return {}
         now, rate = time.monotonic(), allowed / 60
         most = max(1.0, rate * _BURST_S)
         left, then = self.buckets.get(owner, (most, now))
@@ -113,6 +115,11 @@ class Guard:
             text = f"Rate limit reached: {allowed:g} requests per minute."
             raise ApiError(429, text, code="rate_limit_exceeded", headers=headers)
         self.buckets[owner] = (left - 1, now)
+        return {
+            "x-ratelimit-limit-requests": f"{allowed:g}",
+            "x-ratelimit-remaining-requests": str(int(left - 1)),
+            "x-ratelimit-reset-requests": f"{(most - left + 1) / rate:.3f}s",
+        }
 
     def _allowed_origin(self, headers: Headers) -> str | None:
         origin = headers.get("origin")
@@ -169,6 +176,7 @@ class _Outgoing:
         self._request_id = request_id
         self.origin = origin
         self.started = False
+        self.allowance: dict[str, str] = {}
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -176,6 +184,7 @@ class _Outgoing:
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._request_id
             headers["x-content-type-options"] = "nosniff"
+            headers.update(self.allowance)
             if self.origin is not None:
                 headers["access-control-allow-origin"] = self.origin
                 headers["vary"] = "Origin"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -20,7 +21,7 @@ from starlette.responses import Response
 from finetune_sdk.gateway import once
 from finetune_sdk.gateway.bodies import CreateJob, parse, read_json, whole
 from finetune_sdk.gateway.config import Backend
-from finetune_sdk.gateway.errors import ApiError, not_found
+from finetune_sdk.gateway.errors import ApiError
 from finetune_sdk.gateway.files import file_path, find_file
 from finetune_sdk.gateway.mapping import spec_of
 from finetune_sdk.gateway.records import Job, job_object, job_of
@@ -31,6 +32,8 @@ from finetune_sdk.provider import Provider
 from finetune_sdk.registry import load
 
 _METADATA = re.compile(r"metadata\[([^][]+)\]")
+_UNNAMED = re.compile(r"[^\w.-]+", re.ASCII)
+"""What a suffix may hold and a model's name may not: names are parts of addresses."""
 
 
 # --- create ---------------------------------------------------------------------------------------------------------
@@ -79,7 +82,7 @@ def _create(gateway: Service, request: Request, value: Any, body: CreateJob) -> 
         return find_job(gateway.state, gateway.state.write(insert)), not inserted
     finally:
         if not inserted:
-            _unpin(gateway.state, job_id)
+            unpin(gateway.state, job_id)
 
 
 def _equal(db: sqlite3.Connection, digest: str, since: float) -> str | None:
@@ -106,6 +109,8 @@ def _row(gateway: Service, body: CreateJob, job_id: str, owner: str) -> dict[str
     seed = secrets.randbelow(2**31) if body.seed is None else body.seed
     train = _pinned(gateway.state, job_id, "training", body.training_file)
     validation = body.validation_file and _pinned(gateway.state, job_id, "validation", body.validation_file)
+    if local:
+        _reported(body)
     backend = _loaded(gateway, provider)
     spec = spec_of(
         body,
@@ -128,7 +133,7 @@ def _row(gateway: Service, body: CreateJob, job_id: str, owner: str) -> dict[str
         "local": int(local),
         "owner": owner,
         "model": body.model,
-        "tuned": f"ft:{body.model}:{config.organization}:{body.suffix or ''}:{short}",
+        "tuned": f"ft:{body.model}:{config.organization}:{_UNNAMED.sub('-', body.suffix or '')}:{short}",
         "training_file": body.training_file,
         "validation_file": body.validation_file,
         "spec": spec.model_dump_json(),
@@ -153,6 +158,21 @@ def unknown_model(gateway: Service, model: str) -> ApiError:
     )
     text = f"The model {model[:200]!r} does not exist here. Mapped names: {names}."
     return ApiError(404, text, param="model", code="model_not_found")
+
+
+def _reported(body: CreateJob) -> None:
+    """A job on this machine reports to the project that the server's variables name: another one is refused."""
+    project, entity = os.environ.get("WANDB_PROJECT", "huggingface"), os.environ.get("WANDB_ENTITY")
+    for one in body.integrations or ():
+        if one.wandb.model_dump(exclude_defaults=True) not in (
+            {"project": project},
+            {"project": project, "entity": entity},
+        ):
+            text = (
+                f"Jobs on this machine report to the project {project!r} (the server's WANDB_PROJECT), "
+                "without a name or tags. Ask for that, or leave `integrations` out."
+            )
+            raise ApiError(400, text, param="integrations", code="unsupported")
 
 
 def _loaded(gateway: Service, provider: str) -> Provider:
@@ -197,7 +217,8 @@ def _pin(state: State, job_id: str, row: dict[str, Any]) -> None:
                 raise ApiError(400, f"No such File object: {file_id!r}.", code="file_not_found") from None
 
 
-def _unpin(state: State, job_id: str) -> None:
+def unpin(state: State, job_id: str) -> None:
+    """Let go of a job's files: what was deleted meanwhile takes no more room on the disk."""
     shutil.rmtree(state.folder / "jobs" / job_id, ignore_errors=True)
 
 
@@ -208,7 +229,8 @@ def find_job(state: State, job_id: str) -> Job:
     """The job with this id. Raises 404."""
     rows = state.read("SELECT * FROM job WHERE id = ?", job_id)
     if not rows:
-        raise not_found("fine-tuning job", job_id)
+        text = f"Could not find fine tune: {job_id[:200]}"
+        raise ApiError(404, text, param="fine_tune_id", code="fine_tune_not_found")
     return job_of(rows[0])
 
 
@@ -217,9 +239,14 @@ def asked_for(request: Request) -> Job:
     return find_job(service(request).state, request.path_params["job_id"])
 
 
+def told(gateway: Service, job: Job) -> dict[str, Any]:
+    """The job's object; while it runs, with the time at which it will probably have ended."""
+    return job_object(job, estimate=gateway.estimates.get(job.id) if job.status == "running" else None)
+
+
 async def retrieve_job(request: Request) -> Response:
     """`GET /fine_tuning/jobs/{id}`."""
-    return json_response(job_object(asked_for(request)))
+    return json_response(told(service(request), asked_for(request)))
 
 
 async def list_jobs(request: Request) -> Response:
@@ -246,5 +273,5 @@ async def list_jobs(request: Request) -> Response:
             raise ApiError(400, "Invalid metadata: write metadata[key]=value, one level deep.", param="metadata")
     where = f"WHERE {' AND '.join(wheres)}" if wheres else ""
     rows = state.read(f"SELECT * FROM job {where} ORDER BY seq DESC LIMIT ?", *values, limit + 1)  # noqa: S608 - fixed texts
-    data = [job_object(job_of(row)) for row in rows[:limit]]
+    data = [told(service(request), job_of(row)) for row in rows[:limit]]
     return json_response({"object": "list", "data": data, "has_more": len(rows) > limit})

@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from finetune_sdk.deploy.handle import Deployed
-from finetune_sdk.gateway.errors import ApiError, not_found
+from finetune_sdk.gateway.errors import ApiError
+from finetune_sdk.gateway.jobs import unknown_model
 from finetune_sdk.gateway.records import Job
 from finetune_sdk.gateway.service import Service, json_response, service
 from finetune_sdk.gateway.targets import chats, find_tuned
@@ -53,7 +54,7 @@ async def retrieve_model(request: Request) -> Response:
             return json_response(one)
     found = find_tuned(gateway, name)
     if found is None:
-        raise not_found("model", name)
+        raise unknown_model(gateway, name)
     return json_response(_model(name, found[0].finished_at or found[0].created_at, found[0].provider))
 
 
@@ -64,7 +65,7 @@ async def delete_model(request: Request) -> Response:
         raise ApiError(403, f"{name!r} is a base model: only tuned models can be deleted.", code="model_not_deletable")
     found = find_tuned(gateway, name)
     if found is None or found[1] is not None:
-        raise not_found("model", name)
+        raise unknown_model(gateway, name)
     await anyio.to_thread.run_sync(_delete, gateway, found[0])
     chats(request).targets.pop(name, None)
     return json_response({"id": name, "object": "model", "deleted": True})

@@ -23,6 +23,7 @@ from anyio import CancelScope, CapacityLimiter
 from finetune_sdk.errors import Ambiguous, DataError, FineTuneError
 from finetune_sdk.gateway.errors import code_of
 from finetune_sdk.gateway.files import sweep
+from finetune_sdk.gateway.jobs import unpin
 from finetune_sdk.gateway.outbox import deliver
 from finetune_sdk.gateway.records import Job, job_of
 from finetune_sdk.gateway.service import Service
@@ -60,6 +61,8 @@ class _Queue:
         self.placed: set[str] = set()
         """Jobs that were given a place and do not show it in the store yet."""
         self.asked_s: dict[str, float] = {}
+        self.read: dict[str, str] = {}
+        """The last event of each job that was looked through for an estimate."""
         self.reading = CapacityLimiter(1)
         self.submitting = CapacityLimiter(4)
 
@@ -131,7 +134,7 @@ class _Queue:
             if plan.errors:
                 raise DataError("; ".join(str(finding) for finding in plan.errors[:5]))
         except FineTuneError as error:
-            await self._write(partial(self._fail, job=job, error=error))
+            await self._refuse(job, error)
             return
         await self._write(partial(self._validated, job=job))
 
@@ -144,6 +147,11 @@ class _Queue:
         param = "training_file" if isinstance(error, DataError) else None
         text = str(error).replace(str(self.state.folder / "jobs" / job.id) + "/", "")
         stopped(self.gateway, db, job, "failed", {"code": code_of(error), "message": text, "param": param})
+
+    async def _refuse(self, job: Job, error: FineTuneError) -> None:
+        """End a job that no backend has: nobody will look at its data again."""
+        await self._write(partial(self._fail, job=job, error=error))
+        await anyio.to_thread.run_sync(unpin, self.state, job.id)
 
     async def _submit(self, job: Job) -> None:
         """Hand the job to its backend. Marked first: whoever finds the mark later looks for the job before more."""
@@ -162,7 +170,7 @@ class _Queue:
                 if store_id is None:
                     await self._write(partial(self._fail, job=job, error=error))
             except FineTuneError as error:
-                await self._write(partial(self._fail, job=job, error=error))
+                await self._refuse(job, error)
                 return
             if store_id is not None:
                 await self._write(partial(self._bind, job=job, store_id=store_id))
@@ -191,12 +199,20 @@ class _Queue:
             await anyio.to_thread.run_sync(self.state.change, told, job.id)
         try:
             await follow_up(self.gateway, job)
+            await anyio.to_thread.run_sync(self._estimate, job.id, job.job_id)
         except LookupError as error:  # removed by hand, with `finetune jobs rm`
             failure = FineTuneError(f"the job was removed from this machine: {error}")
             await self._write(partial(self._fail, job=job, error=failure))
         except FineTuneError as error:
             log.warning("job %s cannot be asked about: %s", job.id, error)
             self.asked_s[job.id] = time.monotonic() + _HOSTED_S
+
+    def _estimate(self, job: str, store_id: str) -> None:
+        """Reckon when a job will have ended from what it said last about that."""
+        for event in self.gateway.store.events(store_id, after=self.read.get(job)):
+            self.read[job] = event.cursor
+            if "eta_s" in event.metrics:
+                self.gateway.estimates[job] = round(event.at.timestamp() + event.metrics["eta_s"])
 
     # --- the rest ---------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,12 @@ from finetune_sdk.types import Checkpoint, Event
 
 Json = dict[str, Any]
 _LEVELS = {"debug": "info", "info": "info", "warning": "warn", "error": "error"}
-_METRICS = {"loss": "train_loss", "eval_loss": "valid_loss", "mean_token_accuracy": "train_mean_token_accuracy"}
+_METRICS = {
+    "loss": "train_loss",
+    "eval_loss": "valid_loss",
+    "mean_token_accuracy": "train_mean_token_accuracy",
+    "eval_mean_token_accuracy": "valid_mean_token_accuracy",
+}
 """Our metric names that have one of OpenAI's; the others keep theirs."""
 
 
@@ -44,6 +49,8 @@ class Job:
     intent: str | None
     error: str | None
     trained_tokens: int | None
+    settled: str | None
+    """What the hyperparameters that were left open came to; None = nobody has said so yet."""
     result_file: str | None
     deleted: int
     created_at: int
@@ -62,19 +69,21 @@ def job_of(row: sqlite3.Row) -> Job:
     return Job(**dict(row))
 
 
-def job_object(job: Job) -> Json:
-    """A `fine_tuning.job`."""
+def job_object(job: Job, *, estimate: int | None = None) -> Json:
+    """A `fine_tuning.job`; `estimate` = when it will probably have ended."""
     asked = job.asked
     method = _method(asked)
+    settled: Json = {} if job.settled is None else msgspec.json.decode(job.settled)
+    _settle(method[method["type"]]["hyperparameters"], settled)
     return {
         "object": "fine_tuning.job",
         "id": job.id,
         "created_at": job.created_at,
         "error": None if job.error is None else msgspec.json.decode(job.error),
-        "estimated_finish": None,
+        "estimated_finish": estimate,
         "fine_tuned_model": job.tuned if job.status == "succeeded" else None,
         "finished_at": job.finished_at,
-        "hyperparameters": _hyperparameters(method.get(method["type"]) or {}),
+        "hyperparameters": _hyperparameters(method[method["type"]], settled),
         "integrations": asked.get("integrations") or [],
         "metadata": msgspec.json.decode(job.metadata),
         "method": method,
@@ -95,12 +104,17 @@ def _method(asked: Mapping[str, Any]) -> Json:
     if method:
         name = method["type"]
         part: Json = method.get(name) or {}
-        return {"type": name, name: {**part, "hyperparameters": part.get("hyperparameters") or {}}}
-    return {"type": "supervised", "supervised": {"hyperparameters": asked.get("hyperparameters") or {}}}
+        return {"type": name, name: {**part, "hyperparameters": dict(part.get("hyperparameters") or {})}}
+    return {"type": "supervised", "supervised": {"hyperparameters": dict(asked.get("hyperparameters") or {})}}
 
 
-def _hyperparameters(part: Mapping[str, Any]) -> Json:
-    given: Mapping[str, Any] = part.get("hyperparameters") or {}
+def _settle(given: Json, settled: Mapping[str, Any]) -> None:
+    """Put what an "auto" came to in its place, in the request's own hyperparameters."""
+    given.update({name: value for name, value in settled.items() if given.get(name, "auto") == "auto"})
+
+
+def _hyperparameters(part: Mapping[str, Any], settled: Mapping[str, Any]) -> Json:
+    given: Mapping[str, Any] = {**settled, **part["hyperparameters"]}
     return {name: given.get(name, "auto") for name in ("batch_size", "learning_rate_multiplier", "n_epochs")}
 
 

@@ -10,10 +10,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from finetune_sdk.gateway.app import build
-from finetune_sdk.gateway.config import GatewayConfig
 from finetune_sdk.gateway.guard import Guard
-from finetune_sdk.gateway.keys import Keys
 
 HEADERS_S = 20.0
 """From a connection's first moment, or the end of its last answer, to the end of the next request's headers."""
@@ -73,11 +70,8 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=1024)
 
 
-def serve(
-    home: str | None, config: GatewayConfig, keys: Keys, door: socket.socket, *, loopback: bool, log_level: str
-) -> None:
+def serve(guard: Guard, door: socket.socket, *, log_level: str) -> None:
     """Serve until told to leave by SIGINT or SIGTERM."""
-    guard = build(home, config, keys=keys, loopback=loopback)
     server = _Server(options(guard, log_level=log_level))
     server.guard = guard
     with contextlib.suppress(KeyboardInterrupt):  # the signal that it has obeyed, raised once more

@@ -28,6 +28,8 @@ class Service:
     config: GatewayConfig
     state: State
     locals: dict[str, bool] = field(default_factory=dict[str, bool])
+    estimates: dict[str, int] = field(default_factory=dict[str, int])
+    """When running jobs will probably have ended, where this server runs the queue; others do not know."""
     stopping: anyio.Event = field(default_factory=anyio.Event)
     """Set when the server is about to leave: streams end."""
     wake: anyio.Event = field(default_factory=anyio.Event)

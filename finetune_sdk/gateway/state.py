@@ -79,6 +79,7 @@ _SCHEMA = (
         intent TEXT,
         error TEXT,
         trained_tokens INTEGER,
+        settled TEXT,
         result_file TEXT,
         deleted INTEGER NOT NULL DEFAULT 0,
         created_at INTEGER NOT NULL,
@@ -122,6 +123,11 @@ _SCHEMA = (
     ) STRICT, WITHOUT ROWID
     """,
 )
+
+
+_SINCE = ("", "ALTER TABLE job ADD COLUMN settled TEXT")
+"""What leads from each version of the schema to the next; the first is made by `_SCHEMA`."""
+_VERSION = len(_SINCE)
 
 
 def new_id(prefix: str) -> str:
@@ -195,7 +201,7 @@ class State:
 
     def _prepare(self) -> None:
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
-        if version > 1:
+        if version > _VERSION:
             raise StoreError(
                 f"{str(self.path)!r} was written by a newer finetune-sdk. Run: pip install --upgrade finetune-sdk"
             )
@@ -203,7 +209,13 @@ class State:
             self._writer.execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA:
                 self._writer.execute(statement)
-            self._writer.execute("PRAGMA user_version = 1")
+            self._writer.execute(f"PRAGMA user_version = {_VERSION}")
+            self._writer.execute("COMMIT")
+        elif version < _VERSION:
+            self._writer.execute("BEGIN IMMEDIATE")
+            for statement in _SINCE[version:]:
+                self._writer.execute(statement)
+            self._writer.execute(f"PRAGMA user_version = {_VERSION}")
             self._writer.execute("COMMIT")
 
     def _explained(self, exc: sqlite3.Error) -> StoreError:

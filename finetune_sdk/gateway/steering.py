@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from finetune_sdk.errors import WrongStatus
 from finetune_sdk.gateway.errors import ApiError
-from finetune_sdk.gateway.jobs import asked_for, find_job
+from finetune_sdk.gateway.jobs import asked_for, find_job, told, unpin
 from finetune_sdk.gateway.mapping import WORDS
-from finetune_sdk.gateway.records import Job, job_object
+from finetune_sdk.gateway.records import Job
 from finetune_sdk.gateway.service import Service, json_response, service
 from finetune_sdk.gateway.turns import follow_up, stopped
 from finetune_sdk.job import AsyncFineTuneJob
@@ -53,7 +53,7 @@ async def _ask(request: Request, verb: Verb) -> Response:
         gateway.wake.set()
     else:
         await _ask_live(gateway, job, job.job_id, verb)
-    return json_response(job_object(find_job(gateway.state, job.id)))
+    return json_response(told(gateway, find_job(gateway.state, job.id)))
 
 
 def _ask_waiting(gateway: Service, job: Job, verb: Verb) -> None:
@@ -69,6 +69,8 @@ def _ask_waiting(gateway: Service, job: Job, verb: Verb) -> None:
             db.execute("UPDATE job SET intent = 'cancel' WHERE id = ?", (job.id,))
 
     gateway.state.write(cancel)
+    if find_job(gateway.state, job.id).phase == "over":
+        unpin(gateway.state, job.id)
 
 
 async def _ask_live(gateway: Service, job: Job, store_id: str, verb: Verb) -> None:

@@ -8,12 +8,14 @@ import io
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import anyio.to_thread
 import msgspec
 
+from finetune_sdk._document import is_mapping
 from finetune_sdk._records import JobRecord
 from finetune_sdk.gateway.files import add_file, file_path
 from finetune_sdk.gateway.mapping import status_word
@@ -71,6 +73,7 @@ def observe(gateway: Service, job: Job, record: JobRecord) -> None:
     """Store what a record says about a job. What is no news writes nothing; a job to be resumed stays `queued`."""
     if gateway.state.read("SELECT 1 FROM job WHERE id = ? AND intent = 'resume'", job.id):
         return
+    _settle(gateway, job, record)
     status = status_word(record)
     tokens = record.usage.trained_tokens if record.usage is not None else None
     if record.status.terminal and record.intent is None:
@@ -84,6 +87,24 @@ def observe(gateway: Service, job: Job, record: JobRecord) -> None:
         "started_at = coalesce(started_at, ?) WHERE id = ? AND phase = 'live'"
     )
     gateway.state.change(query, status, tokens, started, job.id)
+
+
+def _settle(gateway: Service, job: Job, record: JobRecord) -> None:
+    """Note once what the backend's plan made of hyperparameters that were left open. A vendor's plan does not say."""
+    training = _part(_part(record.plan, "request"), "training")
+    epochs, batch = training.get("epochs"), training.get("batch_size")
+    if job.settled is not None or not isinstance(epochs, int | float) or not isinstance(batch, int):
+        return
+    found = {"batch_size": batch, "learning_rate_multiplier": 1, "n_epochs": int(epochs)}
+    if epochs != int(epochs):  # a part of an epoch cannot be said in OpenAI's words
+        del found["n_epochs"]
+    query = "UPDATE job SET settled = ? WHERE id = ? AND settled IS NULL"
+    gateway.state.change(query, msgspec.json.encode(found).decode(), job.id)
+
+
+def _part(of: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found: Any = of.get(name)
+    return found if is_mapping(found) else {}
 
 
 def _end(gateway: Service, job: Job, record: JobRecord, status: str, tokens: int | None) -> None:
@@ -127,7 +148,12 @@ def _results(gateway: Service, job: Job, record: JobRecord) -> str:
 
 def results_csv(events: Sequence[Event]) -> str:
     """OpenAI's columns, a row for each step that has numbers."""
-    columns = {"loss": "train_loss", "mean_token_accuracy": "train_mean_token_accuracy", "eval_loss": "valid_loss"}
+    columns = {
+        "loss": "train_loss",
+        "mean_token_accuracy": "train_accuracy",
+        "eval_loss": "valid_loss",
+        "eval_mean_token_accuracy": "valid_mean_token_accuracy",
+    }
     rows: dict[int, dict[str, float]] = {}
     for event in events:
         if event.step is not None:
@@ -135,7 +161,7 @@ def results_csv(events: Sequence[Event]) -> str:
             if found:
                 rows.setdefault(event.step, {}).update(found)
     out = io.StringIO()
-    names = ("step", *columns.values(), "valid_mean_token_accuracy")
+    names = ("step", *columns.values())
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
     writer.writerows([step, *(row.get(name, "") for name in names[1:])] for step, row in sorted(rows.items()))

@@ -74,6 +74,19 @@ def test_a_tuned_model_chats_in_the_shape_that_openai_python_checks(served: Gate
     assert {piece.model for piece in pieces} == {tuned}
 
 
+def test_what_was_left_open_is_said_once_it_is_known(served: Gateway, train: Path) -> None:
+    with train.open("rb") as rows:
+        file = served.client.post("/files", files={"file": rows}, data={"purpose": "fine-tune"}).json()["id"]
+    method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1}}}
+    job = served.until(served.create(file, seed=8, method=method)["id"], "succeeded", "failed")
+
+    assert job["hyperparameters"]["n_epochs"] == 1
+    assert isinstance(job["hyperparameters"]["batch_size"], int)
+    assert job["hyperparameters"]["learning_rate_multiplier"] == 1
+    assert job["method"]["supervised"]["hyperparameters"] == job["hyperparameters"]
+    assert job["trained_tokens"] > 0
+
+
 def test_azures_client_reads_the_same_job(served: Gateway, tuned: str) -> None:
     with AzureOpenAI(azure_endpoint=served.url, api_key=KEY, api_version="2024-10-21", max_retries=0) as client:
         jobs = client.fine_tuning.jobs.list()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import sqlite3
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import gateway_kit as kit
+import httpx
 import peft_jobs
 import pytest
 from gateway_kit import LONG, Gateway, gateway
@@ -138,6 +141,51 @@ def test_training_files_are_read_as_data_and_their_faults_told(served: Gateway, 
     assert (job["error"]["code"], job["error"]["param"]) == ("invalid_training_file", "training_file")
     assert str(served.home) not in job["error"]["message"]
     assert not Path("pwned").exists()
+
+
+def test_garbage_to_train_on_takes_no_room_once_its_file_is_deleted(served: Gateway, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.jsonl"
+    garbage.write_bytes(random.Random(7).randbytes(1 << 19))
+    file = served.upload(garbage)
+    job = served.until(served.create(file, suffix="garbage")["id"], "failed")
+    deleted = served.client.delete(f"/files/{file}").json()["deleted"]
+    folder = served.home / "gateway"
+
+    assert (job["error"]["code"], deleted) == ("invalid_training_file", True)
+    kit.until(lambda: not (folder / "jobs" / job["id"]).exists())
+    assert not (folder / "files" / file).exists()
+
+
+GARBAGE = {
+    "a form": ("/files", b"", {"content-type": "multipart/form-data; boundary=b"}),
+    "a field of a form": ("/files", PURPOSE[:-11], FORM),
+    "a header of a form": ("/files", b"--b\r\nx: ", FORM),
+    "JSON": ("/fine_tuning/jobs", b'["', {"content-type": "application/json"}),
+    "a chat": ("/chat/completions", b'{"model": "', {"content-type": "application/json"}),
+    "a part of an upload": ("/uploads/upload_none/parts", PART, FORM),
+}
+
+
+@pytest.mark.parametrize("where", GARBAGE)
+def test_endless_garbage_is_refused_before_it_ends(served: Gateway, where: str) -> None:
+    path, start, headers = GARBAGE[where]
+    block, sent = random.Random(8).randbytes(1 << 16).replace(b"\r", b"r").replace(b"\n", b"n"), 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal sent
+        yield start
+        for _ in range(1 << 14):  # a gigabyte, if anybody wanted it
+            sent += len(block)
+            yield block
+
+    status = 0
+    with contextlib.suppress(httpx.WriteError, httpx.ReadError):  # it may close before we have read why
+        status = served.client.post(path, content=pieces(), headers=headers).status_code
+
+    assert status in (0, 400, 404, 413)
+    assert sent < 64 << 20
+    assert list((served.home / "gateway" / "incoming").iterdir()) == []
+    assert served.client.get("/models").status_code == 200
 
 
 def test_a_file_in_use_is_not_deleted_before_its_job_has_ended(served: Gateway, train: Path) -> None:

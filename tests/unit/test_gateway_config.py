@@ -29,8 +29,16 @@ def test_the_configuration_in_the_page_is_valid(tmp_path: Path) -> None:
     [
         ("providr: peft", "providr"),
         ("concurrent_jobs: 0", "concurrent_jobs"),
-        ("webhooks: [{url: 'ftp://x', secret_env: A}]", "webhooks.0.url"),
+        ("webhooks: [{url: 'ftp://x', secret_env: A}]", r"webhooks\[0\].url"),
         ("[1]", "mapping"),
+        ("concurent_jobs: 2", "did you mean `concurrent_jobs`"),
+        ("provider: pefft", "did you mean 'peft'"),
+        ("routes: [{model: x, provider: azzure}]", r"routes\[0\].provider: no backend 'azzure'"),
+        ("models: {m: {petf: a/b}}", "models.m.petf: no backend"),
+        ("backends: {petf: {}}", "backends.petf: no backend"),
+        ("backends: {peft: {hyperparameters: {epoch: 3}}}", "gateway.yaml:1:37: .*did you mean `epochs`"),
+        ("backends: {peft: {adapter: {kind: lora, rank: 3}}}", "it is called `r`"),
+        ("provider: ${NOT_SET_ANYWHERE}", "NOT_SET_ANYWHERE is not set"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, why: str) -> None:
@@ -44,3 +52,8 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, why: str) -> None:
 @pytest.mark.parametrize("name", ["/etc", "../x", "x", "a/b/c", ".hidden/x", "ft:other"])
 def test_a_client_names_no_path(name: str) -> None:
     assert load(None).base_model(name, "peft", local=True) is None
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no such file"):
+        load(tmp_path / "none.yaml")
