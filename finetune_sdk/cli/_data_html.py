@@ -11,7 +11,8 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; } th, td { text-align: left; padding: .3rem .8rem .3rem 0;
-border-bottom: 1px solid #8884; vertical-align: top; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
+border-bottom: 1px solid #8884; vertical-align: top; } td.rule { white-space: nowrap; }
+th.n { text-align: right; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
 .error, .no { color: #c0392b; } .warning { color: #b07d12; } .info { color: #2980b9; } .yes { color: #27824a; }
 .bar { display: inline-block; height: .8em; background: #4a7fc1; border-radius: 2px; }
 small { color: #888; } h2 { margin-top: 2rem; }
@@ -52,7 +53,7 @@ def _lengths(found: CheckReport) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Cells are HTML already; the first column is text, the others are numbers."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    head = "".join(f"<th{' class=n' if at else ''}>{escape(name)}</th>" for at, name in enumerate(header))
     body = "".join(
         f"<tr><td>{row[0]}</td>{''.join(f'<td class=n>{cell}</td>' for cell in row[1:])}</tr>" for row in rows
     )
@@ -62,7 +63,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _bars(title: str, bars: Sequence[tuple[str, int]]) -> str:
     most = max((rows for _, rows in bars), default=0) or 1
     rows = "".join(
-        f"<tr><td>{escape(name)}</td>"
+        f"<tr><td class=n>{escape(name)}</td>"
         f"<td><span class=bar style='width:{rows / most * 24:.2f}rem'></span> {rows:,}</td></tr>"
         for name, rows in bars
     )
@@ -73,7 +74,7 @@ def _groups(groups: Sequence[Group]) -> str:
     if not groups:
         return "<p class=yes>None.</p>"
     rows = "".join(
-        f"<tr><td class={group.severity}>{group.severity}</td><td>{escape(group.rule)}</td>"
+        f"<tr><td class={group.severity}>{group.severity}</td><td class=rule>{escape(group.rule)}</td>"
         f"<td>{escape(group.message)}. {escape(group.fix)}<br><small>{escape(', '.join(group.places))}</small></td>"
         f"<td class=n>{group.count:,}</td></tr>"
         for group in groups

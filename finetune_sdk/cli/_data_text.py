@@ -41,16 +41,20 @@ def stats_text(found: CheckReport) -> str:
         rows += [("turns", _quantiles(found.turns))] if found.turns["count"] else []
         rows.append(("characters", _quantiles(found.characters)))
         about = "" if found.tokens_exact else "about "
-        total = f"{about}{found.tokens['mean'] * found.rows:,.0f} in all"
-        rows.append(("tokens", f"{_quantiles(found.tokens)}  ({total}, {found.tokens_by})"))
-    if found.features:
-        rows.append(("uses", _counts(found.features)))
+        rows.append(("tokens", _quantiles(found.tokens)))
+        rows.append(("", f"{about}{found.tokens['mean'] * found.rows:,.0f} in all, {found.tokens_by}"))
+    uses = {name: count for name, count in found.features.items() if name not in _SAYS_NOTHING}
+    if uses:
+        rows.append(("uses", _counts(uses)))
     blocks = [columns(rows)]
     if found.rows > 1:
         blocks.append(_bars("characters per row", _ranges(found.character_bars)))
     if len(found.labels) > 1:
-        blocks.append(_bars("rows per label", list(found.labels.items())[:20]))
+        blocks.append(_bars("rows per label", [(_name(name), rows) for name, rows in list(found.labels.items())[:20]]))
     return "\n\n".join(blocks)
+
+
+_SAYS_NOTHING = ("label-of-the-whole",)  # features that every row of a kind has, but for rare ones
 
 
 def _kinds(kinds: Mapping[str, int]) -> Iterator[tuple[Kind, int]]:
@@ -60,8 +64,13 @@ def _kinds(kinds: Mapping[str, int]) -> Iterator[tuple[Kind, int]]:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:12]]
+    shown = [f"{_name(name)} {count:,}" for name, count in list(counts.items())[:12]]
     return ", ".join(shown) + (f", ... ({len(counts)} in all)" if len(counts) > len(shown) else "")
+
+
+def _name(name: str) -> str:
+    """A label as it can be told from its neighbours: in quotes where blanks are part of it."""
+    return name if name and name == " ".join(name.split()) else repr(name)
 
 
 def _quantiles(summary: Mapping[str, float]) -> str:
@@ -106,25 +115,39 @@ def _group(group: Group) -> Iterator[str]:
 
 def matrix_text(verdicts: Sequence[Verdict], *, all_targets: bool) -> str:
     """Who takes the data, and why not. Targets for which it is the wrong kind of data share one line."""
-    rows: list[tuple[str, str, str, str]] = []
+    rows: list[tuple[str, str, str]] = []
+    whys: list[str] = []
     elsewhere: list[str] = []
     for verdict in verdicts:
         if all_targets and verdict.reasons and verdict.reasons[0].rule == "kind-not-taken":
             elsewhere.append(verdict.target)
             continue
         answer = click.style("yes", fg="green") if verdict.accepted else click.style("no", fg="red")
-        methods = "/".join(verdict.methods)
         name = f"{verdict.target}{f' ({verdict.family})' if verdict.family else ''}"
-        rows.append((name, methods, answer, _why(verdict)))
-    text = columns(rows, header=("TARGET", "METHOD", "TAKES IT", "WHY"))
+        rows.append((name, "/".join(verdict.methods), answer))
+        whys.append(_why(verdict))
+    head, *lines = columns(rows, header=("TARGET", "METHOD", "TAKES IT")).splitlines() or [""]
+    text = "\n".join([head, *(_with_reasons(line, why) for line, why in zip(lines, whys, strict=True))])
     if elsewhere:
         text += f"\n{click.style('takes other kinds of data:', dim=True)} {', '.join(dict.fromkeys(elsewhere))}"
+    wrong = {reason.message for verdict in verdicts for reason in verdict.reasons if reason.rule == _ROWS}
+    if wrong:
+        text = f"{click.style('nobody takes the data:', fg='red')} {', '.join(sorted(wrong))}\n\n{text.lstrip()}"
     return text.strip()
+
+
+_ROWS = "row-errors"
+"""A reason that all targets share: it is said once."""
+
+
+def _with_reasons(line: str, why: str) -> str:
+    return f"{line}\n{wrapped(why, indent='    ')}" if why else line
 
 
 def _why(verdict: Verdict) -> str:
     errors = [reason for reason in verdict.reasons if reason.severity == "error"]
     shown = errors or [reason for reason in verdict.reasons if reason.severity == "warning"]
+    shown = [reason for reason in shown if reason.rule != _ROWS]
     words = [_reason(reason) for reason in shown[:2]]
     more = f" (+{len(shown) - 2} more)" if len(shown) > 2 else ""
     return "; ".join(words) + more

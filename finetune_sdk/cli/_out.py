@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,23 @@ def _padded(cell: str, width: int) -> str:
 
 def wrapped(text: str, *, indent: str = "  ", first: str | None = None) -> str:
     """Text in lines that fit the terminal (or 100 columns), each indented; `first` starts the first one."""
-    width = max(40, shutil.get_terminal_size((100, 24)).columns)
-    return textwrap.fill(
-        " ".join(text.split()),
-        width,
-        initial_indent=indent if first is None else first,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    width = terminal_width()
+    lines = [indent if first is None else first]
+    for word in _WORD.findall(text):
+        size = len(click.unstyle(lines[-1])) + 1 + len(click.unstyle(word))
+        if lines[-1].strip() and size > width:
+            lines.append(indent)
+        lines[-1] += f" {word}" if lines[-1].strip() and not lines[-1].endswith(" ") else word
+    return "\n".join(lines)
+
+
+_WORD = re.compile(r"(?:[^\s`]|`[^`\n]*`|`)+")
+"""A word; a command in backticks is one, to be copied whole."""
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, 100 where there is none."""
+    return max(40, shutil.get_terminal_size((100, 24)).columns)
 
 
 def short_path(path: str | Path) -> str:

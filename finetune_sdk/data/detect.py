@@ -86,9 +86,9 @@ def _sample(path: Path, opened: Opened) -> list[Object]:
 
 
 def _later_rows(path: Path) -> list[Object]:
-    size = path.stat().st_size
     rows: list[Object] = []
-    if not path.is_file() or size < 4 * _TAIL_BYTES:
+    size = path.stat().st_size if path.is_file() else 0  # standard input and pipes have no middle
+    if size < 4 * _TAIL_BYTES:
         return rows
     with path.open("rb") as stream:
         for start in (size // 2, size - _TAIL_BYTES):

@@ -138,6 +138,12 @@ def test_gzip_cut_short_on_standard_input_is_said_to_end_early() -> None:
     assert (done.returncode, b"the gzip stream ends early" in done.stdout, done.stderr) == (3, True, b"")
 
 
+def test_standard_input_may_hold_more_rows_than_detection_looks_at() -> None:
+    command = [Path(sys.executable).with_name("finetune"), "data", "check", "-", "--format", "json"]
+    done = subprocess.run(command, input=ROWS.encode() * 30, capture_output=True, check=False, timeout=120)
+    assert json.loads(done.stdout)["rows"] == 12 * 30
+
+
 def test_a_bomb_in_a_pipe_is_stopped_too(tmp_path: Path) -> None:
     blank = (b" " * ((1 << 20) - 1) + b"\n") * 70
     pipe = through_pipe(tmp_path, gzip.compress(blank, 6))

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from finetune_sdk.cli._app import cli
+from finetune_sdk.cli._out import wrapped
 from finetune_sdk.cli.data import group
 from finetune_sdk.errors import DataError
 
@@ -150,3 +151,24 @@ def test_bars_are_as_long_as_their_share(tmp_path: Path) -> None:
     bars = lines[lines.index("rows per label") + 1 :]
 
     assert [(line.split()[0], line.count("█")) for line in bars] == [("a", 36), ("b", 18)]
+
+
+def test_a_command_in_a_message_is_never_broken_and_colours_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = wrapped(f"{click.style('error', fg='red')} x: run it twice, then `finetune data scan` lists all")
+    assert [click.unstyle(line) for line in shown.splitlines()] == [
+        "  error x: run it twice, then",
+        "  `finetune data scan` lists all",
+    ]
+
+
+def test_rows_with_errors_are_said_once_not_for_each_target(rows: Path) -> None:
+    rows.write_text(json.dumps(chat("q")) + "\n" + json.dumps({"messages": []}) + "\n")
+    shown = run("check", rows).stdout
+    assert shown.count("the rows have errors of their own") == 1
+
+
+def test_a_label_with_a_blank_at_its_end_can_be_told_from_the_one_without(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("text,label\na,other\nb,other \n")
+    assert "'other '" in run("stats", path).stdout
