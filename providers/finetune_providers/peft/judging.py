@@ -30,6 +30,8 @@ RAW = "prompt_completion"
 """The shape of rows made of plain strings: a model without a chat template can be trained on them as they are."""
 MARKS = 4
 """What a chat template writes around a message, in tokens, as ChatML does: start, role, line end, end."""
+EVERY = "*"
+"""In `Judge.accepts`: what looks at every row."""
 _COUNTED = 500
 """Rows counted with the vocabulary whatever their length: they show how far the estimate of the others is off."""
 _NEAR = (0.5, 8.0)
@@ -100,7 +102,7 @@ class Judge:
         self._rows += 1
         self.conversations = self.conversations or example.shape != RAW
         row = Row.of(example)
-        taken = [name for name in row.features if name in self.accepts]
+        taken = [name for name in (*row.features, EVERY) if name in self.accepts]
         for name in taken:
             yield from self.accepts[name](example)
         refusing = [self._refusals[name] for name in row.features if name in self._refusals and name not in taken]

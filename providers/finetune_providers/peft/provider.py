@@ -12,7 +12,7 @@ from finetune_providers.peft import map as mapping
 from finetune_providers.peft import methods, models
 from finetune_providers.peft.claims import CAPABILITIES
 from finetune_providers.peft.estimating import estimate
-from finetune_providers.peft.judging import Judge
+from finetune_providers.peft.judging import EVERY, Judge
 from finetune_providers.peft.options import PeftOptions, parse
 from finetune_sdk.data import prepare
 from finetune_sdk.data.example import Example
@@ -73,7 +73,7 @@ class PeftProvider(Rentable, ServedHere):
         judge, doubts = _judge(spec, model, options, rows)
         judge.accepts = self.accepts(spec)
         prepared = prepare(spec.data, method=rows, judge=self.guarded(judge, spec))
-        if judge.conversations and not judge.template:
+        if judge.conversations and not judge.template and EVERY not in judge.accepts:
             _refuse_conversations(rows, model, self.name)
         request, notes = mapping.request(spec, model, options, prepared.files)
         if rows != spec.method.kind:

@@ -23,8 +23,9 @@ _SENTENCE_ENCODERS = ("mpnet", "bert", "distilbert", "modernbert", "roberta", "x
 """`model_type`s of FastSentenceTransformer's own path, which also computes without a GPU."""
 _ENCODERS = ("ForMaskedLM", "ForPreTraining")
 _AUDIO_REMEDY = (
-    "A speech model whose sounds are tokens of its vocabulary (Orpheus, Llasa, OuteTTS, Spark) learns from texts: "
-    "write the tokens into the answers. Others need Unsloth's own notebooks."
+    "Orpheus learns with options.unsloth.codec: snac, and Whisper by itself. Other models whose sounds are tokens of "
+    "their vocabulary (Llasa, OuteTTS, Spark) learn from texts: write the tokens into the answers. CSM needs a patched "
+    "forward pass: see Unsloth's own notebooks."
 )
 
 
@@ -34,15 +35,23 @@ def model_class(model: str, options: UnslothOptions) -> ModelClass:
         return options.model_class
     if (Path(model).expanduser() / "modules.json").is_file():
         return "sentence"
-    return "vision" if "vision_config" in _config(model) else "language"
+    config = _config(model)
+    if config.get("model_type") == "whisper":
+        return "whisper"
+    return "vision" if "vision_config" in config else "language"
 
 
 def check(spec: JobSpec, model: str, options: UnslothOptions) -> None:
     """Raise `Unsupported` for a model that does not go through the door it would have to take."""
     config = _config(model)
-    if not config.keys().isdisjoint(_AUDIO) and "vision_config" not in config:
-        raise Unsupported(NAME, f"{model} as a model that learns from sound: rows here are texts", _AUDIO_REMEDY)
-    if model_class(model, options) == "sentence":
+    kind = model_class(model, options)
+    if kind != "whisper" and not config.keys().isdisjoint(_AUDIO) and "vision_config" not in config:
+        what = f"{model} as a model that learns from sound through a codec of its own"
+        raise Unsupported(NAME, what, _AUDIO_REMEDY)
+    if options.codec is not None or kind == "whisper":
+        _check_sounds(spec, kind, options)
+        return
+    if kind == "sentence":
         _check_sentences(spec, model, config)
         return
     classifies = spec.method.kind == "classification"
@@ -77,6 +86,24 @@ def _check_sentences(spec: JobSpec, model: str, config: Mapping[str, Any]) -> No
         if config and kind not in _SENTENCE_ENCODERS:
             what = f"{model} ({kind}) without a GPU: FastSentenceTransformer computes encoders only there"
             raise Unsupported(NAME, what, f"Run it where an NVIDIA GPU is, or take one of {_SENTENCE_ENCODERS}.")
+        _check_quantize(spec)
+
+
+def _check_sounds(spec: JobSpec, kind: ModelClass, options: UnslothOptions) -> None:
+    """A model that speaks or hears: what has no meaning for it, and what needs a GPU."""
+    if spec.method.kind != "sft":
+        raise Unsupported(NAME, f"`method.{spec.method.kind}` with sounds", "Leave `method` out.")
+    if spec.evaluation is not None:
+        what = "`evaluation` of a model that speaks or hears"
+        raise Unsupported(NAME, what, "Set data.validation instead: the result then has eval_loss.")
+    if spec.hyperparameters.packing is True:
+        raise SpecError("hyperparameters.packing: recordings are not packed")
+    if options.codec is not None and kind not in ("language", "general"):
+        raise SpecError(f"options.unsloth.codec: a language model learns sounds as tokens, not one of class {kind}")
+    if kind == "whisper" and without_gpu(spec):
+        what = "Whisper without a GPU: Unsloth's CPU backend loads language models only"
+        raise Unsupported(NAME, what, "Run it where an NVIDIA GPU is.")
+    if without_gpu(spec):
         _check_quantize(spec)
 
 

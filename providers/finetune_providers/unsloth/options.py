@@ -14,7 +14,7 @@ from finetune_sdk.errors import SpecError
 Quantization = Literal["f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q4_k_m", "q4_k_s", "q3_k_m", "q2_k"]
 """GGUF types that llama.cpp writes without an importance matrix."""
 
-ModelClass = Literal["auto", "language", "general", "vision", "sentence"]
+ModelClass = Literal["auto", "language", "general", "vision", "sentence", "whisper"]
 
 
 class UnslothOptions(PeftOptions):
@@ -23,7 +23,14 @@ class UnslothOptions(PeftOptions):
 
     model_class: ModelClass = "auto"
     """Unsloth's class that loads the model: FastLanguageModel, FastModel, FastVisionModel (on a GPU only),
-    FastSentenceTransformer; "auto" = by the model's folder: does it see, is it one of sentence-transformers."""
+    FastSentenceTransformer, FastModel for Whisper (on a GPU only); "auto" = by the model's folder: does it see or hear,
+    is it one of sentence-transformers."""
+    codec: Literal["snac"] | None = None
+    """Rows whose answers are sounds: they become tokens as Orpheus has them. None = rows of texts."""
+    codec_model: str = "hubertsiuzdak/snac_24khz"
+    """The codec, by its name on the hub or as a folder here."""
+    language: str = "English"
+    """Of the recordings, for Whisper, in English words."""
     gguf: tuple[Quantization, ...] = ()
     """Also write the model as GGUF of these types, after everything else is saved; needs `llama_cpp`."""
     llama_cpp: str | None = None

@@ -6,16 +6,20 @@ never imported here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from finetune_providers.peft.provider import PeftProvider
-from finetune_providers.unsloth import doors
+from finetune_providers.unsloth import beside, doors
 from finetune_providers.unsloth.claims import CAPABILITIES
 from finetune_providers.unsloth.options import UnslothOptions, parse
+from finetune_sdk.data.example import Example
 from finetune_sdk.errors import SpecError, Unsupported
-from finetune_sdk.provider import Capabilities, Environment
+from finetune_sdk.provider import Capabilities, Environment, Plan
 from finetune_sdk.spec import JobSpec, LoRA
+from finetune_sdk.types import Finding
 
 HERE = Path(__file__).parent
 LOCK = HERE / "worker.lock"
@@ -45,6 +49,24 @@ class UnslothProvider(PeftProvider):
     def rows(self, spec: JobSpec) -> str:
         """Those of the method, but a model of sentence embeddings learns from pairs."""
         return "embedding" if self.options(spec).model_class == "sentence" else super().rows(spec)
+
+    def accepts(self, spec: JobSpec) -> Mapping[str, Callable[[Example], Iterator[Finding]]]:
+        """Pictures for a model that sees, sounds for one that speaks or hears."""
+        options = self.options(spec)
+        if options.codec is not None:
+            return beside.sounds(spec, "assistant")
+        if options.model_class == "whisper":
+            return beside.sounds(spec, "user")
+        if options.model_class == "vision" and spec.method.kind == "sft":
+            return beside.pictures(spec)
+        return super().accepts(spec)
+
+    def plan(self, spec: JobSpec) -> Plan:
+        """As peft's, with the folder that relative names of pictures and sounds start from."""
+        plan = super().plan(spec)
+        if not self.accepts(spec):
+            return plan
+        return replace(plan, request={**plan.request, "folder": str(Path.cwd())})
 
     def options(self, spec: JobSpec) -> UnslothOptions:
         """`options.unsloth`, validated, with the class that loads this model."""

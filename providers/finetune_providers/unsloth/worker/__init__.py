@@ -29,13 +29,9 @@ def main(ctx: Any) -> dict[str, Any]:
         from . import scoring  # noqa: PLC0415 - imports what Unsloth has patched by now
 
         return scoring.run(ctx)
-    from . import job  # noqa: PLC0415 - the same
+    from . import doors, job  # noqa: PLC0415 - the same
 
-    if ctx.request["options"]["model_class"] == "sentence":
-        from . import embedding  # noqa: PLC0415 - the same
-
-        return job.run(ctx, embedding.EmbeddingJob)
-    return job.run(ctx)
+    return job.run(ctx, doors.of(ctx))
 
 
 def _stopped(ctx: Any) -> dict[str, Any]:

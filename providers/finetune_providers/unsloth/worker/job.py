@@ -61,6 +61,8 @@ class Job:
         """What a grader knows about each prompt."""
         self.base_digest: dict[Any, float] = {}
         self.optimizer = ""
+        self.processor: Any = None
+        """What Unsloth loaded beside the model: a tokenizer, or what also takes pictures or sounds."""
         self.began = time.monotonic()
 
     def load(self) -> None:

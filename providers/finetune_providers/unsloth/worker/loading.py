@@ -52,7 +52,7 @@ def load(job: Any, fast: Any, given: dict[str, Any]) -> Any:
     """What a class of Unsloth's loads from these arguments."""
     try:
         with vendor.tolerated():
-            model, _ = fast.from_pretrained(job.source, **given)
+            model, job.processor = fast.from_pretrained(job.source, **given)
     except LOADING as exc:
         reason = " ".join(str(exc).split())[:400]
         raise job.ctx.Failed(f"Unsloth cannot load {job.source!r}: {reason}") from exc
@@ -81,11 +81,11 @@ def _checkpointing(job: Any) -> Any:
     return ("unsloth" if vendor.on_gpu() else True) if job.gradient_checkpointing else False
 
 
-def adapted(job: Any, model: Any) -> Any:
-    """The model with its LoRA adapter; in full training every weight is trained."""
+def adapted(job: Any, model: Any, **more: Any) -> Any:
+    """The model with its LoRA adapter (`more`: arguments for it); in full training every weight is trained."""
     adapter, ctx = job.request["adapter"], job.ctx
     full = adapter["kind"] == "full"
-    tuned = model if full else with_lora(ctx, vendor.fast(job.request), model, lora(job))
+    tuned = model if full else with_lora(ctx, vendor.fast(job.request), model, {**lora(job), **more})
     count = sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in tuned.parameters())
     if count == 0:

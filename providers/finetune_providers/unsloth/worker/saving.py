@@ -70,15 +70,17 @@ def write(job: Any, model: Any, folder: Path) -> list[str]:
 def differs(job: Any, folder: Path) -> None:
     """Fail unless the written weights are others than the base model's, and all of them are numbers."""
     changed = compared = 0
+    known = {(dtype, value) for (_, dtype), value in job.base_digest.items()}
     for name, tensor in _tensors(folder):
         if not bool(torch.isfinite(tensor).all()):
             raise job.ctx.Failed(
                 f"{name} of the {folder.name} model is not finite; lower hyperparameters.learning_rate"
             )
         before = job.base_digest.get((name, tensor.dtype))
-        if before is not None:
-            compared += 1
-            changed += before != _sum(tensor, tensor.dtype)
+        if known and tensor.dtype in _SAVED_AS:
+            now = _sum(tensor, tensor.dtype)
+            compared += 1  # models that see are saved under other names than they are held
+            changed += now != before if before is not None else (tensor.dtype, now) not in known
     if compared and not changed:
         raise job.ctx.Failed(
             f"Unsloth wrote a {folder.name} model that equals its base in all {compared} compared weights: training "
