@@ -59,5 +59,6 @@ for (const colorScheme of ["light", "dark"]) {
 const phone = await browser.newPage({ viewport: { width: 390, height: 800 } });
 await phone.goto(url);
 found.phone = await phone.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
+if (shots) await phone.screenshot({ path: `${shots}/phone.png`, fullPage: true });
 console.log(JSON.stringify({ faults, strangers, ...found }));
 await browser.close();
