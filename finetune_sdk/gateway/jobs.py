@@ -72,6 +72,9 @@ def _create(gateway: Service, request: Request, value: Any, body: CreateJob) -> 
         db.execute(f"INSERT INTO job ({names}) VALUES ({', '.join('?' * len(made))})", tuple(made.values()))  # noqa: S608 - our own names
         note(db, job_id, f"Created fine-tuning job: {job_id}")
         note(db, job_id, f"Validating training file: {body.training_file}")
+        if isinstance(body.trainingType, int) and not made["local"]:
+            text = f"trainingType {body.trainingType} is not passed on: write its name, such as GlobalStandard"
+            note(db, job_id, text, level="warning")
         if mark is not None:
             once.note(db, mark, job_id)
         inserted = True

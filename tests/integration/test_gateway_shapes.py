@@ -11,6 +11,7 @@ from typing import Any
 import gateway_kit as kit
 import pytest
 from gateway_kit import KEY, LONG, Gateway, gateway
+from openai import OpenAI
 
 from finetune_sdk.types import Event
 
@@ -145,6 +146,45 @@ def test_events_and_checkpoints_are_paged_without_a_gap(served: Gateway, train: 
 
         assert ids == [one["id"] for one in whole["data"]]
         assert len(ids) >= 2
+
+
+def test_openai_python_finds_every_answer_in_shape(tmp_path: Path, train: Path) -> None:
+    content = train.read_bytes()
+    grader: Any = {
+        "type": "string_check", "name": "g", "input": "{{sample.output_text}}", "reference": "x", "operation": "eq",
+    }  # fmt: skip
+    with (
+        gateway(tmp_path / "home", script=LONG[:2000], concurrent_jobs=2) as found,
+        OpenAI(base_url=f"{found.url}/v1", api_key=KEY, max_retries=0, _strict_response_validation=True) as client,
+    ):
+        with train.open("rb") as rows:
+            after: Any = {"anchor": "created_at", "seconds": 3600}
+            file = client.files.create(file=rows, purpose="fine-tune", expires_after=after)
+        upload = client.uploads.create(bytes=len(content), filename="a", mime_type="text/jsonl", purpose="fine-tune")
+        part = client.uploads.parts.create(upload.id, data=content)
+        whole = client.uploads.complete(upload.id, part_ids=[part.id])
+        dropped = client.uploads.create(bytes=1, filename="b", mime_type="text/jsonl", purpose="fine-tune")
+        jobs = client.fine_tuning.jobs
+        job = jobs.create(model="builtin/tiny", training_file=file.id, validation_file=file.id, metadata={"a": "b"}).id
+        queued = jobs.create(model="builtin/tiny", training_file=file.id, suffix="x", seed=0).id
+        found.until(job, "running")
+        found.client.post(f"/fine_tuning/jobs/{job}/pause")  # "paused" is in OpenAI's guide, not in its client's types
+        seen = [jobs.resume(job).status, jobs.cancel(queued).status]
+        found.until(job, "running", "succeeded")
+        pages = [jobs.list(metadata={"a": "b"}), jobs.list_events(job), jobs.checkpoints.list(job), client.files.list()]
+        graders = client.fine_tuning.alpha.graders
+        valid = graders.validate(grader=grader).grader
+        reward = graders.run(grader=grader, model_sample="x").reward
+        done = found.until(job, "succeeded")["fine_tuned_model"]
+        models = [one.id for one in client.models.list()], client.models.retrieve(done).id
+        answers = client.models.delete(done).deleted, client.files.delete(file.id).deleted
+
+        assert client.files.retrieve(whole.file.id if whole.file else "").bytes == len(content)
+        assert client.uploads.cancel(dropped.id).status == "cancelled"
+    assert seen == ["queued", "cancelled"]
+    assert all(page.data for page in pages)
+    assert valid is not None
+    assert (reward, done in models[0], models[1], answers) == (1.0, True, done, (True, True))
 
 
 def test_a_file_expires_when_its_client_wants_it_to(served: Gateway, train: Path) -> None:
