@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET
 
 from finetune_sdk.data.example import (
     ChatExample,
@@ -14,26 +15,32 @@ from finetune_sdk.data.example import (
 )
 
 
-def usual(example: Example, *, keep: str = "") -> Example:
-    """The example without its source's own spelling, but for the field `keep`; itself where it has none."""
-    if isinstance(example, ChatExample):
-        return _with(example, keep, "messages")
-    if isinstance(example, PreferenceExample):
-        return _with(example, keep, "prompt", "chosen", "rejected")
-    if isinstance(example, UnpairedPreference):
-        return _with(example, keep, "prompt", "completion")
-    return _with(example, keep, "prompt") if isinstance(example, PromptExample) else example
+def usual(example: Example, *, keep: str = "", null_content: bool = True) -> Example:
+    """The example without its source's own spelling, but for the field `keep`; itself where it has none.
 
+    `null_content=False` leaves out the content that is null.
+    """
 
-def _with(example: Example, keep: str, *names: str) -> Example:
+    def plain(message: Message) -> Message:
+        if message.spelling.keys() - {keep}:
+            spelling = {field: key for field, key in message.spelling.items() if field == keep}
+            message = msgspec.structs.replace(message, spelling=spelling)
+        if message.content is None and not null_content:
+            message = msgspec.structs.replace(message, content=UNSET)
+        return message
+
     changed: dict[str, list[Message]] = {}
-    for name in names:
+    for name in _SIDES.get(type(example), ()):
         messages: list[Message] = getattr(example, name)
-        if any(message.spelling.keys() - {keep} for message in messages):
-            changed[name] = [_plain(message, keep) for message in messages]
+        found = [plain(message) for message in messages]
+        if any(new is not old for new, old in zip(found, messages, strict=True)):
+            changed[name] = found
     return msgspec.structs.replace(example, **changed) if changed else example
 
 
-def _plain(message: Message, keep: str) -> Message:
-    spelling = {field: key for field, key in message.spelling.items() if field == keep}
-    return msgspec.structs.replace(message, spelling=spelling)
+_SIDES: dict[type[msgspec.Struct], tuple[str, ...]] = {
+    ChatExample: ("messages",),
+    PreferenceExample: ("prompt", "chosen", "rejected"),
+    UnpairedPreference: ("prompt", "completion"),
+    PromptExample: ("prompt",),
+}

@@ -135,6 +135,8 @@ class Profile:
     """Our name of the format it is sent in; None = not written by this SDK yet."""
     hosted: bool
     """The rows leave this machine."""
+    null_content: bool = True
+    """A turn without text may hold null in its place; otherwise the key is left out."""
     doc: Doc
     rules: tuple[Rule, ...] = ()
     notes: tuple[str, ...] = field(default=())

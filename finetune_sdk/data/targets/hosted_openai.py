@@ -68,6 +68,7 @@ OPENAI = (
         kinds=("chat",),
         format="chat",
         hosted=True,
+        null_content=False,
         doc=SCHEMA,
         rules=(
             Roles(doc=SCHEMA, allowed=TEXT_ROLES),
@@ -88,6 +89,7 @@ OPENAI = (
         kinds=("preference",),
         format="openai-preference",
         hosted=True,
+        null_content=False,
         doc=SCHEMA,
         rules=(
             Roles(doc=SCHEMA, allowed=TEXT_ROLES),
@@ -109,6 +111,7 @@ OPENAI = (
         kinds=("prompt",),
         format="openai-rft",
         hosted=True,
+        null_content=False,
         doc=SCHEMA,
         rules=(
             Roles(doc=SCHEMA, allowed=frozenset[Role](("developer", "user", "assistant", "tool"))),

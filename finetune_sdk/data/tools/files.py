@@ -47,7 +47,7 @@ def convert_for(
         [out],
         to=profile.format,
         allow=allow_loss,
-        change=_changes(allow_loss, repairs, respelt=True, template_reads="" if profile.hosted else "reasoning"),
+        change=_changes(allow_loss, repairs, sent_to=profile),
         judge=lambda example: demands(profile, example, allow=allow),
     )
 
@@ -110,18 +110,15 @@ def _know(names: Collection[str]) -> None:
             raise DataError(f"--allow-loss {name}: no such rule. Known: {', '.join(FEATURES)}.")
 
 
-def _changes(
-    allow_loss: Collection[str], repairs: Collection[Repair], *, respelt: bool = False, template_reads: str = ""
-) -> Change:
-    """Repairs, then the allowed losses that a row uses; both are told.
-
-    `respelt`: in the keys that targets know; but which key of `template_reads` is right, a chat template decides.
-    """
+def _changes(allow_loss: Collection[str], repairs: Collection[Repair], *, sent_to: Profile | None = None) -> Change:
+    """Repairs, then the allowed losses that a row uses; both are told. In the keys that a target knows."""
     allowed = frozenset(STRIP if "all" in allow_loss else allow_loss) & STRIP.keys()
 
     def change(example: Example, report: Report) -> Example:
         example = repaired(example, repairs, report)
-        example = usual(example, keep=template_reads) if respelt else example
+        if sent_to is not None:  # under which key reasoning is read, a chat template decides
+            keep = "" if sent_to.hosted else "reasoning"
+            example = usual(example, keep=keep, null_content=sent_to.null_content)
         if not allowed:
             return example
         used = dict(features(example))

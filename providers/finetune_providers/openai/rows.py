@@ -58,7 +58,7 @@ def _tools(example: ChatExample | PreferenceExample | PromptExample) -> Row:
 def message_row(message: Message) -> Row:
     """A message as the wire has it, training weights included."""
     row: Row = {"role": message.role}
-    if message.content is not UNSET:
+    if message.content is not UNSET and message.content is not None:  # the schema has no null
         row["content"] = message.content
     for key in ("name", "tool_call_id", "weight", "refusal"):
         if (value := getattr(message, key)) is not None:

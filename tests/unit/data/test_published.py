@@ -182,6 +182,21 @@ def test_a_chat_template_reads_reasoning_under_the_key_of_its_own_files(tmp_path
     assert rows_of(out)[0]["messages"][1] == {"role": "assistant", "content": "a", "thinking": "t"}
 
 
+def test_openais_schema_has_no_null_for_a_turn_without_text(tmp_path: Path) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    row: Row = {
+        "messages": [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": "1"},
+            {"role": "assistant", "content": "a"},
+        ]
+    }
+    out = tmp_path / "out.jsonl"
+    files.convert_for(written(tmp_path, row), out, "openai")
+    assert rows_of(out)[0]["messages"][1] == {"role": "assistant", "tool_calls": [call]}
+
+
 def test_a_role_word_of_another_format_is_not_carried_into_sharegpt(tmp_path: Path) -> None:
     row = {"messages": [{"role": "user", "content": "q"}, {"role": "model", "content": "a"}]}
     out = tmp_path / "out.jsonl"
