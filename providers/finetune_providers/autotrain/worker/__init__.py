@@ -19,6 +19,11 @@ def main(ctx: Context) -> dict[str, Any]:
     surroundings.settle(ctx)
     if ctx.stop:  # told to leave before there is anything to lose: do not load for seconds first
         return {"status": "cancelled"}
-    from . import job  # noqa: PLC0415
+    from . import leaving  # noqa: PLC0415
 
+    try:
+        with leaving.when_told(ctx):
+            from . import job  # noqa: PLC0415
+    except leaving.Leaving:
+        return {"status": "cancelled"}
     return job.run(ctx)
