@@ -62,8 +62,13 @@ def command(bench: str, only_plan: bool, only_report: bool, fork: str | None, ye
         return
     _agreed(planned, yes=yes)
     _out.say()
-    with _display(comparison) as tell:
-        results = comparison.run(tell)
+    try:
+        with _display(comparison) as tell:
+            results = comparison.run(tell)
+    except KeyboardInterrupt:
+        _out.say("Stopped. What was answered is kept, and jobs that train go on by themselves. To go on, run:")
+        _out.say(f"  {_out.hint('compare', bench)}")
+        raise SystemExit(130) from None
     _out.say()
     _show(comparison, results)
 

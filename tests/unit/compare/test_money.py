@@ -189,7 +189,7 @@ def test_a_killed_run_goes_on_without_asking_or_paying_again(tmp_path: Path, row
             assert half.wait(120), process.stderr
             process.send_signal(how)
             go.set()
-            process.wait(60)
+            said = process.communicate(timeout=60)[1].decode()
         kept = [one for one in Folder(home, "priced").answers("hosted").values() if not one.error]
         assert len(kept) >= 14
         before = len(vendor.seen)
@@ -199,6 +199,7 @@ def test_a_killed_run_goes_on_without_asking_or_paying_again(tmp_path: Path, row
     assert vendor.usd <= (results.spent_usd or 0.0) <= 1.0
     if how is signal.SIGINT:  # what was in flight is heard to its end
         assert len(vendor.seen) == 36
+        assert "Stopped. What was answered is kept" in said
 
 
 def test_models_elsewhere_are_asked_side_by_side(tmp_path: Path, rows: Path) -> None:
