@@ -64,7 +64,8 @@ def test_weights_tool_calls_and_names_arrive_as_they_were() -> None:
 def test_null_for_a_turn_without_text_is_left_out_as_the_schema_has_none() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": None, "tool_calls": [call]}]
-    assert _through_a_file([{"messages": said}], "sft")[0]["messages"][1] == {"role": "assistant", "tool_calls": [call]}
+    arrived = [{"messages": [said[0], {"role": "assistant", "tool_calls": [call]}]}]
+    assert _through_a_file([{"messages": said}], "sft") == arrived
 
 
 @pytest.mark.parametrize(
