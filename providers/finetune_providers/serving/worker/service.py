@@ -24,7 +24,12 @@ from typing import Any, Protocol
 from .rows import Failed, Refused, Row, Tongue, rows
 from .wire import Gone, Line
 
-ENGINES = {"transformers": ".hf.engine", "onnxruntime-genai": ".ort.engine", "llama.cpp": ".llama.engine"}
+ENGINES = {
+    "transformers": ".hf.engine",
+    "onnxruntime-genai": ".ort.engine",
+    "llama.cpp": ".llama.engine",
+    "vllm": ".vllm.engine",
+}
 MAX_ROWS = 64
 
 
@@ -49,7 +54,7 @@ class Engine(Protocol):
         ...
 
     def step(self) -> list[tuple[Row, int | Exception, dict[str, Any] | None]]:
-        """One more token for every row, or what went wrong with it."""
+        """One more token for every row (some engines give several), or what went wrong with it."""
         ...
 
 
@@ -111,7 +116,9 @@ class Service:
         self._engine.leave(row)
 
     def _told(self, row: Row, result: int | Exception, logprobs: dict[str, Any] | None = None) -> dict[str, Any] | None:
-        """What one step gave; None = nothing is to be said yet."""
+        """What one step gave; None = nothing is to be said yet, or nothing any more: the row ended in this step."""
+        if (row.id, row.index) not in self._running:
+            return None
         told: dict[str, Any] = {"id": row.id, "i": row.index}
         if isinstance(result, Exception):
             self._forget(row)
