@@ -34,11 +34,12 @@ def main(folder: Path) -> None:
         request={"adapter": ADAPTER, "options": OPTIONS, "seed": 0},
         max_length=512,
         gradient_checkpointing=True,
-        choices=SimpleNamespace(weights=None),
+        choices=SimpleNamespace(weights=None, device="cuda"),
     )
     base = importlib.import_module("unsloth.models.vision").FastBaseModel
     load, lora = loading.arguments(job), loading.lora(job)
     head = scoring.arguments(job, ["a", "b"], quantized=True)
+    sentences = importlib.import_module("finetune_worker.embedding").arguments(job)
     told = {
         "FastLanguageModel.from_pretrained": _fits(unsloth.FastLanguageModel.from_pretrained, "model", **load),
         "FastLanguageModel.get_peft_model": _fits(unsloth.FastLanguageModel.get_peft_model, None, **lora),
@@ -46,6 +47,22 @@ def main(folder: Path) -> None:
         "FastVisionModel.from_pretrained": _fits(unsloth.FastVisionModel.from_pretrained, "model", **load),
         "FastVisionModel.get_peft_model": _fits(base.get_peft_model, None, **lora),
         "FastModel.from_pretrained for labels": _fits(unsloth.FastModel.from_pretrained, "model", **head),
+        "FastModel.from_pretrained for Whisper": _fits(
+            unsloth.FastModel.from_pretrained,
+            "model",
+            **load,
+            auto_model=None,
+            whisper_language="English",
+            whisper_task="transcribe",
+        ),
+        "FastModel.get_peft_model for Whisper": _fits(base.get_peft_model, None, **lora, task_type=None),
+        "FastSentenceTransformer.from_pretrained": _fits(
+            unsloth.FastSentenceTransformer.from_pretrained, "model", **sentences
+        ),
+        "FastSentenceTransformer.get_peft_model": _fits(unsloth.FastSentenceTransformer.get_peft_model, None, **lora),
+        "UnslothVisionDataCollator": _fits(
+            importlib.import_module("unsloth_zoo.vision_utils").UnslothVisionDataCollator, None, None, max_seq_length=1
+        ),
         "FastModel.get_peft_model for labels": _fits(base.get_peft_model, None, **lora, task_type="SEQ_CLS"),
     }
     print(json.dumps({"device": unsloth.DEVICE_TYPE, "calls": told}))  # noqa: T201

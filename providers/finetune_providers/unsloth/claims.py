@@ -75,6 +75,7 @@ CAPABILITIES = Capabilities(
         "On this machine it runs in an environment of its own and costs nothing.",
         "Parts of Unsloth are AGPL-3.0: see the provider's README.",
         "Settings that Unsloth changes (8-bit, packing, optimizer) are compared, reported and counted.",
-        "Text only: image and audio parts are refused.",
+        "Pictures for models that see and recordings for Whisper (on a GPU), sounds for Orpheus (codec: snac).",
+        "Pairs and triplets of texts for models of sentence embeddings.",
     ),
 )
