@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +13,8 @@ from typing import Any, TypeAlias, Union
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, defstruct
+
+from finetune_sdk.data.skeleton import Skeleton, Written, one_of
 
 _USUAL: dict[str, Any] = {"forbid_unknown_fields": True, "gc": False}
 _ROW = b'{"messages":['
@@ -72,7 +75,7 @@ class Taken:
             if self.heads[at] is _CALL:
                 calls += 1
                 asked = _asked(text, f"call_{calls}")
-                self.gained += asked.count(b":") - bytes(text).count(b":") - 1  # beside "role", one key is gone
+                self.gained += asked.count(b":") - bytes(text).count(b":")
                 self.heads[at], self.texts[at] = _CALL + asked, b""
             elif answers < calls:
                 answers += 1
@@ -137,6 +140,8 @@ class Shape:
     """Texts stay the JSON they are."""
     text: msgspec.json.Decoder[Any]
     take: Take
+    cut: Callable[[bytes, Sequence[bytes]], tuple[bytes, int] | None] = lambda _data, _lines: None
+    """The lines, and how many, of rows that are written the usual way, without decoding. Raises `NotPlain`."""
 
 
 def _spoken(rows_key: str, role_key: str, text_key: str, heads: Mapping[str, bytes], last: frozenset[bytes]) -> Shape:
@@ -170,7 +175,47 @@ def _spoken(rows_key: str, role_key: str, text_key: str, heads: Mapping[str, byt
         size = bare * len(rows) + sum(map(size_of.__getitem__, kinds)) + named * ids
         return Taken(said, list(map(get_text, turns)), counts, names, size, 4 * len(turns) + 2 * ids)
 
-    return Shape(decoder(Raw), decoder(str), take)
+    return Shape(decoder(Raw), decoder(str), take, _cutter((rows_key, role_key, text_key), heads, last))
+
+
+def _cutter(
+    keys: tuple[str, str, str], heads: Mapping[str, bytes], last: frozenset[bytes]
+) -> Callable[[bytes, Sequence[bytes]], tuple[bytes, int] | None]:
+    bare = {word: head[2:] if head is _CALL else head[2:] + b'"' for word, head in heads.items()}
+    ends = [word for word, head in heads.items() if head in last]
+    skeleton = Skeleton(keys, Written(bare, row=_ROW, end=b'"}]}\n', last=ends))
+    count = len(heads)
+    places = [at for at, head in enumerate(heads.values()) if head in (_CALL, _TOOL)]
+    calls = frozenset(at + more for at, head in enumerate(heads.values()) if head is _CALL for more in (0, count))
+    special = re.compile(one_of(at + more for at in places for more in (0, count)), re.DOTALL)
+
+    def name_calls(pieces: list[Any], words: bytes) -> None:
+        row = asked = answered = 0
+        for match in special.finditer(words):
+            at = match.start()
+            begin = next(turn for turn in range(at, -1, -1) if words[turn] < count)
+            if row != begin or not at:
+                row, asked, answered = begin, 0, 0
+            text = pieces[2 * at + 1]
+            if words[at] in calls:
+                asked += 1
+                pieces[2 * at + 1] = _asked(b'"%b"' % text, f"call_{asked}")
+                pieces[2 * at + 2] = pieces[2 * at + 2][1:]
+            elif answered < asked:
+                answered += 1
+                pieces[2 * at + 1] = b'%b","tool_call_id":"call_%d' % (text, answered)
+            else:
+                raise NotPlain
+
+    def cut(data: bytes, lines: Sequence[bytes]) -> tuple[bytes, int] | None:
+        found = skeleton.cut(data, lines)
+        if found is None:
+            return None
+        if places:
+            name_calls(found.pieces, found.words)
+        return b"".join(found.pieces), found.rows
+
+    return cut
 
 
 def _single(asked_key: str, said_key: str, given_key: str | None = None) -> Shape:

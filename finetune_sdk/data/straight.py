@@ -46,10 +46,15 @@ class Straight:
 
     def _lines(self, chunk: Chunk) -> Block:
         data = chunk.data
+        cut = self.shape.cut(data, chunk.lines)
+        if cut is not None:
+            return Block(*cut)
         seen = self.look(data)
         if seen.marked:
             raise NotPlain
         verbatim = not seen.escaped and is_utf8(data)
+        if not verbatim and (b"\\u003a" in data or b"\\u003A" in data):  # a colon more, where keys are told by colons
+            raise NotPlain
         decode = (self.shape.raw if verbatim else self.shape.text).decode
         rows: list[Any] = [decode(line) for line in chunk.lines]  # not `decode_lines`: one row on each line
         taken = self.shape.take(rows)

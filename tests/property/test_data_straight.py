@@ -127,6 +127,9 @@ def files(name: str) -> st.SearchStrategy[tuple[str, list[bytes]]]:
     return st.lists(lines(name), min_size=1, max_size=12).map(lambda rows: (name, rows))
 
 
+TWO_VALUES = b'{"conversations": [{"from": "human", "value": "no", "value": "hi"}, {"from": "%b", "value": "%b"}]}'
+
+
 @given(case=st.sampled_from(list(SHAPES)).flatmap(files))
 @example(case=("alpaca", [rb'{"instruction": "<\/s>", "input": "b", "output": "a"}']))
 @example(case=("prompt-completion", ['{"prompt": "a", "completion": "Â®"}'.encode()]))
@@ -135,6 +138,8 @@ def files(name: str) -> st.SearchStrategy[tuple[str, list[bytes]]]:
 @example(
     case=("prompt-completion", [b'{"prompt": "a", "completion": "b"}'] * 2 + [b"", b'{"prompt": "a"}{"prompt": "b"}'])
 )
+@example(case=("sharegpt", [TWO_VALUES % (b"gpt", rb"a\u003a")]))
+@example(case=("sharegpt", [TWO_VALUES % (b"function_call", rb"{\"name\": \"\u00e9\", \"arguments\": {}}")]))
 @examples(400)
 def test_the_straight_way_writes_and_tells_what_the_general_way_does(case: tuple[str, list[bytes]]) -> None:
     name, rows = case
@@ -228,6 +233,12 @@ def test_a_plain_row_of_the_format_takes_the_straight_way(name: str) -> None:
     row = SHAPES[name]([("human", "Grüße 😀"), ("gpt", "a \\ b\n")])
     line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
     assert straight.TO_CHAT[name].lines(chunk_of(line * 3)) is not None
+
+
+def test_a_call_with_escapes_takes_the_straight_way() -> None:
+    row = sharegpt([("function_call", '{"name": "é", "arguments": {"q": "a:b"}}'), ("observation", "ü")])
+    line = json.dumps(row).encode() + b"\n"
+    assert straight.TO_CHAT["sharegpt"].lines(chunk_of(line)) is not None
 
 
 def test_one_odd_row_does_not_send_its_neighbours_the_general_way() -> None:

@@ -1,0 +1,209 @@
+"""Conversations written the usual way, cut where their skeleton is: what stands between two cuts is a text.
+
+A chunk is searched once for what stands between two texts, and for all that must not be. simdjson tells whether each
+line is JSON in UTF-8. In such a line a text that ended before its cut would be followed by one of `_CLOSED`: none is
+found beside the skeleton. So every turn has its two keys, every row its turns, and nothing else. Whatever looks
+otherwise is left to others.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
+
+from finetune_sdk.data.marks import DELETE, MARKS
+
+Match: TypeAlias = tuple[int, int, int]
+"""Which pattern was found, from where to where."""
+Find: TypeAlias = Callable[[bytes], list[Match]]
+"""The leftmost first, then the next one behind it."""
+
+_END = b'"}]}\n'
+_CLOSED = (b'", "', b'","', b'",  ', b'" ,', b'" }', b'"  ', b'"}')
+"""What may follow the text of a key where all white space is spaces, unless the quote is escaped."""
+_ESCAPES = tuple(b"\\" + sign for sign in (b"u", b"/", b"b", b"f"))
+"""Written another way, unless the backslash is escaped itself. The other escapes of JSON are written as they are."""
+_NEVER = (DELETE, b"\t", b"\r")
+"""The last two are white space, if anything."""
+_LARGEST = 1 << 20
+"""Larger chunks hold a very long line; the parser needs a multiple of its size."""
+_BLANK = re.compile(
+    rb"(?:[ ]|\\[nrt]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)*"
+)
+"""A text of nothing but what `str.isspace` calls a space."""
+_MAY_BE_BLANK = re.compile(rb"[ \\\xc2\xe1\xe2\xe3]")
+"""How such a text begins."""
+
+
+class Cut(NamedTuple):
+    """Rows as they are to be written."""
+
+    pieces: list[Any]
+    """In turn what stands between texts, with the quotes, and a text without them.
+
+    No text is blank, or marked, or would be written another way."""
+    words: bytes
+    """Who speaks, for each turn: the number of the word, and as many as there are words more if no row begins."""
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How rows are written."""
+
+    heads: Mapping[str, bytes]
+    """What stands before a text in place of the skeleton, for each speaker."""
+    row: bytes
+    """What begins a row."""
+    end: bytes
+    """What ends one, after its last text."""
+    last: Collection[str]
+    """Who may speak last."""
+
+
+class Skeleton:
+    """How rows of one format look between their texts: as `json.dumps` writes them, or without spaces.
+
+    The keys are that of the turns, and in each those of the speaker and the text, in this order.
+    """
+
+    def __init__(self, keys: tuple[str, str, str], written: Written) -> None:
+        self._styles = [_Style(keys, written, gap) for gap in ("", " ")]
+
+    def cut(self, data: bytes, lines: Sequence[bytes]) -> Cut | None:
+        """What the lines hold, which `data` holds together; None where they look otherwise."""
+        if len(data) > _LARGEST or not data.endswith(_END):
+            return None
+        for style in self._styles:
+            if data.startswith(style.row):
+                return style.cut(data, lines)
+        return None
+
+
+class _Style:
+    def __init__(self, keys: tuple[str, str, str], written: Written, gap: str) -> None:
+        heads, row, end = written.heads, written.row, written.end
+        rows_key, role_key, text_key = keys
+        turns = [f'{{"{role_key}":{gap}"{word}",{gap}"{text_key}":{gap}"'.encode() for word in heads]
+        self.row = f'{{"{rows_key}":{gap}['.encode()
+        begin = [self.row + turn for turn in turns]
+        later = f'"}},{gap}'.encode()
+        skeleton = [*(_END + turn for turn in begin), *(later + turn for turn in turns)]
+        self._patterns = (*skeleton, *begin, *_ESCAPES, *_CLOSED, *MARKS)
+        self._first = {len(skeleton) + at: (at, row + head) for at, head in enumerate(heads.values())}
+        self._heads = [*(end + row + head for head in heads.values()), *(b'"},' + head for head in heads.values())]
+        self._end = end
+        count = len(turns)
+        self._usual = bytes(range(len(skeleton)))
+        bad = (at + more for at, word in enumerate(heads) if word not in written.last for more in (0, count))
+        self._bad_end = re.compile(one_of(bad) + rb"(?=%b|\Z)" % one_of(range(count)), re.DOTALL)
+        self._odd = re.compile(rb"[^\x00-\x%02x]" % self._usual[-1])
+        self._find = cache(_finder)
+
+    def cut(self, data: bytes, lines: Sequence[bytes]) -> Cut | None:
+        find = self._find(self._patterns)
+        if find is None or any(sign in data for sign in _NEVER):
+            return None
+        found = find(data)
+        first, last = found[0], found.pop()
+        if first[1] or first[0] not in self._first or last[1] != len(data) - len(_END):
+            return None
+        del found[0]
+        patterns = bytes(map(itemgetter(0), found))
+        odd = [match.start() for match in self._odd.finditer(patterns)]
+        if odd:
+            if not self._only_escaped(data, found, odd):
+                return None
+            patterns = patterns.translate(None, bytes({patterns[at] for at in odd}))
+            for at in reversed(odd):
+                del found[at]
+        word, head = self._first[first[0]]
+        patterns = bytes([word]) + patterns
+        rows = len(patterns) - len(patterns.translate(None, self._usual[: len(self._first)]))
+        if rows != len(lines) or self._bad_end.search(patterns) or not _are_json(lines):
+            return None
+        pieces = self._pieces(memoryview(data), head, first[2], found)
+        return Cut(pieces, patterns, rows) if pieces else None
+
+    def _only_escaped(self, data: bytes, found: Sequence[Match], odd: Sequence[int]) -> bool:
+        """Whether all that is odd stands behind an escaping backslash, and so is part of a text."""
+        for pattern, start, _ in map(found.__getitem__, odd):
+            name = self._patterns[pattern]
+            at = start
+            while data[at - 1] == 0x5C:
+                at -= 1
+            if (start - at) % 2 == 0 or name[:1] not in b'"\\' or name in _CLOSED[:2]:  # these might hide a quote
+                return False
+        return True
+
+    def _pieces(self, data: memoryview, head: bytes, at: int, found: Sequence[Match]) -> list[Any]:
+        """Nothing where a text is blank."""
+        heads = self._heads
+        pieces: list[Any] = [head]
+        add = pieces.append
+        for pattern, start, end in found:
+            add(data[at:start])
+            add(heads[pattern])
+            at = end
+        add(data[at : -len(_END)])
+        add(self._end)
+        texts = pieces[1::2]
+        try:
+            begin = bytes(map(itemgetter(0), texts))
+        except IndexError:
+            return []
+        if any(_BLANK.fullmatch(texts[match.start()]) for match in _MAY_BE_BLANK.finditer(begin)):
+            return []
+        return pieces
+
+
+def one_of(codes: Iterable[int]) -> bytes:
+    """A pattern for one byte; for none, where there are no codes."""
+    signs = b"".join(rb"\x%02x" % code for code in codes)
+    return b"[%b]" % signs if signs else b"(?!)"
+
+
+def _finder(patterns: Sequence[bytes]) -> Find | None:
+    """Where the library is installed. Looking for the leftmost alone lets it compare many bytes at a time."""
+    try:
+        library: Any = importlib.import_module("ahocorasick_rs")
+        found: Find = library.BytesAhoCorasick(
+            patterns, matchkind=library.MatchKind.LeftmostFirst
+        ).find_matches_as_indexes
+    except (ImportError, AttributeError):
+        return None
+    return found
+
+
+class _Json(threading.local):
+    """A parser holds the document it parsed last, so each thread has its own."""
+
+    def __init__(self, parser: Callable[[], Any]) -> None:
+        self.parse: Callable[[bytes], object] = parser().parse
+
+
+@cache
+def _json() -> _Json | None:
+    try:
+        return _Json(importlib.import_module("simdjson").Parser)
+    except (ImportError, AttributeError):
+        return None
+
+
+def _are_json(lines: Sequence[bytes]) -> bool:
+    library = _json()
+    if library is None:
+        return False
+    parse = library.parse
+    try:
+        for line in lines:
+            parse(line)
+    except ValueError:
+        return False
+    return True
