@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -322,6 +323,14 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, float(headers.get("retry-after", "")))
     except ValueError:
         return None
+
+
+def prepare() -> None:
+    """Import the HTTP client before threads do: two at once may see half of it. Raises `MissingExtra`."""
+    try:
+        importlib.import_module("httpx")
+    except ImportError as error:
+        raise MissingExtra("compare", "httpx") from error
 
 
 def connection(to: Deployment, limits: Limits) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from finetune_sdk.compare.bench import Prompt
@@ -76,12 +76,22 @@ def _spread(rows: Sequence[Item], k: int, seed: int) -> list[Item]:
     return [shuffled[index] for _, index in sorted(order)[:k]]
 
 
-def _nearest(rows: Sequence[Item]) -> Callable[[str, int], list[Item]]:
-    """Search by BM25 over the questions; the likest row comes last."""
+def prepare(prompts: Iterable[Prompt]) -> None:
+    """Import what these need before threads do. Raises `MissingExtra`."""
+    if any(one.retrieve or (one.few_shot and one.few_shot.choose == "nearest") for one in prompts):
+        _library()
+
+
+def _library() -> Any:
     try:
-        bm25s = importlib.import_module("bm25s")
+        return importlib.import_module("bm25s")
     except ImportError as error:
         raise MissingExtra("compare", "bm25s") from error
+
+
+def _nearest(rows: Sequence[Item]) -> Callable[[str, int], list[Item]]:
+    """Search by BM25 over the questions; the likest row comes last."""
+    bm25s = _library()
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it would write between the lines of the live table
     index = bm25s.BM25()
     index.index(bm25s.tokenize([row.question for row in rows], show_progress=False), show_progress=False)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+from finetune_sdk.compare import asking, prompts
 from finetune_sdk.compare.bench import Bench
 from finetune_sdk.compare.budget import Budget
 from finetune_sdk.compare.candidates import expand
@@ -61,6 +62,8 @@ class Run:
         """
         work = self.work
         with work.folder.claimed():
+            asking.prepare()
+            prompts.prepare(one.prompt for one in work.candidates)
             self.begin()
             self._reopen()
             if work.bench.lm_eval is not None:
