@@ -56,7 +56,9 @@ def main() -> None:
     """The process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serving = serve(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])))
+    listening = socket.socket(fileno=int(sys.argv[2]))
+    listening.set_inheritable(False)  # uvloop's children keep what may be inherited: the engine would hold the port
+    serving = serve(Path(sys.argv[1]), listening)
     with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:  # uvloop where it is installed
         runner.run(serving)
 

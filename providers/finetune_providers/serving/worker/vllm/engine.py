@@ -176,8 +176,8 @@ def _arguments(base: str, adapters: dict[str, str], message: dict[str, Any]) -> 
         "enforce_eager": current_platform.is_cpu(),  # compiling there takes a C++ compiler, and minutes
         "disable_log_stats": True,
     }
-    if adapters:
-        arguments |= {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": _rank(adapters)}
+    if adapters:  # one place more: on a CPU, vLLM 0.32 lets rows without an adapter use what lies in the last one
+        arguments |= {"enable_lora": True, "max_loras": len(adapters) + 1, "max_lora_rank": _rank(adapters)}
     return arguments
 
 
