@@ -33,6 +33,7 @@ FEATURES: dict[str, str] = {
     "first-assistant": "a conversation that the assistant opens",
     "last-not-assistant": "a conversation that does not end with the assistant",
     "no-user": "a conversation without a turn of the user",
+    "no-prompt": "answers without anything that they answer",
     "tools": "tool definitions",
     "other-tools": "tools that are no functions",
     "tool-calls": "tool calls and their results",
@@ -118,6 +119,8 @@ def features(example: Example, wanted: frozenset[str] | None = None) -> Iterator
     elif isinstance(example, PreferenceExample):
         yield from _pair(example)
     elif isinstance(example, UnpairedPreference):
+        if not example.prompt:
+            yield "no-prompt", "prompt"
         yield from _conversation(example.prompt, "prompt")
         yield from _answer(example.completion, "completion")
         yield from _switches(example)
@@ -130,6 +133,8 @@ def _tagged(example: LabelledExample) -> bool:
 
 
 def _pair(example: PreferenceExample) -> Iterator[tuple[str, str]]:
+    if not example.prompt:
+        yield "no-prompt", "prompt"
     yield from _conversation(example.prompt, "prompt")
     yield from _answer(example.chosen, "chosen")
     yield from _answer(example.rejected, "rejected")

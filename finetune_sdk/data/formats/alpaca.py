@@ -169,7 +169,7 @@ _LOSES = {
 _CANNOT = frozenset(
     (
         *("tool-calls", "images", "other-parts", "same-role", "first-assistant", "system-later", "no-user"),
-        *("last-not-assistant", "answer-turns", "refusal", "content-null", "arguments-not-object"),
+        *("last-not-assistant", "no-prompt", "answer-turns", "refusal", "content-null", "arguments-not-object"),
     )
 )
 

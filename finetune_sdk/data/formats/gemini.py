@@ -97,12 +97,12 @@ def _system(row: Object) -> tuple[list[Message], dict[str, Any]]:
     found = as_object(row[key]) or {}
     beside = rest(found, "parts")
     blocks = as_list(found.get("parts"))
-    aside = {"system": [key, beside]} if beside or key != _SYSTEM_KEYS[0] else {}
+    aside = {"gemini_system": [key, beside]} if beside or key != _SYSTEM_KEYS[0] else {}
     return (system_blocks(blocks, f"{key}.parts", _sort), aside) if blocks else ([], {})
 
 
 def _system_object(parts: list[Part], example: ChatExample | PreferenceExample, usual: str) -> Object:
-    written: list[Any] | None = example.aside.get("system")
+    written: list[Any] | None = example.aside.get("gemini_system")
     key, beside = (usual, Object()) if written is None else written
     return {key: {**beside, "parts": [{"text": part["text"]} for part in parts]}}
 
@@ -274,7 +274,7 @@ FORMATS = (
         parse=_parse_preference,
         render=_render_preference,
         loses=_LOSSES,
-        cannot=BLOCK_CANNOT | {"tools", "tool-calls", "images", "answer-turns"},
+        cannot=BLOCK_CANNOT | {"no-prompt", "tools", "tool-calls", "images", "answer-turns"},
         reserved=frozenset((*_KEYS, "completions")),
         rank=60,
         source="https://cloud.google.com/vertex-ai/generative-ai/docs/models/gemini-use-preference-tuning",

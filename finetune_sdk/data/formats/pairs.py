@@ -119,7 +119,7 @@ def _parse_pair(row: Object, note: Note) -> ChatExample:
     start = [turn("system", row[system])] if system is not None and row[system] else []
     if system is not None:
         known.add(system)
-        aside["system"] = system
+        aside["system_key"] = system
     if not plain:
         aside["prompt_turns"] = len(prompt)
     if plain != also_plain:
@@ -150,12 +150,12 @@ def _render_pair(example: Example) -> Object:
     assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
     aside, row = example.aside, dict[str, Any]()
     said, cut = example.messages, aside.get("prompt_turns")
-    if "system" in aside:
-        row[aside["system"]] = said[0].text if said[0].role == "system" else ""
+    if "system_key" in aside:
+        row[aside["system_key"]] = said[0].text if said[0].role == "system" else ""
         said = said[1:] if said[0].role == "system" else said
     prompt, answer = (said[:cut], said[cut:]) if isinstance(cut, int) else split_answer(said)
     first, second = aside.get("keys", PAIR_NAMES[0])
-    plain = example.shape != "pair" or ("system" in aside and not isinstance(cut, int))
+    plain = example.shape != "pair" or ("system_key" in aside and not isinstance(cut, int))
     asks, answers = aside.get("plain") or (plain, plain)
     row |= {first: side_value(prompt, "user", plain=asks), second: side_value(answer, "assistant", plain=answers)}
     if "about" in aside:
@@ -193,7 +193,7 @@ def _render_preference(example: Example) -> Object:
 def _asked(example: PreferenceExample, *, plain: bool) -> Object:
     """The prompt under its source's key, its system text in a column where that was one."""
     key, prompt = example.aside.get("prompt_key", "prompt"), example.prompt
-    if not example.aside.get("system"):
+    if "system_key" not in example.aside:
         return {key: side_value(prompt, "user", plain=plain)}
     start = prompt[:1] if prompt and prompt[0].role == "system" else []
     system = start[0].text if start else ""
@@ -270,7 +270,7 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
         prompt, _ = side(row, prompt_key, "user", note)
         start = row.get("system")
         if isinstance(start, str):
-            aside["system"] = True
+            aside["system_key"] = "system"
             prompt = [turn("system", start), *prompt] if start else prompt
     else:
         shape = f"implicit_{shape}" if shape else "implicit"
@@ -280,7 +280,14 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
     for name, answer in (("chosen", chosen), ("rejected", rejected)):
         if not answer:
             raise Fault("answer-empty", name, "holds the prompt only, no answer", "Add the answer.")
-    known = ("chosen", "rejected", prompt_key or "prompt", "system" if "system" in aside else "", "margin", *CHAT_KEYS)
+    known = (
+        "chosen",
+        "rejected",
+        prompt_key or "prompt",
+        "system" if "system_key" in aside else "",
+        "margin",
+        *CHAT_KEYS,
+    )
     margin = row.get("margin")
     return PreferenceExample(
         prompt=prompt,
@@ -440,7 +447,7 @@ FORMATS = (
         parse=_parse_unpaired,
         render=_render_unpaired,
         reserved=frozenset(("prompt", "completion", "label", *CHAT_KEYS)),
-        cannot=frozenset(("message-keys-clash",)),
+        cannot=frozenset(("message-keys-clash", "no-prompt")),
         rank=30,
         aliases=("trl-unpaired", "kto"),
         source=_TRL,

@@ -55,7 +55,8 @@ def _items(row: Object, key: str) -> list[Any]:
 
 def _render(example: Example) -> Object:
     assert isinstance(example, LabelledExample), "this format writes labelled texts"  # noqa: S101
-    tokens, tags = example.aside.get("keys") or ["tokens", "tags"]
+    own = example.aside.get("keys") if example.shape == "tagged" else None
+    tokens, tags = own or ["tokens", "tags"]
     label: list[Any] = example.label if isinstance(example.label, list) else [example.label]
     if example.aside.get("numbers"):
         label = [int(tag) for tag in label]

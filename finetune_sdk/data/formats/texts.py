@@ -89,7 +89,8 @@ def _render_text(example: Example) -> Object:
 def _render_labelled(example: Example) -> Object:
     assert isinstance(example, LabelledExample), "this format writes labelled texts"  # noqa: S101
     pair = example.text_pair
-    names = example.aside.get("keys") or ["text", *(["text_pair"] if pair is not None else []), "label"]
+    own = example.aside.get("keys") if example.shape != "tagged" else None
+    names = own or ["text", *(["text_pair"] if pair is not None else []), "label"]
     values = [example.text, *([pair] if pair is not None else []), example.label]
     return {**dict(zip(names, values, strict=True)), **example.extra}
 

@@ -10,11 +10,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from finetune_sdk.data import Dataset
+from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.convert import convert
-from finetune_sdk.data.example import ChatExample, Message, PreferenceExample
+from finetune_sdk.data.example import ChatExample, Example, Message, PreferenceExample, kind_of
+from finetune_sdk.data.formats import FORMATS
+from finetune_sdk.data.losses import losses
 from finetune_sdk.data.tools import files
 from finetune_sdk.errors import DataError
 
@@ -24,6 +28,7 @@ SHAPES: list[dict[str, Any]] = [
 KNOWN = [shape for shape in SHAPES if shape["format"] is not None]
 UNKNOWN = [shape for shape in SHAPES if shape["format"] is None]
 SAME = [shape for shape in SHAPES if shape["same"]]
+WRITERS = [entry for entry in FORMATS if entry.render is not None]
 Row = dict[str, Any]
 
 
@@ -58,6 +63,38 @@ def test_a_shape_that_nobody_knows_asks_for_a_mapping(tmp_path: Path, shape: Row
 def test_a_row_of_the_format_already_is_written_as_it_was(tmp_path: Path, shape: Row) -> None:
     convert(written(tmp_path, *shape["rows"]), tmp_path / "out.jsonl", to=shape["format"])
     assert rows_of(tmp_path / "out.jsonl") == shape["rows"]
+
+
+def ignore(rule: str, path: str, message: str, fix: str) -> None:
+    """Repairs are not what this test is about."""
+
+
+def test_what_is_written_without_a_finding_is_read_back_as_it_was(tmp_path: Path) -> None:
+    changed: list[tuple[str, str]] = []
+    for shape in KNOWN:
+        for example in written(tmp_path, *shape["rows"]):
+            for entry in WRITERS:
+                given = with_call_ids(example) if entry.needs_call_ids else example
+                if entry.render is None or kind_of(example) != entry.kind or list(losses(given, entry)):
+                    continue
+                again = entry.parse(json.loads(msgspec.json.encode(entry.render(given))), ignore)
+                if content(again) != content(given):
+                    changed.append((shape["name"], entry.name))
+    assert changed == []
+
+
+def content(example: Example) -> Any:
+    """What an example says, without how its source spelled it."""
+    return without(
+        msgspec.to_builtins(example),
+        {"shape", "aside", "source", "source_role", "spelling", "arguments_object", "mime_type", "bucketOwner"},
+    )
+
+
+def without(value: Any, keys: set[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: without(inner, keys) for key, inner in value.items() if key not in keys}  # pyright: ignore[reportUnknownVariableType]
+    return [without(inner, keys) for inner in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]
 
 
 def test_what_a_question_is_about_reaches_the_model(tmp_path: Path) -> None:
