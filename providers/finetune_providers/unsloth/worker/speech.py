@@ -2,7 +2,8 @@
 """Text to speech with SNAC: sounds become tokens of the model's own vocabulary, as Orpheus has them.
 
 The order of the codes and the numbers of the tokens are those that Unsloth's own test of orpheus-3b-0.1-ft reads back
-(its tests/saving/text_to_speech_models/test_orpheus.py, commit 03e8f8c, read 2026-11-21). Once sounds are tokens, the model is a language model and trains like one.
+(its tests/saving/text_to_speech_models/test_orpheus.py, commit 03e8f8c, read 2026-11-21). Once sounds are tokens, the
+model is a language model and trains like one.
 """
 
 from __future__ import annotations
