@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,4 +121,33 @@ def random_lora(base: Path, name: str, folder: Path) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # peft asks transformers by an old name
         get_peft_model(peft_models.merged(base), settings).save_pretrained(str(folder))
+    return str(folder)
+
+
+def encoder(folder: Path, labels: Sequence[str]) -> str:
+    """A small BERT with a head for these labels, untrained, and a tokenizer of bytes."""
+    import torch  # noqa: PLC0415 - slow to load
+    from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: PLC0415
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast  # noqa: PLC0415
+
+    words = ["[PAD]", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    core = Tokenizer(models.BPE(vocab={word: number for number, word in enumerate(words)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
+    names = ["input_ids", "attention_mask"]
+    PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="[PAD]", model_max_length=128, model_input_names=names
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    settings = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=128,
+        pad_token_id=0,
+        id2label=dict(enumerate(labels)),
+        label2id={label: number for number, label in enumerate(labels)},
+    )
+    BertForSequenceClassification(settings).save_pretrained(folder)
     return str(folder)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import onnx_jobs
+import openai
 import peft_jobs
+import peft_models
 import pytest
 import toy_data
 from finetune_providers.onnx.provider import OnnxProvider
 from onnx_jobs import Ran
 
+from finetune_sdk.deploy import fetching, local
 from finetune_sdk.deploy.onnx_export import spec_for
 from finetune_sdk.errors import SpecError
+from finetune_sdk.registry import load
 from finetune_sdk.spec import JobSpec
-from finetune_sdk.types import JobStatus
+from finetune_sdk.types import Deployment, JobStatus
+from finetune_sdk.worker.envs import EnvStore
 
 Export = Callable[..., Ran]
 
@@ -80,6 +86,68 @@ def test_the_package_holds_all_that_an_engine_needs(trained: Ran) -> None:
 
 def test_the_other_passing_packages_are_kept_when_asked_for(trained: Ran) -> None:
     assert (trained.folder / "artifacts" / "onnx-fp32" / "model.onnx").is_file()
+
+
+def test_prompts_that_end_with_the_pad_token_are_answered_as_pytorch_answers_them(home: Path, trained: Ran) -> None:
+    """By the package alone, one by one and as rows of different length."""
+    from torch import inference_mode, tensor  # noqa: PLC0415 - slow to load
+
+    pad = json.loads((trained.folder / "base" / "config.json").read_text())["pad_token_id"]
+    prompts = [[5, 6, 7, pad], [9, pad, pad], [11, 12]]
+    package = str(trained.folder / "artifacts" / "onnx-fp32")
+    alone, together = _inside(home, "ask", package, json.dumps([prompts[:1], prompts]))
+    model = peft_models.merged(onnx_jobs.merged(trained.folder, trained.folder / "plain"))
+    for prompt, found in [*zip(prompts[:1], alone, strict=True), *zip(prompts, together, strict=True)]:
+        with inference_mode():
+            expected = model(input_ids=tensor([prompt])).logits[0, -1]
+        assert (expected - tensor(found["logits"])).abs().max() < 1e-3
+        assert found["next"] == int(expected.argmax())
+
+
+def test_quantising_in_pieces_gives_the_numbers_of_quantising_at_once(home: Path) -> None:
+    same = _inside(home, "pieces", str(OnnxProvider.worker / "tasks"))
+    assert same == [True] * 9
+
+
+def test_the_table_of_embeddings_of_an_int4_package_is_int8(trained: Ran) -> None:
+    graphs = {name: (trained.folder / "artifacts" / name / "model.onnx").read_bytes() for name in ("onnx", "onnx-fp32")}
+    assert {name: b"GatherBlockQuantized" in graph for name, graph in graphs.items()} == {
+        "onnx": True,
+        "onnx-fp32": False,
+    }
+
+
+@pytest.fixture(scope="module")
+def served(home: Path, trained: Ran) -> Iterator[openai.OpenAI]:
+    """The package behind OpenAI's API."""
+    artifact = fetching.named(str(trained.package))
+    deployment: Deployment = local.deploy(home, artifact, name="package", serving=local.Serving(threads=1))
+    yield openai.OpenAI(base_url=deployment.base_url, api_key="none", max_retries=0)
+    local.remove(home, "package")
+
+
+def ask(client: openai.OpenAI, **options: Any) -> Any:
+    messages: list[Any] = [{"role": "user", "content": "I smile about number 7"}]
+    return client.chat.completions.create(**{"model": "package", "messages": messages, "max_tokens": 8, **options})
+
+
+def test_a_served_packages_answers_keep_to_a_json_schema(served: openai.OpenAI) -> None:
+    schema = {"name": "tone", "schema": {"enum": ["joy", "boredom"]}}
+    found = ask(
+        served, n=3, temperature=1, max_tokens=64, response_format={"type": "json_schema", "json_schema": schema}
+    )
+    assert {json.loads(choice.message.content) for choice in found.choices} <= {"joy", "boredom"}
+
+
+def test_a_json_schema_that_cannot_be_followed_is_refused(served: openai.OpenAI) -> None:
+    schema = {"name": "tone", "schema": {"type": "nonsense"}}
+    with pytest.raises(openai.BadRequestError, match="cannot be followed"):
+        ask(served, response_format={"type": "json_schema", "json_schema": schema})
+
+
+def test_a_seed_makes_a_served_packages_answers_the_same(served: openai.OpenAI) -> None:
+    first, again = (ask(served, seed=3, n=2, temperature=1, logprobs=True, top_logprobs=2) for _ in range(2))
+    assert first.choices == again.choices
 
 
 def test_the_receipt_of_the_training_is_extended_by_the_verdict(trained: Ran) -> None:
@@ -228,3 +296,16 @@ def _model(folder: Path, architecture: str) -> None:
     (folder / "tokenizer.json").write_text("{}")
     header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 4)
+
+
+def _inside(home: Path, *arguments: str) -> Any:
+    """What `onnx_inside.py` answers in the environment that exports."""
+    needs = load("onnx", home=home).environment
+    assert needs is not None
+    python = EnvStore(home).python("onnx", needs.lock, wanted="managed", smoke=needs.smoke)
+    script = Path(onnx_jobs.__file__).with_name("onnx_inside.py")
+    done = subprocess.run(
+        [str(python), str(script), *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)

@@ -8,9 +8,18 @@ from pathlib import Path
 import onnx_jobs
 import peft_jobs
 import pytest
+import toy_data
+import yaml
 from onnx_jobs import Ran
 
 from finetune_sdk.types import JobStatus
+
+_LOSS = """\
+from torch.nn import functional
+
+def loss(logits, labels):
+    return 10 * functional.cross_entropy(logits, labels, reduction="none")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +36,10 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tuned(home: Path, train: Path) -> Ran:
     """A whole job whose worker was killed while a pass of Olive's built the package, and which then went on."""
     loose = {"tolerance": {"max_perplexity_increase": None, "max_metric_drop": None}}
+    tenfold = train.with_name("mine.py")
+    tenfold.write_text(_LOSS)
     options = {"engine": "olive", "precision": "int4", "algorithm": "gptq", "fallback": False, **loose}
+    options["custom"] = str(tenfold)
     data = {"train": str(train), "validation": 0.2}
     knobs = {"max_steps": 6, "batch_size": 8}
     job = onnx_jobs.submit(home, onnx_jobs.spec(train, options, data=data, hyperparameters=knobs, seed=0), "olive")
@@ -52,6 +64,11 @@ def test_every_row_is_learned_from_and_only_its_answer(tuned: Ran) -> None:
     assert tuned.said("step 6 of 6")
 
 
+def test_olive_trains_with_the_users_own_loss(tuned: Ran) -> None:
+    """The user's is ten times the usual one, which validation still is."""
+    assert tuned.losses[1] > 5 * tuned.state.metrics["eval_loss"]
+
+
 def test_a_killed_job_goes_on_without_training_again(tuned: Ran) -> None:
     assert tuned.said("fine-tuning: done before")
     assert sum("Olive: pass train finished" in message for message in tuned.messages) == 1
@@ -74,7 +91,7 @@ def test_nothing_of_olives_own_records_is_in_the_package(tuned: Ran) -> None:
 def test_olives_own_search_over_one_pass_builds_what_its_evaluator_likes_best(
     home: Path, train: Path, tuned: Ran
 ) -> None:
-    """Larger blocks have fewer scales: of two block sizes the evaluator of sizes takes the larger."""
+    """Larger blocks have fewer scales: of two block sizes the evaluator of sizes takes the larger. Given as a file."""
     sizes = {"olive_parameter_type": "SearchParameter", "type": "Categorical", "support": [16, 128]}
     settled = {"int4_algo_config": "rtn", "int4_is_symmetric": True}
     measured = {"name": "bytes", "priority": 1, "higher_is_better": False}
@@ -84,7 +101,9 @@ def test_olives_own_search_over_one_pass_builds_what_its_evaluator_likes_best(
         "evaluator": "small",
         "passes": {"build": {"type": "ModelBuilder", "precision": "int4", "int4_block_size": sizes, **settled}},
     }
-    options = {"engine": "olive", "source": str(tuned.folder / "artifacts" / "adapter"), "olive": configuration}
+    file = train.with_name("olive.yaml")
+    file.write_text(yaml.safe_dump(configuration))
+    options = {"engine": "olive", "source": str(tuned.folder / "artifacts" / "adapter"), "olive": str(file)}
     loose = {"tolerance": {"max_perplexity_increase": None, "max_metric_drop": None}}
     job = onnx_jobs.run(home, onnx_jobs.spec(train, {**options, **loose}, model=str(tuned.folder / "base")), "search")
     assert job.state.status is JobStatus.SUCCEEDED, (job.state.error, job.messages[-3:])
@@ -92,6 +111,18 @@ def test_olives_own_search_over_one_pass_builds_what_its_evaluator_likes_best(
     assert len(told["runs"]) == 2
     found = [one["metrics"]["value"]["size-bytes"]["value"] for one in told["runs"]]
     assert told["metrics"]["size-bytes"]["value"] == min(found) < max(found)
+
+
+def test_an_encoder_classifier_is_exported_fused_and_quantised_by_olives_passes(home: Path, tmp_path: Path) -> None:
+    rows = peft_jobs.write(tmp_path / "rows.jsonl", list(toy_data.labelled(40)))
+    model = onnx_jobs.encoder(tmp_path / "bert", ["anger", "fear", "joy"])
+    loose = {"tolerance": {"max_metric_drop": None}}  # it guesses: a class may change
+    options = {"engine": "olive", "source": model, "precision": "int8", "fallback": False, **loose}
+    job = onnx_jobs.run(home, onnx_jobs.spec(rows, options, model=model, method="classification"), "encoder")
+    assert job.state.status is JobStatus.SUCCEEDED, (job.state.error, job.messages[-3:])
+    passes = [one["pass"] for one in job.candidates["int8"]["olive"]["runs"]]
+    assert passes == ["onnxconversion", "orttransformersoptimization", "onnxdynamicquantization"]
+    assert job.candidates["int8"]["finite"]
 
 
 def test_what_olives_own_classes_refuse_fails_before_anything_is_done(home: Path, train: Path) -> None:

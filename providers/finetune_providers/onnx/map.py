@@ -51,6 +51,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """The builder's own options."""
     passes: dict[str, Any] = {}
     """Olive's passes, where that is the engine."""
+    embeddings_block: int | None = None
+    """Values that share a scale where the table of embeddings is rewritten in int8; None = it stays as built."""
 
 
 def request(
@@ -211,7 +213,7 @@ def _candidate(
 ) -> Candidate:
     level = 4 if options.accuracy_level == "auto" and options.device == "cpu" else options.accuracy_level
     if options.engine == "olive":
-        embeddings = options.quantize_embeddings
+        embeddings = options.quantize_embeddings is True
         made = olive.builder(precision, algorithm, block, level, last=last, embeddings=embeddings)
         return Candidate(name=name, precision=precision, extra={}, passes=made)
     extra: dict[str, str] = {}
@@ -220,10 +222,10 @@ def _candidate(
         extra["block_size"] = str(block)
         extra |= {} if level == "auto" else {"accuracy_level": str(level)}
         extra |= {"matmul_mixed_precision": "last_matmul:int8"} if precision == "int4" and last else {}
-        extra |= {"op_types_to_quantize": "MatMul/Gather"} if options.quantize_embeddings else {}
     if options.trust_remote_code:
         extra["hf_remote"] = "true"
-    return Candidate(name=name, precision=precision, extra=extra)
+    eight = precision in WEIGHT_ONLY and options.device == "cpu" and options.quantize_embeddings is not False
+    return Candidate(name=name, precision=precision, extra=extra, embeddings_block=block if eight else None)
 
 
 def engine(request: Mapping[str, JsonValue]) -> str:

@@ -77,8 +77,9 @@ class OnnxOptions(Model):
     """What products are computed in: 1 fp32, 2 fp16, 3 bf16, 4 int8; "auto" = 4 on a CPU, else the builder's own."""
     last_layer_int8: bool = True
     """Keep the last, most sensitive product of an int4 model in int8."""
-    quantize_embeddings: bool = False
-    """Quantise the embedding table too: smaller, a little less exact."""
+    quantize_embeddings: bool | Literal["auto"] = "auto"
+    """Whether the table of embeddings of an int4 or int8 package is int8; "auto" = on a CPU. With `engine: olive`: true
+    = as its builder does it, "auto" = no."""
     fallback: bool = True
     """When int4 breaks the tolerance, try int8."""
     merge: bool = True

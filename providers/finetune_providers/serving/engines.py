@@ -25,7 +25,7 @@ ONNX = EngineKind(
     name="onnxruntime-genai",
     serves=("onnx",),
     script=START,
-    requirements=("onnxruntime-genai>=0.16", "numpy>=2"),
+    requirements=("onnxruntime-genai>=0.16", "numpy>=2", "llguidance>=1.9,<2"),
     environment=Environment(lock=HERE / "ort" / "worker.lock", smoke=("onnxruntime_genai",)),
     environment_name="serving-onnx",
 )

@@ -76,7 +76,7 @@ def _try(flow: Any, model: dict[str, Any], reference: Done, candidate: dict[str,
         **done.result,
         "name": name,
         "precision": candidate["precision"],
-        "settings": candidate["extra"] or candidate["passes"],
+        "settings": _settings(candidate),
         **({"olive": built.result["olive"]} if "olive" in built.result else {}),
         "build_s": built.seconds,
         "build_peak_memory_bytes": built.result["peak_memory_bytes"],
@@ -87,6 +87,12 @@ def _try(flow: Any, model: dict[str, Any], reference: Done, candidate: dict[str,
         figures["adapters"] = adapters.measure(flow, built, orders, flow.apart_references)
         figures["failures"] += [text for one in figures["adapters"].values() for text in one["failures"]]
     return figures, built.folder
+
+
+def _settings(candidate: dict[str, Any]) -> dict[str, Any]:
+    """What the package was built with, for its manifest."""
+    block = candidate["embeddings_block"]
+    return candidate["passes"] or {**candidate["extra"], **({} if block is None else {"embeddings": f"int8/{block}"})}
 
 
 def _build(flow: Any, model: dict[str, Any], candidate: dict[str, Any]) -> Done:

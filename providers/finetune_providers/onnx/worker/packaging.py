@@ -20,8 +20,8 @@ _LIBRARIES = (
     "onnxruntime", "onnxruntime-genai", "onnx", "onnx-ir", "torch", "transformers", "peft", "olive-ai", "numpy",
 )  # fmt: skip
 METRICS = (
-    "bytes", "load_s", "peak_memory_bytes", "first_token_s_1", "tokens_per_s_1", "tokens_per_s_8", "logits_max_diff",
-    "kl", "first_token_agreement", "greedy_agreement", "perplexity", "exact_match",
+    "bytes", "load_s", "peak_memory_bytes", "peak_memory_bytes_8", "first_token_s_1", "tokens_per_s_1",
+    "tokens_per_s_8", "logits_max_diff", "kl", "first_token_agreement", "greedy_agreement", "perplexity", "exact_match",
 )  # fmt: skip
 _README = """\
 # {name}

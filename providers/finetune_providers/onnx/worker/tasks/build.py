@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import common
+from . import common, graph, lean
 
 
 def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
@@ -16,7 +16,8 @@ def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
     place = (None, orders["model"], orders["out"], orders["precision"], orders["device"], orders["cache"])
     try:
         settings = parse_extra_options(*place, [f"{name}={value}" for name, value in orders["extra"].items()])
-        create_model(*place, **settings)
+        with lean.k_quant():
+            create_model(*place, **settings)
     except NotImplementedError as exc:
         raise child.Failed(
             f"onnxruntime-genai's model builder does not have this architecture: {exc} "
@@ -27,4 +28,7 @@ def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
         raise child.Failed(f"the model builder refuses {orders['name']}: {type(exc).__name__}: {reason}") from exc
     if not (Path(orders["out"]) / "genai_config.json").is_file():
         raise child.Failed(f"the model builder ended without a package for {orders['name']}; see worker.log")
+    if orders["embeddings_block"] is not None:
+        graph.eight_bit_embeddings(Path(orders["out"]), orders["embeddings_block"])
+    common.settle(Path(orders["out"]))
     return {"peak_memory_bytes": common.peak_memory_bytes()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,21 @@ def peak_memory_bytes() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def settle(package: Path) -> None:
+    """What a package needs beside what the builder writes: a pad token that no prompt can end with, no planned memory.
+
+    onnxruntime-genai takes the last tokens of a prompt for padding where they are the pad token, and answers the
+    position before; many models' pad token is what ends a turn. -1 counts from the end of the table of embeddings, so
+    rows that are padded to one length still run, and what stands there is never attended to. Planned memory is kept
+    for every length that was met; without it eight rows take a seventh less and are as fast (onnxruntime 1.31).
+    """
+    file = package / "genai_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["model"]["pad_token_id"] = -1
+    config["model"]["decoder"].setdefault("session_options", {})["enable_mem_pattern"] = False
+    file.write_text(json.dumps(config, indent=4), encoding="utf-8")
 
 
 def answer_text(text: str) -> str:

@@ -91,6 +91,8 @@ def _completed(child: Any, orders: dict[str, Any], out: Path) -> None:
             f"{orders['name']}: these passes leave a graph that onnxruntime-genai cannot load (there is no "
             "genai_config.json): begin with ModelBuilder"
         )
+    if orders["kind"] == "causal":
+        common.settle(out)
     if not (out / "model.onnx").is_file():
         raise child.Failed(
             f"{orders['name']}: these passes left no model.onnx; there is {sorted(p.name for p in out.iterdir())}"

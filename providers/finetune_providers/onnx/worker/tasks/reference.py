@@ -32,7 +32,6 @@ def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
         raise child.Failed("no held-out row can be asked: none has an answer of the assistant to compare with")
     with torch.inference_mode():
         speed = _speed(model, orders)
-        peak = common.peak_memory_bytes()
         logits = np.stack([_first(model, question["ids"]) for question in asked])
         answers = [_greedy(model, tokenizer, question["ids"], orders["new_tokens"]) for question in asked]
         losses = [_loss(model, question) for question in asked]
@@ -46,7 +45,6 @@ def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
         "chat_template": bool(tokenizer.chat_template),
         **{name: orders[name] for name in ("bench_prompt", "bench_new", "vocabulary")},
         "load_s": load_s,
-        "peak_memory_bytes": peak,
         "bytes": sum(path.stat().st_size for path in Path(orders["model"]).glob("*.safetensors")),
         **speed,
         **_quality(child, orders, asked, texts, losses),
@@ -149,13 +147,14 @@ def _loss(model: Any, question: dict[str, Any]) -> tuple[float, int]:
 
 
 def _speed(model: Any, orders: dict[str, Any]) -> dict[str, float]:
-    """Eager, greedy, with its cache; `bench_prompt` tokens in, `bench_new` out."""
+    """Eager, greedy, with its cache; `bench_prompt` tokens in, `bench_new` out; and the peak memory of either size."""
     size = model.config.get_text_config().vocab_size
     found: dict[str, float] = {}
-    for batch in (1, 8):
+    for batch, memory in ((1, "peak_memory_bytes"), (8, "peak_memory_bytes_8")):
         drawn = torch.Generator().manual_seed(batch)
         ids = torch.randint(0, size, (1, orders["bench_prompt"]), generator=drawn).repeat(batch, 1)
         timings = [_decode(model, ids, orders["bench_new"]) for _ in range(2)]
+        found[memory] = common.peak_memory_bytes()
         found[f"first_token_s_{batch}"] = min(first for first, _ in timings)
         found[f"tokens_per_s_{batch}"] = batch * (orders["bench_new"] - 1) / min(rest for _, rest in timings)
     return found

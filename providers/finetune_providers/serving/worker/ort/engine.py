@@ -15,16 +15,20 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when the library is load
 import onnxruntime_genai as og  # pyright: ignore[reportMissingImports] - in its environment only
 
 from ..rows import Failed, Refused, Row
+from .grammar import Grammars
+
+_ABILITIES = ("logit_bias", "logprobs", "prompt_logprobs")
 
 
 class ORTTongue:
     """See `rows.Tongue`; the package's own tokenizer and chat template."""
 
-    def __init__(self, tokenizer: Any, config: Mapping[str, Any], *, chats: bool) -> None:
+    def __init__(self, tokenizer: Any, config: Mapping[str, Any], folder: Path, *, chats: bool) -> None:
         self._tokenizer = tokenizer
         self.ends = frozenset(int(token) for token in tokenizer.eos_token_ids)
         self.context = int(config["model"]["context_length"])
         self.chats = chats
+        self.grammars = Grammars(folder, size=int(config["model"]["vocab_size"]), ends=self.ends)
 
     def render(self, request: dict[str, Any]) -> list[int]:
         """The chat template writes its own BOS, if any."""
@@ -53,17 +57,20 @@ class ORTTongue:
         return self._tokenizer.decode(kept) if kept else ""
 
     def spell(self, ids: Sequence[int]) -> str:
-        """As the package's tokenizer decodes them: it leaves special tokens out."""
-        return self._tokenizer.decode(list(ids))
+        """Special tokens are shown, where llguidance is installed: the package's tokenizer leaves them out."""
+        raw = self.grammars.spelled(ids)
+        return self._tokenizer.decode(list(ids)) if raw is None else raw.decode("utf-8", "replace")
 
     def token(self, token: int) -> tuple[str, list[int]]:
-        """One token as text and as bytes."""
-        text = self._tokenizer.decode([token])
-        return text, list(text.encode())
+        """A token that is part of a character has bytes, and a replacement character as text."""
+        raw = self.grammars.spelled([token])
+        if raw is None:
+            raw = self._tokenizer.decode([token]).encode()
+        return raw.decode("utf-8", "replace"), list(raw)
 
-    def grammar(self, wanted: dict[str, Any]) -> Any:  # noqa: ARG002 - the protocol's
-        """Refused."""
-        raise Refused("this engine cannot hold answers to a JSON schema", param="response_format")
+    def grammar(self, wanted: dict[str, Any]) -> Any:
+        """Raises `Refused` for a schema that cannot be followed."""
+        return self.grammars.of(wanted)
 
 
 class ORTEngine:
@@ -77,7 +84,7 @@ class ORTEngine:
             "engine": "onnxruntime-genai",
             "device": device,
             "batched": False,
-            "abilities": ["logit_bias", "logprobs", "prompt_logprobs"],
+            "abilities": [*_ABILITIES, *(["json_schema"] if tongue.grammars.possible else [])],
             "models": {name: {"context": tongue.context, "chats": tongue.chats}},
         }
 
@@ -142,7 +149,7 @@ def load(message: dict[str, Any]) -> ORTEngine:
     except Exception as exc:
         raise Failed(f"cannot load {place!r}: {' '.join(str(exc).split())[:500]}") from exc
     chats = (folder / "chat_template.jinja").is_file() or "chat_template" in _text(folder / "tokenizer_config.json")
-    return ORTEngine(model, name, ORTTongue(tokenizer, config, chats=chats), str(model.device_type))
+    return ORTEngine(model, name, ORTTongue(tokenizer, config, folder, chats=chats), str(model.device_type))
 
 
 def _text(path: Path) -> str:
