@@ -129,7 +129,8 @@ def served(home: Path, trained: Ran) -> Iterator[openai.OpenAI]:
 def ask(client: openai.OpenAI, **options: Any) -> Any:
     messages: list[Any] = [{"role": "user", "content": "I smile about number 7"}]
     wanted: dict[str, Any] = {"model": "package", "messages": messages, "max_tokens": 8, **options}
-    return client.chat.completions.create(**wanted)
+    create: Callable[..., Any] = client.chat.completions.create
+    return create(**wanted)
 
 
 def test_a_served_packages_answers_keep_to_a_json_schema(served: openai.OpenAI) -> None:
