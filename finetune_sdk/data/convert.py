@@ -104,7 +104,9 @@ def write(
     counts = [0] * len(outs)
     rows = 0
     with ExitStack() as stack:
-        files = [stack.enter_context(RowFile(out)) for out in outs]
+        files = [stack.push(RowFile(out)) for out in outs]  # left also when Ctrl-C comes while one is opened
+        for file in files:
+            file.__enter__()
         reading = Report() if skip_unreadable else report
         straight = (
             entry.name == "chat" and files[0].takes_blocks and choose is None and change is None and judge is None

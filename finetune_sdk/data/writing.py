@@ -53,8 +53,8 @@ class AtomicFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._stream is None:
-            return
-        with suppress(OSError):  # a full disk fails here again; the first error is the one to tell
-            self._stream.close()
-        self._part.unlink(missing_ok=True)
+        if self._stream is not None:
+            with suppress(OSError):  # a full disk fails here again; the first error is the one to tell
+                self._stream.close()
+        with suppress(NotADirectoryError):
+            self._part.unlink(missing_ok=True)  # also where Ctrl-C came while it was opened; a commit leaves none
