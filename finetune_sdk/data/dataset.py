@@ -14,7 +14,7 @@ from finetune_sdk.data import interop
 from finetune_sdk.data.canonical import content_digest, with_source
 from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, changed, find_files, open_file, stamp
-from finetune_sdk.data.declared import FILE, Declared, declared
+from finetune_sdk.data.declared import Declared, declared
 from finetune_sdk.data.detect import Detection, detect
 from finetune_sdk.data.example import Example, Kind, Source
 from finetune_sdk.data.formats import FORMATS, Format, format_named
@@ -202,7 +202,7 @@ class Dataset:
             named = found.format if found else self._format
             detection = detect(path, format=named, columns=self._columns, prefer=self._prefer)
             if found:
-                detection = replace(detection, evidence=f"{FILE} beside it declares it as {found.name!r}")
+                detection = replace(detection, evidence=found.evidence)
             self._detected[path] = detection
         return self._detected[path]
 
@@ -220,7 +220,8 @@ class Dataset:
             with open_file(path) as opened:
                 seen.repairs(opened)
                 entry = self._entry(path, opened, seen)
-                layout = self._declaration(path)
+                layout = self._declaration(path) if entry else None
+                seen.warn(None, layout.findings if layout else ())
                 plain = opened.container == "jsonl" and not self._columns and layout is None
                 lane = lanes.get(entry.name) if entry and plain else None
                 if entry:
@@ -245,7 +246,10 @@ class Dataset:
         path = self.files[0]
         with open_file(path) as opened:
             as_it_is = opened.compression is None and not opened.repairs
-            return as_it_is and opened.container == "jsonl" and self._declaration(path) is None
+            try:
+                return as_it_is and opened.container == "jsonl" and self._declaration(path) is None
+            except Fault:  # of the declaration: reading will say it
+                return False
 
     @property
     def named(self) -> bool:
@@ -260,8 +264,7 @@ class Dataset:
         for line, done, row in rows:
             if kept:
                 self.row = row
-            given = row if row is None or layout is None else layout.row(row)
-            example = done if given is None else self._parse(entry, line, given, seen)
+            example = done if row is None else self._parse(entry, line, row, seen, layout)
             if example is not None:
                 seen.rows += 1
                 yield example if row is None else with_source(example, Source(file=seen.file, line=line)), seen.clean
@@ -277,14 +280,16 @@ class Dataset:
                 seen.fault(1, fault)
             return None
 
-    def _parse(self, entry: Format, line: int, row: Object, seen: _Seen) -> Example | None:
+    def _parse(
+        self, entry: Format, line: int, row: Object, seen: _Seen, layout: Declared | None = None
+    ) -> Example | None:
         try:
+            seen.line = line
             if self._columns:
                 row = renamed(row, self._columns)
-            seen.line = line
-            return entry.parse(row, seen.note)
+            return entry.parse(row if layout is None else layout.row(row, seen.note), seen.note)
         except Fault as fault:
-            seen.fault(line, self._mixed(entry, row) or fault)
+            seen.fault(line, fault if layout is not None else self._mixed(entry, row) or fault)
             return None
 
     def _mixed(self, entry: Format, row: Object) -> Fault | None:
@@ -327,7 +332,7 @@ class _Seen:
         self.faults += 1
         self._report.add(fault.finding(self.file, line))
 
-    def warn(self, line: int, findings: Iterable[Finding]) -> None:
+    def warn(self, line: int | None, findings: Iterable[Finding]) -> None:
         for finding in findings:
             self._report.add(replace(finding, file=self.file, line=line))
 
