@@ -240,9 +240,9 @@ class Checker:
             self._hits.add(
                 Finding(
                     rule=hit.rule,
-                    severity="warning",
+                    severity=hit.severity,
                     message=f"{hit.what}: {hit.masked}",
-                    fix="Remove it, or replace it by a made-up one: `finetune data scan` lists all.",
+                    fix=f"{hit.fix} `finetune data scan` lists all.".lstrip(),
                     file=file,
                     line=line,
                     path=hit.path,
@@ -332,7 +332,7 @@ class Checker:
 
     def _sent_away(self) -> list[Group]:
         """Secrets and personal data, errors where rows leave this machine and nobody allowed it."""
-        found = [group for group in groups(self._hits) if group.rule not in self._allow]
+        found = [group for group in groups(self._hits) if group.severity != "info" and group.rule not in self._allow]
         return [
             replace(group, severity="error", fix=f"{group.fix} Or allow it: `--allow {group.rule}`.") for group in found
         ]

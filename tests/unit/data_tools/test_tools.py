@@ -15,7 +15,7 @@ from finetune_sdk.data.report import Report
 from finetune_sdk.data.tools.dedupe import Dedupe, leaks, overlap, shingles
 from finetune_sdk.data.tools.lengths import Lengths
 from finetune_sdk.data.tools.repairs import chosen, repaired
-from finetune_sdk.data.tools.scan import scan_example
+from finetune_sdk.data.tools.scan import leaving, scan_example
 from finetune_sdk.data.tools.strip import STRIP, without
 from finetune_sdk.data.tools.tokens import ROUGH, Counter, count_tokens, counter
 from finetune_sdk.errors import DataError
@@ -209,6 +209,15 @@ FOUND: dict[str, tuple[str, str]] = {
     "e-mail": ("write to joan.smith@corp.org today", "e-mail address"),
     "phone": ("call +49 30 901820 now", "telephone number"),
     "american phone": ("call (213) 484-0480 now", "telephone number"),
+    "french phone": ("+33 6 12 34 56 78", "telephone number"),
+    "phone dialled at home": ("Tel.: 0171 1234567", "telephone number"),
+    "social security": ("my SSN is 219-09-9999", "US social security number"),
+    "test card": ("4111 1111 1111 1111", "card number"),
+    "e-mail of a real provider": ("user.realname@gmail.com", "e-mail address"),
+    "e-mail in a sentence without spaces": ("请写信给zhang@corp.cn谢谢", "e-mail address"),
+    "aws secret": ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "AWS secret key"),
+    "npm": ("npm_" + "aB1" * 12, "npm token"),
+    "bearer": ("Authorization: Bearer abcdef0123456789abcdef0123456789", "bearer token"),
     "card": ("pay with 4012 8888 8888 1881.", "card number"),
     "iban": ("to DE89 3704 0044 0532 0130 00 please", "IBAN"),
 }
@@ -224,9 +233,6 @@ def test_secrets_and_personal_data_are_found(case: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "alice@example.com",
-        "yourname@yourdomain.com",
-        "call (555) 123-4567",
         "http://user:password@host/",
         "4012 8888 8888 1882",
         "DE89 3704 0044 0532 0130 01",
@@ -238,6 +244,16 @@ def test_secrets_and_personal_data_are_found(case: str) -> None:
 )
 def test_what_only_looks_alike_is_left_alone(text: str) -> None:
     assert list(scan_example(TextExample(text=text))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["alice@example.com", "bob@mail.example.org", "x@host.test", "yourname@yourdomain.com", "call (555) 123-4567"],
+)
+def test_what_is_kept_for_examples_is_said_and_refuses_nothing(text: str) -> None:
+    (hit,) = scan_example(TextExample(text=text))
+
+    assert (hit.rule, list(leaving(TextExample(text=text)))) == ("made-up-data", [])
 
 
 def test_a_hit_is_masked_and_has_its_path() -> None:
