@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _BAD_DATA = 3
+_COLUMN_HELP = "Map a column, or a template of columns such as 'text=Q: {question}\\nA: {answer}'; repeatable."
 
 
 def sources(command: F) -> F:
     """Files to read and how to read them; the command gets a `Dataset` from `opened`."""
     for decorate in (
-        click.option("--column", "columns", multiple=True, metavar="OURS=YOURS", help="Map a column; repeatable."),
+        click.option("--column", "columns", multiple=True, metavar="OURS=YOURS", help=_COLUMN_HELP),
         click.option("--as", "named", metavar="FORMAT", help="Read as this format instead of the detected one."),
         click.argument("files", nargs=-1, required=True, metavar="FILE..."),
     ):
@@ -61,10 +63,15 @@ def opened(files: tuple[str, ...], named: str | None, columns: tuple[str, ...]) 
     for pair in columns:
         ours, sign, yours = pair.partition("=")
         if not sign or not ours or not yours:
-            raise click.BadParameter(f"{pair!r} is not OURS=YOURS, such as prompt=question", param_hint="--column")
-        mapping[ours] = yours
+            raise click.BadParameter(f"{pair!r} is not OURS=YOURS, such as prompt=question.", param_hint="--column")
+        mapping[ours] = _unescaped(yours) if "{" in yours else yours
     click.get_current_context().with_resource(shown())
     return Dataset.open(files, format=named, columns=mapping)
+
+
+def _unescaped(template: str) -> str:
+    """A template as a shell hands it over: `\\n` and `\\t` are a line break and a tab there too, as in Olive's CLI."""
+    return re.sub(r"\\([nt\\])", lambda match: {"n": "\n", "t": "\t", "\\": "\\"}[match[1]], template)
 
 
 def _counter(name: str | None) -> Counter:

@@ -172,3 +172,12 @@ def test_a_label_with_a_blank_at_its_end_can_be_told_from_the_one_without(tmp_pa
     path = tmp_path / "l.csv"
     path.write_text("text,label\na,other\nb,other \n")
     assert "'other '" in run("stats", path).stdout
+
+
+def test_a_template_in_the_shell_fills_columns_and_breaks_lines(tmp_path: Path) -> None:
+    source, out = tmp_path / "phrases.jsonl", tmp_path / "texts.jsonl"
+    source.write_text('{"phrase": "Why {me}?", "tone": "joy"}\n')
+
+    run("convert", source, "--column", r"text=### {phrase}\n### {tone}", "--to", "text", "--out", out)
+
+    assert json.loads(out.read_text())["text"] == "### Why {me}?\n### joy"
