@@ -8,8 +8,9 @@ from typing import Any
 import click
 import msgspec
 
-from finetune_sdk.cli._out import columns, wrapped
+from finetune_sdk.cli._out import columns, terminal_width, wrapped
 from finetune_sdk.data.convert import Outcome
+from finetune_sdk.data.detect import Detection
 from finetune_sdk.data.example import KIND_NAMES, Example, Kind, Message, kind_of
 from finetune_sdk.data.targets import Profile
 from finetune_sdk.data.targets.base import turns_of
@@ -19,6 +20,7 @@ from finetune_sdk.types import Finding
 
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 _PLACES_SHOWN = 3
+_FILES_SHOWN = 5
 _BAR = 36
 _TEXT_SHOWN = 2000
 
@@ -33,7 +35,7 @@ def check_text(found: CheckReport, *, all_targets: bool) -> str:
 
 def stats_text(found: CheckReport) -> str:
     """What is in the data."""
-    rows: list[tuple[str, str]] = [("file", str(detection)) for detection in found.files]
+    rows: list[tuple[str, str]] = [("file", text) for text in _files(found.files)]
     kinds = ", ".join(f"{count:,} {KIND_NAMES[kind]}" for kind, count in _kinds(found.kinds))
     rows.append(("rows", kinds or "none"))
     rows += [(name, _counts(counts)) for name, counts in (("roles", found.roles), ("labels", found.labels)) if counts]
@@ -46,12 +48,35 @@ def stats_text(found: CheckReport) -> str:
     uses = {name: count for name, count in found.features.items() if name not in _SAYS_NOTHING}
     if uses:
         rows.append(("uses", _counts(uses)))
-    blocks = [columns(rows)]
+    blocks = [_facts(rows)]
     if found.rows > 1:
         blocks.append(_bars("characters per row", _ranges(found.character_bars)))
     if len(found.labels) > 1:
         blocks.append(_bars("rows per label", [(_name(name), rows) for name, rows in list(found.labels.items())[:20]]))
     return "\n\n".join(blocks)
+
+
+def _files(found: Sequence[Detection]) -> Iterator[str]:
+    """How each file is read; where one is read like many before it, their number says so."""
+    alike: dict[tuple[str, str, str], list[Detection]] = {}
+    for one in found:
+        alike.setdefault((one.format, one.container, one.evidence), []).append(one)
+    for group in alike.values():
+        shown = group if len(group) <= _FILES_SHOWN + 1 else group[:_FILES_SHOWN]
+        yield from map(str, shown)
+        if len(group) > len(shown):
+            yield f"... and {len(group) - len(shown):,} more like them, up to {group[-1].file}"
+
+
+def _facts(rows: Sequence[tuple[str, str]]) -> str:
+    """A name and what belongs to it a line; what is too long goes on below itself."""
+    width = max(len(name) for name, _ in rows) + 2
+    return "\n".join(_fact(f"{name:<{width}}", text) for name, text in rows)
+
+
+def _fact(name: str, text: str) -> str:
+    fits = len(name) + len(click.unstyle(text)) <= terminal_width()
+    return name + text if fits else wrapped(text, indent=" " * len(name), first=name)
 
 
 _SAYS_NOTHING = ("label-of-the-whole",)  # features that every row of a kind has, but for rare ones
@@ -110,7 +135,7 @@ def _group(group: Group) -> Iterator[str]:
     yield wrapped(f"{word} {group.rule}: {group.message}{times}. {group.fix}".rstrip(), indent="    ", first="")
     if group.places:
         more = ", ..." if group.count > min(len(group.places), _PLACES_SHOWN) else ""
-        yield f"    at {', '.join(group.places[:_PLACES_SHOWN])}{more}"
+        yield wrapped(f"at {', '.join(group.places[:_PLACES_SHOWN])}{more}", indent="       ", first="    ")
 
 
 def matrix_text(verdicts: Sequence[Verdict], *, all_targets: bool) -> str:

@@ -181,3 +181,16 @@ def test_a_template_in_the_shell_fills_columns_and_breaks_lines(tmp_path: Path) 
     run("convert", source, "--column", r"text=### {phrase}\n### {tone}", "--to", "text", "--out", out)
 
     assert json.loads(out.read_text())["text"] == "### Why {me}?\n### joy"
+
+
+def test_long_lines_of_a_check_are_broken_where_the_terminal_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for number in range(9):
+        (tmp_path / f"{number}.jsonl").write_text('{"messages": [{"role": "Human", "content": "a"}]}\n' * 3)
+    monkeypatch.chdir(tmp_path)
+    lines = run("check", ".", "--for", "openai,azure").stdout.splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert any("... and 4 more like them, up to 8.jsonl" in line for line in lines)
