@@ -289,6 +289,25 @@ def test_without_a_vocabulary_the_bounds_are_wide_and_said_to_be_assumed() -> No
     assert "assumed" in found.basis
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("q0", "a0"),
+        ("The rain in Spain stays mainly in the plain.", "So they say."),
+        ("Сколько будет дважды два?", "Четыре, разумеется."),
+        ("인공지능은 인간의 학습능력을 구현한다.", "네."),
+        ('[{"id": 1, "name": "ann"}, {"id": 2, "name": "bob"}]', "There are two: ann and bob."),
+    ],
+)
+def test_the_bounds_of_the_rule_of_thumb_hold(texts: tuple[str, str]) -> None:
+    pytest.importorskip("bpe_openai", reason="the extra `tokens` is not installed")
+    rows = [chat(said("user", texts[0]), said("assistant", texts[1]))]
+
+    rough = count_tokens(rows, ROUGH)
+    for name in ("o200k_base", "cl100k_base"):
+        assert rough.low <= count_tokens(rows, counter(name)).total <= rough.high
+
+
 def test_a_tokenizer_file_counts_what_it_would_give(tmp_path: Path) -> None:
     tokenizers = pytest.importorskip("tokenizers", reason="the extra `tokens` is not installed")
     model = tokenizers.models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?")
