@@ -74,7 +74,7 @@ class Taken:
             text = self.texts[at]
             if self.heads[at] is _CALL:
                 calls += 1
-                asked = _asked(text, f"call_{calls}")
+                asked = _asked(text, calls)
                 self.gained += asked.count(b":") - bytes(text).count(b":")
                 self.heads[at], self.texts[at] = _CALL + asked, b""
             elif answers < calls:
@@ -98,38 +98,29 @@ Take: TypeAlias = Callable[[Sequence[Any]], Taken]
 """What rows hold. Raises `NotPlain`."""
 
 
-class _Function(Struct, gc=False):
-    name: str
-    arguments: str
-
-
-class _Call(Struct, gc=False):
-    id: str
-    type: str
-    function: _Function
-
-
 class _OutCall(Struct, forbid_unknown_fields=True, gc=False):
     name: str
     arguments: dict[str, Any]
 
 
 _encoder = msgspec.json.Encoder()
+_text_decoder = msgspec.json.Decoder(str)
 _call_decoder = msgspec.json.Decoder(_OutCall)
 
 
-def _asked(value: bytes, call_id: str) -> bytes:
+def _asked(value: bytes, number: int) -> bytes:
     """The one call that the JSON text in `value` describes, as a list."""
     try:
-        text = msgspec.json.decode(value, type=str)
+        text = _text_decoder.decode(value)
         call = _call_decoder.decode(text)
-        arguments = _encoder.encode(call.arguments).decode()
+        name, arguments = _encoder.encode(call.name), _encoder.encode(call.arguments)
+        said = _encoder.encode(arguments.decode())
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise NotPlain from None
-    again = _encoder.encode(call)
-    if again.count(b":") != text.count(":") or "\\u" in text:  # a duplicated key, or escapes that could hide one
+    colons = 2 + name.count(b":") + arguments.count(b":")
+    if colons != text.count(":") or "\\u" in text:  # a duplicated key, or escapes that could hide one
         raise NotPlain
-    return _encoder.encode([_Call(call_id, "function", _Function(call.name, arguments))])
+    return b'[{"id":"call_%d","type":"function","function":{"name":%b,"arguments":%b}}]' % (number, name, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,21 +176,22 @@ def _cutter(
     ends = [word for word, head in heads.items() if head in last]
     skeleton = Skeleton(keys, Written(bare, row=_ROW, end=b'"}]}\n', last=ends))
     count = len(heads)
-    places = [at for at, head in enumerate(heads.values()) if head in (_CALL, _TOOL)]
-    calls = frozenset(at + more for at, head in enumerate(heads.values()) if head is _CALL for more in (0, count))
-    special = re.compile(one_of(at + more for at in places for more in (0, count)), re.DOTALL)
+    kinds = list(heads.values())
+    places = [code for code in range(2 * count) if kinds[code % count] in (_CALL, _TOOL)]
+    special = re.compile(one_of(places), re.DOTALL)
+    begins = bytes(code < count for code in range(256))
 
     def name_calls(pieces: list[Any], words: bytes) -> None:
-        row = asked = answered = 0
+        row = asked = answered = -1
+        rows = words.translate(begins)
         for match in special.finditer(words):
             at = match.start()
-            begin = next(turn for turn in range(at, -1, -1) if words[turn] < count)
-            if row != begin or not at:
-                row, asked, answered = begin, 0, 0
+            if row != (row := rows.rfind(b"\1", 0, at + 1)):
+                asked = answered = 0
             text = pieces[2 * at + 1]
-            if words[at] in calls:
+            if kinds[words[at] % count] is _CALL:
                 asked += 1
-                pieces[2 * at + 1] = _asked(b'"%b"' % text, f"call_{asked}")
+                pieces[2 * at + 1] = _asked(b'"%b"' % text, asked)
                 pieces[2 * at + 2] = pieces[2 * at + 2][1:]
             elif answered < asked:
                 answered += 1

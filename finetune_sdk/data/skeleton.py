@@ -25,20 +25,27 @@ Find: TypeAlias = Callable[[bytes], list[Match]]
 """The leftmost first, then the next one behind it."""
 
 _END = b'"}]}\n'
-_CLOSED = (b'", "', b'","', b'",  ', b'" ,', b'" }', b'"  ', b'"}')
-"""What may follow the text of a key where all white space is spaces, unless the quote is escaped."""
+_CLOSED = (
+    *(b'", "', b'","', b'",  ', b'",\t', b'",\r', b'", \t', b'", \r'),
+    *(b'" ' + sign for sign in (b",", b"}", b" ", b"\t", b"\r")),
+    *(b'"}' + sign for sign in (b",", b"]", b"}", b" ", b"\t", b"\r")),
+)
+"""What may follow the text of a key in a line of JSON, unless the quote is escaped; for the rest see `_SHORT`."""
 _ESCAPES = tuple(b"\\" + sign for sign in (b"u", b"/", b"b", b"f"))
 """Written another way, unless the backslash is escaped itself. The other escapes of JSON are written as they are."""
-_NEVER = (DELETE, b"\t", b"\r")
-"""The last two are white space, if anything."""
+_SHORT = (*_ESCAPES, b'"\t', b'"\r', *(mark for mark in MARKS if len(mark) == 2))
+"""Searched for apart. The search for the others is fast while there are at most 64, none of less than three bytes."""
+_BAD_ENDS = (b"\2\1", b"\2\3", b"\3\1", b"\3\3")
+"""Two turns, 1 for one that begins a row, plus 2 for one that may not end it."""
+_PATTERN = itemgetter(0)
 _LARGEST = 1 << 20
 """Larger chunks hold a very long line; the parser needs a multiple of its size."""
 _BLANK = re.compile(
     rb"(?:[ ]|\\[nrt]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)*"
 )
 """A text of nothing but what `str.isspace` calls a space."""
-_MAY_BE_BLANK = re.compile(rb"[ \\\xc2\xe1\xe2\xe3]")
-"""How such a text begins."""
+_MAY_BE_BLANK = re.compile(rb'[ "\\\xc2\xe1\xe2\xe3]')
+"""How such a text begins, with the quote that ends it where it is empty."""
 
 
 class Cut(NamedTuple):
@@ -95,72 +102,81 @@ class _Style:
         begin = [self.row + turn for turn in turns]
         later = f'"}},{gap}'.encode()
         skeleton = [*(_END + turn for turn in begin), *(later + turn for turn in turns)]
-        self._patterns = (*skeleton, *begin, *_ESCAPES, *_CLOSED, *MARKS)
+        self._patterns = (*skeleton, *begin, *_CLOSED, *(mark for mark in MARKS if len(mark) > 2))
         self._first = {len(skeleton) + at: (at, row + head) for at, head in enumerate(heads.values())}
         self._heads = [*(end + row + head for head in heads.values()), *(b'"},' + head for head in heads.values())]
         self._end = end
         count = len(turns)
-        self._usual = bytes(range(len(skeleton)))
-        bad = (at + more for at, word in enumerate(heads) if word not in written.last for more in (0, count))
-        self._bad_end = re.compile(one_of(bad) + rb"(?=%b|\Z)" % one_of(range(count)), re.DOTALL)
-        self._odd = re.compile(rb"[^\x00-\x%02x]" % self._usual[-1])
+        self._rows = bytes(range(count))
+        self._unusual = bytes(range(len(skeleton), 256))
+        may_end = [word in written.last for word in heads]
+        self._kinds = bytes((code < count) + 2 * (not may_end[code % count]) for code in range(256))
+        one_quote = [name for name in _CLOSED if name.count(b'"') == 1]  # a second one may end the text
+        self._escapable = frozenset(map(self._patterns.index, one_quote))
         self._find = cache(_finder)
 
     def cut(self, data: bytes, lines: Sequence[bytes]) -> Cut | None:
         find = self._find(self._patterns)
-        if find is None or any(sign in data for sign in _NEVER):
+        if find is None or _odd(data):
             return None
         found = find(data)
         first, last = found[0], found.pop()
         if first[1] or first[0] not in self._first or last[1] != len(data) - len(_END):
             return None
         del found[0]
-        patterns = bytes(map(itemgetter(0), found))
-        odd = [match.start() for match in self._odd.finditer(patterns)]
-        if odd:
-            if not self._only_escaped(data, found, odd):
-                return None
-            patterns = patterns.translate(None, bytes({patterns[at] for at in odd}))
-            for at in reversed(odd):
-                del found[at]
         word, head = self._first[first[0]]
-        patterns = bytes([word]) + patterns
-        rows = len(patterns) - len(patterns.translate(None, self._usual[: len(self._first)]))
-        if rows != len(lines) or self._bad_end.search(patterns) or not _are_json(lines):
+        words = bytes([word]) + bytes(map(_PATTERN, found)).translate(None, self._unusual)
+        rows = len(words) - len(words.translate(None, self._rows))
+        if rows != len(lines) or self._ends_badly(words) or not _are_json(lines):
             return None
-        pieces = self._pieces(memoryview(data), head, first[2], found)
-        return Cut(pieces, patterns, rows) if pieces else None
+        pieces = self._pieces(data, head, first[2], found)
+        return Cut(pieces, words, rows) if pieces else None
 
-    def _only_escaped(self, data: bytes, found: Sequence[Match], odd: Sequence[int]) -> bool:
-        """Whether all that is odd stands behind an escaping backslash, and so is part of a text."""
-        for pattern, start, _ in map(found.__getitem__, odd):
-            name = self._patterns[pattern]
-            at = start
-            while data[at - 1] == 0x5C:
-                at -= 1
-            if (start - at) % 2 == 0 or name[:1] not in b'"\\' or name in _CLOSED[:2]:  # these might hide a quote
-                return False
-        return True
+    def _ends_badly(self, words: bytes) -> bool:
+        """Whether the last turn of a row is by somebody who may not be the last."""
+        kinds = words.translate(self._kinds) + b"\1"
+        return any(pair in kinds for pair in _BAD_ENDS)
 
-    def _pieces(self, data: memoryview, head: bytes, at: int, found: Sequence[Match]) -> list[Any]:
-        """Nothing where a text is blank."""
-        heads = self._heads
+    def _pieces(self, data: bytes, head: bytes, at: int, found: Sequence[Match]) -> list[Any]:
+        """Nothing where a text is blank, or something is beside the skeleton and no part of a text."""
+        heads, usual, view = self._heads, len(self._heads), memoryview(data)
         pieces: list[Any] = [head]
         add = pieces.append
+        begin = bytearray()
+        note = begin.append
         for pattern, start, end in found:
-            add(data[at:start])
-            add(heads[pattern])
-            at = end
-        add(data[at : -len(_END)])
+            if pattern < usual:
+                note(data[at])
+                add(view[at:start])
+                add(heads[pattern])
+                at = end
+            elif pattern not in self._escapable or not _is_escaped(data, start):
+                return []
+        note(data[at])
+        add(view[at : -len(_END)])
         add(self._end)
-        texts = pieces[1::2]
-        try:
-            begin = bytes(map(itemgetter(0), texts))
-        except IndexError:
-            return []
-        if any(_BLANK.fullmatch(texts[match.start()]) for match in _MAY_BE_BLANK.finditer(begin)):
+        if any(_BLANK.fullmatch(pieces[2 * match.start() + 1]) for match in _MAY_BE_BLANK.finditer(begin)):
             return []
         return pieces
+
+
+def _odd(data: bytes) -> bool:
+    """Whether something short deserves a finding, would be written another way, or may stand beside a text."""
+    if DELETE in data:
+        return True
+    escapes = len(_ESCAPES)
+    for code, at, _ in _short()(data):
+        if code >= escapes or data[at - 1] != 0x5C or (data[at - 2] == 0x5C and not _is_escaped(data, at)):
+            return True
+    return False
+
+
+def _is_escaped(data: bytes, at: int) -> bool:
+    """Whether an odd number of backslashes stands before."""
+    start = at
+    while data[start - 1] == 0x5C:
+        start -= 1
+    return (at - start) % 2 == 1
 
 
 def one_of(codes: Iterable[int]) -> bytes:
@@ -179,6 +195,11 @@ def _finder(patterns: Sequence[bytes]) -> Find | None:
     except (ImportError, AttributeError):
         return None
     return found
+
+
+@cache
+def _short() -> Find:
+    return _finder(_SHORT) or (lambda _: [(len(_SHORT), 0, 0)])
 
 
 class _Json(threading.local):

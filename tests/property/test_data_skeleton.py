@@ -65,6 +65,15 @@ def test_a_line_that_is_cut_holds_what_a_parser_finds(texts: list[str]) -> None:
     assert found is None or found == [as_chat(line) for line in data.split(b"\n")[:-1]]
 
 
+@pytest.mark.parametrize("white", ["", " ", "\t", "\r", "  ", " \t", "\t ", "\r\r"])
+@pytest.mark.parametrize("more", ['"{},{}"k": "', '"{}}},{}{{"k": "', '"}}{},{}{{"k": "'])
+def test_a_key_or_a_turn_more_is_seen_whatever_stands_beside_it(more: str, white: str) -> None:
+    for gaps in ((white, ""), ("", white), (white, white)):
+        data = (START + "a" + more.format(*gaps) + "b" + NEXT + "c" + END + "\n").encode()
+        assert json.loads(data)
+        assert cut(data) is None
+
+
 @pytest.mark.parametrize("gap", ["", " "])
 @pytest.mark.parametrize("text", ["plain", 'he said "yes", then', "C:\\beta\\files", "a{\n\tb}", "<b>ü</b>", "\u3000x"])
 def test_usual_rows_are_cut(gap: str, text: str) -> None:
