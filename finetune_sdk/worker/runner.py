@@ -6,6 +6,7 @@ of `ctx` is `Context` below, and docs/workers.md. It never imports the SDK: that
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import json
@@ -15,6 +16,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -23,6 +25,7 @@ from typing import Any, Literal
 HERE = Path(__file__).resolve().parent
 STATUSES = ("succeeded", "failed", "cancelled", "paused")
 _PR_SET_PDEATHSIG = 1
+_LOOK_S = 0.1
 
 
 def load(path: Path, name: str) -> ModuleType:
@@ -84,6 +87,33 @@ class Context:
             return "pause"
         return None
 
+    @contextlib.contextmanager
+    def leaving_when_told(self) -> Generator[None]:
+        """For imports that take seconds: while it is open, being told to stop ends this process at once.
+
+        It is cut off wherever it is; only the result is written. With several processes it does nothing: a rank that
+        left alone would leave the others waiting for it.
+        """
+        if self.world_size > 1:
+            yield
+            return
+        done, deciding = threading.Event(), threading.Lock()
+
+        def watch() -> None:
+            while not self.stop:
+                if done.wait(_LOOK_S):
+                    return
+            with deciding:  # held until the process is gone: no worker goes on beside its result
+                if not done.is_set():
+                    os._exit(_end(self, _checked(self, {"status": "cancelled" if self.stop == "cancel" else "paused"})))
+
+        threading.Thread(target=watch, daemon=True).start()
+        try:
+            yield
+        finally:
+            with deciding:
+                done.set()
+
 
 class EventLog:
     """`events.jsonl`, appended line by line; cursors go on where the attempt before stopped."""
@@ -129,13 +159,16 @@ def run(job_dir: Path) -> int:
         _listen(ctx)
     else:
         _die_with_parent()
-    result = _outcome(ctx)
-    if result["status"] == "failed" and (job_dir / wire.CANCEL).exists():
+    return _end(ctx, _outcome(ctx))
+
+
+def _end(ctx: Context, result: dict[str, Any]) -> int:
+    if result["status"] == "failed" and (ctx.dir / wire.CANCEL).exists():
         result["status"] = "cancelled"  # being told to leave is often answered by an exception
     if ctx.rank == 0:
-        wire.write_json(job_dir / wire.RESULT, result)
+        wire.write_json(ctx.dir / wire.RESULT, result)
     elif result["status"] == "failed":
-        wire.write_json(job_dir / wire.rank_error(ctx.rank), result)
+        wire.write_json(ctx.dir / wire.rank_error(ctx.rank), result)
     return 1 if result["status"] == "failed" else 0
 
 

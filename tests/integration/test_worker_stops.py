@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,39 @@ def test_a_worker_that_does_not_listen_is_killed_with_everything_it_started(tmp_
     assert jobs.end(job).status is JobStatus.CANCELLED
     assert jobs.gone(jobs.pid(job, "worker_pid"))
     assert jobs.gone(int((job / "grandchild").read_text()))
+
+
+@pytest.mark.parametrize(("verb", "status"), [(process.cancel, JobStatus.CANCELLED), (process.pause, JobStatus.PAUSED)])
+def test_an_import_is_left_when_the_job_is_told_to_stop(
+    tmp_path: Path, verb: Callable[[Path], None], status: JobStatus
+) -> None:
+    job = jobs.start(tmp_path / "job", "import_for_ever")
+    jobs.until_event(job, "importing")
+    verb(job)
+    assert jobs.end(job).status is status
+
+
+def test_a_shutdown_during_an_import_is_the_reason_of_the_failure(tmp_path: Path) -> None:
+    job = jobs.start(tmp_path / "job", "import_for_ever")
+    jobs.until_event(job, "importing")
+    os.kill(jobs.pid(job), signal.SIGTERM)
+    state = jobs.end(job)
+    assert (state.status, "SIGTERM from outside" in (state.error or "")) == (JobStatus.FAILED, True)
+
+
+def test_after_its_imports_a_worker_leaves_when_it_has_saved(tmp_path: Path) -> None:
+    job = jobs.start(tmp_path / "job", "import_in_a_moment")
+    jobs.until_event(job, "imported")
+    process.pause(job)
+    assert jobs.end(job).status is JobStatus.PAUSED
+    assert (job / "saved").exists()
+
+
+def test_one_of_several_processes_does_not_leave_an_import_alone(tmp_path: Path) -> None:
+    job = jobs.start(tmp_path / "job", "import_in_a_moment", processes=2)
+    process.pause(job)
+    assert jobs.end(job).status is JobStatus.PAUSED
+    assert (job / "saved").exists()
 
 
 def test_more_signals_do_not_interrupt_the_farewell(tmp_path: Path) -> None:

@@ -57,6 +57,29 @@ def slow_farewell(ctx: Any) -> Answer:
     return {"status": "paused"}
 
 
+def import_for_ever(ctx: Any) -> None:
+    """As a heavy library does: it swallows whatever an optional part of it raises, and never looks at `stop`."""
+    with ctx.leaving_when_told():
+        ctx.event("importing")
+        while True:
+            try:
+                time.sleep(0.01)
+            except Exception:  # noqa: BLE001 - what libraries do
+                continue
+
+
+def import_in_a_moment(ctx: Any) -> Answer:
+    """Told to stop after the import, not in it."""
+    with ctx.leaving_when_told():
+        ctx.event("importing")
+    ctx.event("imported")
+    while not ctx.stop:
+        time.sleep(0.01)
+    time.sleep(0.3)  # longer than anybody who still watched would need
+    (ctx.dir / "saved").touch()
+    return {"status": "paused"}
+
+
 def write_environment(ctx: Any) -> None:
     (ctx.dir / "environ.json").write_text(json.dumps(dict(os.environ)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,10 @@ class Context(Protocol):
     @property
     def stop(self) -> str | None:
         """None, "pause" or "cancel"."""
+        ...
+
+    def leaving_when_told(self) -> AbstractContextManager[None]:
+        """Open it while importing: being told to stop ends this process at once."""
         ...
 
     def event(self, message: str, *, level: str = "info", step: int | None = None, **metrics: float) -> None:

@@ -17,8 +17,7 @@ def main(ctx: Context) -> dict[str, Any]:
     from . import quiet  # noqa: PLC0415 - sets variables that the imports below read
 
     quiet.settle_environment(ctx)
-    if ctx.stop:  # told to leave before there is anything to lose: do not load for seconds first
-        return {"status": "cancelled" if ctx.stop == "cancel" else "paused"}
-    from . import job  # noqa: PLC0415
+    with ctx.leaving_when_told():
+        from . import job  # noqa: PLC0415
 
     return job.run(ctx)

@@ -15,16 +15,10 @@ from . import settle
 def main(ctx: Any) -> dict[str, Any]:
     """Train the requested model; the dict is what result.json holds (succeeded unless it says otherwise)."""
     settle.environment(ctx)
-    if ctx.stop:  # told to leave before there is anything to lose: do not load for half a minute first
-        return _stopped(ctx)
     from . import vendor  # noqa: PLC0415 - sees the variables
 
-    try:
+    with ctx.leaving_when_told():  # the import takes from ten seconds to a minute
         vendor.load(ctx)
-        if ctx.stop:
-            return _stopped(ctx)
-    except vendor.Leaving:
-        return _stopped(ctx)
     if ctx.request["method"]["kind"] == "classification":
         from . import scoring  # noqa: PLC0415 - imports what Unsloth has patched by now
 
@@ -32,7 +26,3 @@ def main(ctx: Any) -> dict[str, Any]:
     from . import doors, job  # noqa: PLC0415 - the same
 
     return job.run(ctx, doors.of(ctx))
-
-
-def _stopped(ctx: Any) -> dict[str, Any]:
-    return {"status": "cancelled" if ctx.stop == "cancel" else "paused"}

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import os
-import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -28,8 +26,7 @@ def load(ctx: Any) -> None:
     """Import Unsloth, before anything it patches. Fails the job with the reason when it refuses this machine."""
     began = time.monotonic()
     try:
-        with _leaving_when_told(ctx):
-            module = importlib.import_module("unsloth")
+        module = importlib.import_module("unsloth")
     except NotImplementedError as exc:
         raise ctx.Failed(f"Unsloth refuses this machine: {' '.join(str(exc).split())}") from exc
     seconds = time.monotonic() - began
@@ -38,30 +35,6 @@ def load(ctx: Any) -> None:
         f"unsloth {version('unsloth')} on {device}, imported in {seconds:.0f} s",
         imports_s=seconds,
     )
-
-
-class Leaving(BaseException):
-    """The job was told to stop while Unsloth was being imported. No `Exception`: imports catch those."""
-
-
-@contextlib.contextmanager
-def _leaving_when_told(ctx: Any) -> Iterator[None]:
-    """Raise `Leaving` here once the job is told to stop: the import takes from ten seconds to a minute."""
-    done, main = threading.Event(), threading.get_ident()
-
-    def watch() -> None:
-        while not done.wait(0.2):
-            if ctx.stop:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(main), ctypes.py_object(Leaving))
-                return
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
 
 
 def unsloth() -> Any:

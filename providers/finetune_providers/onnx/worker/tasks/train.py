@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from . import common
@@ -27,6 +28,10 @@ class TrainingContext:
     def stop(self) -> str | None:
         """As the markers in the job's folder say."""
         return self._child.stop
+
+    def leaving_when_told(self) -> AbstractContextManager[None]:
+        """Nothing of its own: the child is asked, and killed if it does not answer."""
+        return nullcontext()
 
 
 def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
