@@ -17,9 +17,18 @@ JOINER = "\n"
 
 
 def _match(row: Object) -> str | None:
-    if "instruction" not in row or "output" not in row:
+    names = _names(row, ("instruction", "output", "input"))
+    if "instruction" not in names or "output" not in names:
         return None
-    return "`instruction` and `output`" + (", `input`" if "input" in row else "")
+    return f"`{names['instruction']}` and `{names['output']}`" + (f", `{names['input']}`" if "input" in names else "")
+
+
+def _names(row: Object, keys: tuple[str, ...]) -> dict[str, str]:
+    """Ours to the row's own, whatever their case: tables of a spreadsheet have capital letters."""
+    if "instruction" in row:
+        return {key: key for key in keys if key in row}
+    lower = {key.lower(): key for key in row}
+    return {key: lower[key] for key in keys if key in lower}
 
 
 def _prompt(row: Object) -> tuple[list[Message], dict[str, Any]]:
@@ -63,7 +72,14 @@ _KEYS = ("instruction", "input", "system", "history")
 
 
 def _parse(row: Object, note: Note) -> ChatExample:
+    names = _names(row, (*_KEYS, "output"))
+    other = {ours: theirs for ours, theirs in names.items() if ours != theirs}
+    if other:
+        back = {theirs: ours for ours, theirs in other.items()}
+        row = {back.get(key, key): value for key, value in row.items()}
     prompt, aside = _prompt(row)
+    if other:
+        aside["names"] = other
     return ChatExample(
         messages=[*prompt, turn("assistant", need_text(row, "output"))],
         **extras_of_chat(row, note),
@@ -93,7 +109,7 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
 
 
 def _match_unpaired(row: Object) -> str | None:
-    found = _match(row)
+    found = _match(row) if "instruction" in row else None
     return f"{found}, `kto_tag`" if found and isinstance(row.get("kto_tag"), bool) else None
 
 
@@ -137,7 +153,9 @@ def _columns(prompt: list[Message], aside: dict[str, Any]) -> Object:
 def _render(example: Example) -> Object:
     assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
     answer = {"output": example.messages[-1].text}
-    return {**_columns(example.messages[:-1], example.aside), **answer, **switches(example), **example.extra}
+    names = example.aside.get("names", {})
+    row = {**_columns(example.messages[:-1], example.aside), **answer}
+    return {**{names.get(key, key): value for key, value in row.items()}, **switches(example), **example.extra}
 
 
 def _render_preference(example: Example) -> Object:

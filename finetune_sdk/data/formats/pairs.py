@@ -38,6 +38,7 @@ PAIR_NAMES: tuple[tuple[str, str], ...] = (
     ("article", "summary"),
     ("document", "summary"),
     ("dialogue", "summary"),
+    ("text", "summary"),
     ("examples", "ground_truth"),
     ("source", "target"),
     ("problem", "solution"),
@@ -53,6 +54,8 @@ PAIR_NAMES: tuple[tuple[str, str], ...] = (
     ("input", "output"),
 )
 """Names under which datasets hold a question and its answer; the first pair is the canonical one."""
+PICTURED = ("prompt", "text")
+"""AutoTrain's names beside an image; without one, rows with both are prompts, or texts."""
 CONTEXTS: dict[str, tuple[str, ...]] = {
     "question": ("context", "article", "passage"),
     "instruction": ("context", "input"),
@@ -83,6 +86,8 @@ def _pair_keys(row: Object) -> tuple[str, str] | None:
         found = None if lower is None else (names[lower[0]], names[lower[1]])
     if found is not None and found[0].lower() == "input" and names.keys() & _SAYS_MORE:
         return None
+    if found is None and "image" in row and all(isinstance(row.get(key), str) for key in PICTURED):
+        return PICTURED
     return found
 
 
@@ -177,9 +182,10 @@ def _render_preference(example: Example) -> Object:
     assert isinstance(example, PreferenceExample), "this format writes preference pairs"  # noqa: S101
     plain = example.shape is not None and example.shape.endswith(PLAIN)
     start = example.prompt if example.shape == "implicit" else []
+    better, worse = example.aside.get("answer_keys", ANSWER_NAMES[0])
     row: Object = {
-        "chosen": side_value([*start, *example.chosen], "assistant", plain=plain),
-        "rejected": side_value([*start, *example.rejected], "assistant", plain=plain),
+        better: side_value([*start, *example.chosen], "assistant", plain=plain),
+        worse: side_value([*start, *example.rejected], "assistant", plain=plain),
     }
     if example.aside.get("single") and len(example.chosen) == len(example.rejected) == 1:
         row = {key: value[0] for key, value in row.items()}
@@ -223,6 +229,8 @@ def _match_prompt(row: Object) -> str | None:
         return None
     if {"completion", "chosen", "rejected", "response", "generation", "completions"} & row.keys():
         return None
+    if _answer_keys(row) is not None or _pair_keys(row) == PICTURED:
+        return None
     return "`prompt` without an answer"
 
 
@@ -236,35 +244,63 @@ def _parse_prompt(row: Object, note: Note) -> PromptExample:
     )
 
 
+ANSWER_NAMES: tuple[tuple[str, str], ...] = (
+    ("chosen", "rejected"),
+    ("chosen_response", "rejected_response"),  # Axolotl's dpo.argilla_chat
+    ("text", "rejected_text"),  # AutoTrain's dpo and reward
+)
+"""Names under which datasets hold the better and the worse answer; the first pair is the canonical one."""
+
+
+def _answer_keys(row: Object) -> tuple[str, str] | None:
+    return next((keys for keys in ANSWER_NAMES if all(_answers(row.get(key)) for key in keys)), None)
+
+
 def _match_preference(row: Object) -> str | None:
-    if "instruction" in row or not (_answers(row.get("chosen")) and _answers(row.get("rejected"))):
+    keys = _answer_keys(row)
+    if keys is None or (keys == ANSWER_NAMES[0] and "instruction" in row):  # that is Alpaca's
         return None
-    key = _prompt_key(row)
+    key = _prompt_key(row, keys)
     if key is None and "conversations" in row:
         return None
-    return "`chosen` and `rejected`" + (", the prompt inside them" if key is None else f" with `{key}`")
+    return f"`{keys[0]}` and `{keys[1]}`" + (", the prompt inside them" if key is None else f" with `{key}`")
 
 
 def _answers(value: object) -> bool:
     return _sided(value) or "role" in (as_object(value) or {})
 
 
-def _prompt_key(row: Object) -> str | None:
+def _prompt_key(row: Object, keys: tuple[str, str]) -> str | None:
     """Where the prompt is: apart, or in messages that end before the answers; None = inside the answers."""
     apart = next((key for key in ("prompt", "question") if key in row), None)
     if apart is not None:
         return apart
+    if all(isinstance(row.get(key), str) for key in keys):
+        return next((key for key in _ASKED_APART if isinstance(row.get(key), str)), None)
     said = next((key for key in ("messages", "conversations", "conversation") if is_messages(row.get(key))), None)
     return said if said is not None and last_role(row[said]) in ("user", "tool", "system", "developer") else None
 
 
+_ASKED_APART = ("input", "query", "instruction")
+"""Names of a prompt beside answers that are texts; beside answers that are messages they repeat a part of those."""
+
+
+def _prompt_clash(example: Example) -> str | None:
+    """A key that would be read as the prompt of answers that hold theirs inside."""
+    inside = (example.shape or "").startswith("implicit_")
+    return next((key for key in _ASKED_APART if inside and isinstance(example.extra.get(key), str)), None)
+
+
 def _parse_preference(row: Object, note: Note) -> PreferenceExample:
-    chosen, plain = side(row, "chosen", "assistant", note)
-    rejected, also_plain = side(row, "rejected", "assistant", note)
-    prompt_key = _prompt_key(row)
+    better, worse = keys = _answer_keys(row) or ANSWER_NAMES[0]
+    chosen, plain = side(row, better, "assistant", note)
+    rejected, also_plain = side(row, worse, "assistant", note)
+    prompt_key = _prompt_key(row, keys)
     shape = PLAIN if plain and also_plain else None
     aside: dict[str, Any] = {"prompt_key": prompt_key} if prompt_key not in (None, "prompt") else {}
-    if as_object(row.get("chosen")) is not None and as_object(row.get("rejected")) is not None:
+    if keys != ANSWER_NAMES[0]:
+        aside["answer_keys"] = list(keys)
+    if as_object(row.get(better)) is not None and as_object(row.get(worse)) is not None:
         aside["single"] = True
     if prompt_key is not None:
         prompt, _ = side(row, prompt_key, "user", note)
@@ -277,12 +313,11 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
         prompt = [] if plain or also_plain else _common(chosen, rejected)
     prompt = _with_system(prompt, chosen, rejected)
     chosen, rejected = _after(prompt, chosen), _after(prompt, rejected)
-    for name, answer in (("chosen", chosen), ("rejected", rejected)):
+    for name, answer in ((better, chosen), (worse, rejected)):
         if not answer:
             raise Fault("answer-empty", name, "holds the prompt only, no answer", "Add the answer.")
     known = (
-        "chosen",
-        "rejected",
+        *keys,
         prompt_key or "prompt",
         "system" if "system_key" in aside else "",
         "margin",
@@ -433,6 +468,7 @@ FORMATS = (
         parse=_parse_preference,
         render=_render_preference,
         reserved=frozenset(("prompt", "question", "chosen", "rejected", "margin", "system", *CHAT_KEYS)),
+        clashes=_prompt_clash,
         cannot=frozenset(("message-keys-clash",)),
         rank=30,
         aliases=("trl-preference", "dpo"),

@@ -85,7 +85,18 @@ def _embedding_names(row: Object) -> tuple[str, ...] | None:
     for anchor, positive, negative in _EMBEDDING_NAMES:
         if isinstance(row.get(anchor), str) and isinstance(row.get(positive), str):
             return (anchor, positive, negative) if isinstance(row.get(negative), str) else (anchor, positive)
+    if isinstance(row.get(_LISTED[0]), str) and _texts(row.get(_LISTED[1])):
+        return _LISTED if _texts(row.get(_LISTED[2])) else _LISTED[:2]
     return None
+
+
+_LISTED = ("query", "pos", "neg")
+"""FlagEmbedding's rows: lists of texts that belong to a query and of texts that do not."""
+
+
+def _texts(value: object) -> list[str]:
+    items = as_list(value) or []
+    return items if all(isinstance(item, str) for item in items) else []
 
 
 def _match_embedding(row: Object) -> str | None:
@@ -95,8 +106,21 @@ def _match_embedding(row: Object) -> str | None:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _parse_embedding(row: Object, _note: Note) -> EmbeddingExample:
+def _first_of_lists(row: Object, names: tuple[str, ...], note: Note) -> tuple[Object, dict[str, Any]]:
+    """The row with the first text of each list in its place, and the others to be kept aside."""
+    lists = {name: _texts(row[name]) for name in names[1:]}
+    more = {name: found[1:] for name, found in lists.items()}
+    others = sum(map(len, more.values()))
+    if others:
+        note("embedding-more", names[1], f"a row is one triplet: {others} more texts of the lists are kept aside", "")
+    return {**row, **{name: found[0] for name, found in lists.items()}}, {"more": more}
+
+
+def _parse_embedding(row: Object, note: Note) -> EmbeddingExample:
     names = _embedding_names(row) or ("anchor", "positive")
+    listed: dict[str, Any] = {}
+    if names[1] == _LISTED[1]:
+        row, listed = _first_of_lists(row, names, note)
     fields: dict[str, Any] = {"negative": row[names[2]]} if len(names) == 3 else {}
     score = row.get("score")
     if isinstance(score, int | float) and not isinstance(score, bool):
@@ -106,7 +130,7 @@ def _parse_embedding(row: Object, _note: Note) -> EmbeddingExample:
         positive=need_text(row, names[1]),
         **fields,
         extra=rest(row, *names, *(("score",) if "score" in fields else ())),
-        aside={"keys": list(names)} if names[0] != "anchor" else {},
+        aside={**({"keys": list(names)} if names[0] != "anchor" else {}), **listed},
     )
 
 
@@ -115,6 +139,7 @@ def _render_embedding(example: Example) -> Object:
     texts = [example.anchor, example.positive, *([] if example.negative is None else [example.negative])]
     names = example.aside.get("keys") or ["anchor", "positive", "negative"]
     row: Object = dict(zip(names, texts, strict=False))
+    row |= {name: [row[name], *others] for name, others in example.aside.get("more", {}).items()}
     if example.score is not None:
         row["score"] = example.score
     return {**row, **example.extra}
@@ -171,7 +196,7 @@ FORMATS = (
         match=_match_embedding,
         parse=_parse_embedding,
         render=_render_embedding,
-        reserved=frozenset((*(key for names in _EMBEDDING_NAMES for key in names), "score")),
+        reserved=frozenset((*(key for names in (*_EMBEDDING_NAMES, _LISTED) for key in names), "score")),
         rank=35,
         source="https://sbert.net/docs/sentence_transformer/dataset_overview.html",
         read_on="2026-11-20",
