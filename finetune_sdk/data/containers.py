@@ -38,6 +38,8 @@ _HEAD_BYTES = 65_536
 def find_files(sources: str | Path | Sequence[str | Path]) -> list[Path]:
     """The files meant by paths, globs and folders, in a stable order. Raises `DataError` when one leads nowhere."""
     given = [sources] if isinstance(sources, str | Path) else list(sources)
+    if not given:
+        raise DataError("no file was given: the list of files is empty.")
     found: list[Path] = []
     for source in given:
         found += _find(str(source))

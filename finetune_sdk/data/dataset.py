@@ -58,20 +58,20 @@ class Dataset:
     @classmethod
     def open(
         cls,
-        source: str | Path | Sequence[str | Path] | Table,
+        source: str | Path | Sequence[str | Path] | Sequence[Mapping[str, Any]] | Table,
         *,
         format: str | None = None,  # noqa: A002 - the name users write
         columns: Mapping[str, str] | None = None,
         prefer: Sequence[Kind] = (),
     ) -> Dataset:
-        """A dataset from paths, globs, folders and addresses, or a table of pandas, polars, pyarrow or `datasets`.
+        """A dataset from paths, globs, folders and addresses, rows, or a table of pandas, polars, pyarrow, `datasets`.
 
         Reads no file yet, but raises `DataError` for a missing one. `format` overrides detection; `columns` maps our
         names to yours.
         """
         if format is not None:
             format_named(format)
-        if interop.is_table(source):
+        if interop.is_table(source) or interop.are_rows(source):
             return cls.from_rows(source, format=format, columns=columns, prefer=prefer)
         return cls(find_files(cast("str | Path | Sequence[str | Path]", source)), format, columns or {}, prefer)
 
@@ -137,6 +137,12 @@ class Dataset:
         if self._rows is None:
             raise TypeError("the number of rows is known after a whole pass: `sum(1 for _ in dataset)`")
         return self._rows
+
+    def __repr__(self) -> str:
+        """The files, and how they are read as far as that is known; reads nothing."""
+        formats = dict.fromkeys(found.format for found in self.known_detection)
+        names = [*map(str, self.files[:1]), *([f"{len(self.files) - 1:,} more"] if self.files[1:] else [])]
+        return f"<Dataset {', '.join([' and '.join(names), *formats])}>"
 
     def __bool__(self) -> bool:
         """Always true: whether there are rows is only known by reading."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from finetune_sdk.data.arrowrows import ArrowRows, needed
 from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.formats import format_named
-from finetune_sdk.data.jsonvalue import Object
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object
 from finetune_sdk.data.losses import as_kind, losses, wrong_kind
 from finetune_sdk.errors import DataError
 
@@ -26,6 +26,12 @@ _AT_ONCE = 1000
 def is_table(value: object) -> bool:
     """Whether the value is a table of one of the libraries; imports none of them."""
     return type(value).__module__.partition(".")[0] in _TABLES
+
+
+def are_rows(value: object) -> bool:
+    """Whether the value is a list of dictionaries, as programs hold rows."""
+    items = as_list(value)
+    return bool(items) and all(as_object(item) is not None for item in items or ())
 
 
 def put_aside(rows: object, folder: Path) -> Path:

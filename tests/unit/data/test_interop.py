@@ -142,3 +142,21 @@ def test_the_length_is_known_after_a_whole_pass(dataset: Dataset) -> None:
         len(dataset)
     list(dataset)
     assert len(dataset) == 3
+
+
+def test_a_list_of_dictionaries_is_a_dataset() -> None:
+    assert [example.source.line for example in Dataset.open([{"text": "a"}, {"text": "b"}]) if example.source] == [1, 2]
+
+
+def test_a_dataset_shows_its_files_and_what_is_known_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n')
+    dataset = Dataset.open([path, path])
+    before = repr(dataset)
+    assert dataset.detection[0].format == "text"
+    assert (before, repr(dataset)) == (f"<Dataset {path} and 1 more>", f"<Dataset {path} and 1 more, text>")
+
+
+def test_no_files_at_all_are_refused() -> None:
+    with pytest.raises(DataError, match="no file was given"):
+        Dataset.open([])
