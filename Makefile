@@ -1,5 +1,5 @@
 # make demo    set everything up and run the main job: fine-tune a tiny model, show that it helped
-# make test    set everything up and run the whole suite
+# make test    set everything up and run the whole suite (WORKERS=n processes; two per core are best, 1.5 GB each)
 # make check   what CI runs: lint, types, tests, wheel
 # make bench   the benchmarks
 # make litellm LiteLLM in an environment of its own, which `make test` does too; the gateway's benchmark can measure it
@@ -22,8 +22,12 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/finetune run examples/01_quickstart/finetune.yaml --home .finetune
 
+# Tests wait for the jobs and servers that they start, so more processes than cores. One thread each: OpenMP's threads spin
+# while they wait for a core that another process has. tests/conftest.py orders the files.
+WORKERS ?= 4
+
 test: $(STAMP) emulators litellm
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 emulators: tests/emulators/node_modules/.package-lock.json  # without npm the tests that need them are skipped
 

@@ -1,0 +1,72 @@
+"""The order of the files: those that take long come first, so that no process is left with one of them at the end.
+
+Files are handed out whole (`--dist loadfile`), because their tests share trained models and servers. pytest-xdist would
+begin with those that have the most tests, which are the quick ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+LONG = (
+    "integration/test_compare_search.py",
+    "integration/test_onnx_olive.py",
+    "integration/test_onnx_exports.py",
+    "integration/test_peft_training.py",
+    "integration/test_peft_processes.py",
+    "integration/test_unsloth.py",
+    "integration/test_unsloth_media.py",
+    "integration/test_unsloth_embeddings.py",
+    "integration/test_gateway_conformance.py",
+    "test_examples.py",
+    "integration/test_compare_runs.py",
+    "integration/test_compare_trackers.py",
+    "integration/test_compare_harness.py",
+    "integration/test_deploy_local.py",
+    "integration/test_peft_interruptions.py",
+    "conformance/test_peft.py",
+    "conformance/test_autotrain.py",
+    "conformance/test_unsloth.py",
+    "conformance/test_onnx.py",
+    "integration/test_onnx_search.py",
+    "integration/test_onnx_example.py",
+    "integration/test_gateway_intermediaries.py",
+    "integration/test_peft_methods.py",
+    "integration/test_worker_envs.py",
+    "integration/test_autotrain_training.py",
+    "integration/test_autotrain_agreement.py",
+    "integration/test_autotrain_faults.py",
+    "integration/test_autotrain_cli.py",
+    "integration/test_deploy_export.py",
+    "integration/test_deploy_gguf.py",
+    "integration/test_unsloth_doors.py",
+    "integration/test_peft_preference_losses.py",
+    "integration/test_peft_losses.py",
+    "integration/test_peft_adapters.py",
+    "integration/test_models_by_name.py",
+    "integration/test_compare_hosted_search.py",
+    "integration/test_compare_time.py",
+    "integration/test_hub_push.py",
+    "integration/test_gateway_hub_models.py",
+    "integration/test_gateway_schemathesis.py",
+    "integration/test_gateway_faults.py",
+    "property/test_data_straight.py",
+    "unit/test_cli_process.py",
+    "unit/test_store_processes.py",
+    "unit/compare/test_statistics.py",
+    "test_docs.py",
+)
+"""From half a minute on, roughly by time. Wrong places cost time and nothing else."""
+
+_HERE = Path(__file__).parent
+_PLACES = {_HERE / name: place for place, name in enumerate(LONG)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; inside a file, and among the others, nothing changes."""
+    gone = [str(path) for path in _PLACES if not path.is_file()]
+    if gone:
+        raise pytest.UsageError(f"tests/conftest.py orders files that are no longer there: {', '.join(gone)}")
+    items.sort(key=lambda item: _PLACES.get(item.path, len(LONG)))
