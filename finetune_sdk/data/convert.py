@@ -187,8 +187,8 @@ def _job(
     return ranges.Job(str(path), str(out.part), found, dataset.named, entry.name, tuple(allow))
 
 
-def convert_range(job: ranges.Job, stream: BinaryIO, report: Report) -> tuple[bytes, int, int]:
-    """Lines to lines of the `chat` format: the output, the rows read and the rows written."""
+def convert_range(job: ranges.Job, stream: BinaryIO, report: Report) -> tuple[list[bytes], int, int]:
+    """Lines to lines of the `chat` format: the output in pieces, the rows read and the rows written."""
     dataset = Dataset([Path(job.source)], job.read_as if job.named else None, {}).keeping(job.write_as)
     entry = format_named(job.write_as)
     encoder = msgspec.json.Encoder()
@@ -206,7 +206,7 @@ def convert_range(job: ranges.Job, stream: BinaryIO, report: Report) -> tuple[by
         for row in _rendered(given, entry, job.allow, report, dataset.row):
             out.append(encoder.encode(row) + b"\n")
             written += 1
-    return b"".join(out), rows, written
+    return out, rows, written
 
 
 def content(example: Example, *, clean: bool = False) -> Iterator[Finding]:

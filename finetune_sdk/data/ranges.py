@@ -26,13 +26,15 @@ from finetune_sdk.data.report import Report
 from finetune_sdk.errors import DataError, FineTuneError
 from finetune_sdk.types import Finding
 
-RANGE_BYTES = 4 << 20
+RANGE_BYTES = 2 << 20  # larger ones wait in memory that is new each time, smaller ones are talked about too often
 LARGE_BYTES = 64 << 20
 """Smaller files are done by one process before a second one has started."""
 _QUEUED = 2
 """Ranges that a process knows of: the one it works on, and the next."""
 _AHEAD = 3
 """Finished ranges of our own that wait for earlier ones of others, at most: they are held in memory."""
+_PIECES = 512
+"""Written in one call, at most; systems allow 1024."""
 _START = "from finetune_sdk.data.rangeworker import main; main()"
 
 
@@ -71,8 +73,8 @@ class Done(Struct, frozen=True):
     errno: int | None = None
 
 
-Convert: TypeAlias = Callable[[Job, BinaryIO, Report], tuple[bytes, int, int]]
-"""Lines to lines: the output, the rows read and the rows written."""
+Convert: TypeAlias = Callable[[Job, BinaryIO, Report], tuple[list[bytes], int, int]]
+"""Lines to lines: the output in pieces, the rows read and the rows written."""
 
 
 class Totals(Struct):
@@ -107,7 +109,7 @@ class Worker:
         self._convert = convert
         self._source = Path(job.source).open("rb")  # noqa: SIM115 - closed in `close`
         self._part = os.open(job.part, os.O_WRONLY)
-        self._finished: dict[int, bytes] = {}
+        self._finished: dict[int, list[bytes]] = {}
 
     def close(self) -> None:
         self._source.close()
@@ -121,13 +123,16 @@ class Worker:
         report = Report()
         output, rows, written = self._convert(self._job, cast(BinaryIO, Stretch(self._source, order)), report)
         self._finished[order.index] = output
-        return Done(order.index, rows, written, len(output), report.groups())
+        return Done(order.index, rows, written, sum(map(len, output)), report.groups())
 
-    def _write(self, data: bytes, at: int) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._part, view, at)
-            view, at = view[written:], at + written
+    def _write(self, pieces: list[bytes], at: int) -> None:
+        for start in range(0, len(pieces), _PIECES):
+            some = pieces[start : start + _PIECES]
+            size = sum(map(len, some))
+            written = os.pwritev(self._part, some, at)
+            while written < size:  # a disk that is nearly full
+                written += os.pwrite(self._part, b"".join(some)[written:], at + written)
+            at += size
 
 
 class _Other:
