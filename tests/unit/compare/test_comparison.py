@@ -1,66 +1,18 @@
-"""Comparisons over real HTTP: what is asked, kept, taken up again, refused, and said."""
+"""Comparisons over real HTTP: what is asked, kept, taken up again, counted, and said."""
 
 from __future__ import annotations
 
 import json
-import random
 import threading
-from collections.abc import Callable, Generator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from toy_chat import Chat, Reply, chat
+from tones import TONES, Serve, bench, right, tone, words, wrong
+from toy_chat import Chat, Reply
 
 from finetune_sdk.compare import Comparison
-from finetune_sdk.compare.bench import load
-from finetune_sdk.errors import DataError, SpecError, WrongStatus
-
-TONES = ("joy", "anger", "fear")
-
-
-def words(index: int) -> str:
-    """A row's text: words drawn for it, so that no two rows are nearly the same."""
-    drawn = random.Random(index)
-    return " ".join("".join(drawn.choices("abcdefghijklmnop", k=6)) for _ in range(12))
-
-
-def tone(text: str) -> str:
-    return TONES[sum(map(ord, text)) % len(TONES)]
-
-
-@pytest.fixture
-def rows(tmp_path: Path) -> Path:
-    path = tmp_path / "rows.jsonl"
-    texts = [words(index) for index in range(90)]
-    path.write_text("".join(json.dumps({"prompt": text, "completion": tone(text)}) + "\n" for text in texts))
-    return path
-
-
-Serve = Callable[[Callable[[dict[str, Any]], Reply]], Chat]
-
-
-@pytest.fixture
-def serve() -> Generator[Serve]:
-    with ExitStack() as stack:
-        yield lambda answer: stack.enter_context(chat(answer))
-
-
-def right(body: dict[str, Any]) -> Reply:
-    return tone(Chat.question(body))
-
-
-def wrong(_body: dict[str, Any]) -> Reply:
-    return "no idea"
-
-
-def bench(rows: Path, servers: dict[str, Chat], **more: Any) -> dict[str, Any]:
-    candidates = [{"name": name, "at": {"base_url": one.base_url, "model": name}} for name, one in servers.items()]
-    return {"name": "tones", "data": {"train": str(rows), "test": 0.4}, "metrics": ["accuracy"], **more} | {
-        "candidates": [*candidates, *more.get("candidates", [])]
-    }
 
 
 def test_the_better_candidate_is_named_with_its_interval(tmp_path: Path, rows: Path, serve: Serve) -> None:
@@ -122,32 +74,6 @@ def test_a_torn_last_answer_is_asked_again(tmp_path: Path, rows: Path, serve: Se
     results = comparison.run()
     assert len(server.asked) == 37
     assert results.candidates[0].failed == 0
-
-
-def test_another_bench_in_the_same_folder_is_refused_with_the_difference(
-    tmp_path: Path, rows: Path, serve: Serve
-) -> None:
-    described = bench(rows, {"one": serve(right)})
-    Comparison(described, home=tmp_path / "home").run()
-    changed = {**described, "max_tokens": 7}
-    with pytest.raises(SpecError, match=r"(?s)max_tokens: 256 -> 7.*--fork"):
-        Comparison(changed, home=tmp_path / "home").run()
-
-
-def test_limits_and_prices_may_change_between_runs(tmp_path: Path, rows: Path, serve: Serve) -> None:
-    described = bench(rows, {"one": serve(right)})
-    Comparison(described, home=tmp_path / "home").run()
-    prices = {"given": {"input_per_mtok": 1.0}}
-    Comparison({**described, "limits": {"requests": 2}, "prices": prices}, home=tmp_path / "home").run()
-
-
-def test_test_rows_changed_behind_its_back_are_noticed(tmp_path: Path, rows: Path, serve: Serve) -> None:
-    comparison = Comparison(bench(rows, {"one": serve(right)}), home=tmp_path / "home")
-    comparison.run()
-    items = comparison.folder / "split" / "test-items.jsonl"
-    items.write_bytes(items.read_bytes().replace(b"joy", b"fun"))
-    with pytest.raises(DataError, match="changed since the split was frozen"):
-        comparison.run()
 
 
 def test_errors_are_counted_and_not_averaged_away(tmp_path: Path, rows: Path, serve: Serve) -> None:
@@ -338,27 +264,6 @@ def test_an_answer_that_takes_too_long_is_an_error_and_its_time_is_no_latency(
     assert all("Timeout" in error for error in found.errors)
 
 
-def test_a_test_row_without_a_reference_is_refused_with_its_place(tmp_path: Path, rows: Path, serve: Serve) -> None:
-    test = tmp_path / "test.jsonl"
-    test.write_text(json.dumps({"messages": [{"role": "user", "content": words(200)}]}) + "\n")
-    described = bench(rows, {"one": serve(right)})
-    described["data"] = {"train": str(rows), "test": str(test)}
-    with pytest.raises(DataError, match=r"test\.jsonl:1: this test row has no reference answer"):
-        Comparison(described, home=tmp_path / "home").run()
-
-
-def test_labels_that_only_the_test_rows_have_are_told(tmp_path: Path, rows: Path, serve: Serve) -> None:
-    test = tmp_path / "test.jsonl"
-    labels = ["joy", "anger", "disgust", "joy", "anger", "disgust"]
-    lines = [{"prompt": words(200 + index), "completion": label} for index, label in enumerate(labels)]
-    test.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    described = bench(rows, {"one": serve(right)})
-    described["data"] = {"train": str(rows), "test": str(test)}
-    results = Comparison(described, home=tmp_path / "home").run()
-    said = "2 test rows have a label that never occurs in the training rows: 'disgust'"
-    assert any(note.startswith(said) for note in results.split.notes)
-
-
 def test_slices_and_confusion_are_reported(tmp_path: Path, rows: Path, serve: Serve) -> None:
     lines = [json.loads(line) for line in rows.read_text().splitlines()]
     rows.write_text("\n".join(json.dumps({**one, "desk": "east" if i % 2 else "west"}) for i, one in enumerate(lines)))
@@ -367,54 +272,6 @@ def test_slices_and_confusion_are_reported(tmp_path: Path, rows: Path, serve: Se
     assert {one.value for one in found.slices} == {"east", "west"}
     assert sum(one.items for one in found.slices) == 36
     assert set(found.confusion or {}) == set(TONES)
-
-
-def test_results_before_anything_was_run_are_refused(tmp_path: Path, rows: Path, serve: Serve) -> None:
-    with pytest.raises(WrongStatus, match="has not been run"):
-        Comparison(bench(rows, {"one": serve(right)}), home=tmp_path / "home").results()
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"metrics": []}, "metrics"),
-        ({"metrics": ["acuracy"]}, "unknown metric 'acuracy'"),
-        ({"metric": ["accuracy"]}, "did you mean `metrics`"),
-        ({"metrics": ["accuracy", "accuracy"]}, "two metrics are called 'accuracy'"),
-        ({"name": "../out"}, "name"),
-        ({"data": {"train": "x.jsonl", "test": 1.5}}, "test"),
-        (
-            {"candidates": [{"name": "a", "at": {"base_url": "http://x/v1", "model": "m"}, "tune": {}}]},
-            "cannot be tuned",
-        ),
-        ({"api_key": "sk-proj-" + "x" * 40}, "secret"),
-    ],
-)
-def test_a_bench_that_is_wrong_is_refused_with_its_place(change: dict[str, Any], said: str, tmp_path: Path) -> None:
-    right_one = {
-        "data": {"train": "x.jsonl"},
-        "metrics": ["accuracy"],
-        "candidates": [{"name": "a", "at": {"base_url": "http://x/v1", "model": "m"}}],
-    }
-    path = tmp_path / "bench.yaml"
-    path.write_text(json.dumps({**right_one, **change}))
-    with pytest.raises(SpecError) as caught:
-        load(path)
-    assert said in str(caught.value)
-    assert "bench.yaml" in str(caught.value)
-
-
-def test_two_candidates_of_one_name_are_refused(tmp_path: Path, rows: Path, serve: Serve) -> None:
-    server = serve(right)
-    described = bench(rows, {"one": server})
-    described["candidates"] *= 2
-    with pytest.raises(SpecError, match="two candidates are called 'one'"):
-        Comparison(described, home=tmp_path / "home").run()
-
-
-def test_a_name_that_is_no_folder_is_refused(tmp_path: Path, rows: Path, serve: Serve) -> None:
-    with pytest.raises(SpecError, match="name"):
-        Comparison(bench(rows, {"../up": serve(right)}), home=tmp_path / "home")
 
 
 def test_a_report_holds_the_verdict_and_no_link_outside(tmp_path: Path, rows: Path, serve: Serve) -> None:
@@ -426,75 +283,6 @@ def test_a_report_holds_the_verdict_and_no_link_outside(tmp_path: Path, rows: Pa
     assert "src=" not in page.replace("default-src", "").replace("-src", "")
     assert json.loads((comparison.folder / "report.json").read_text())["summary"] == results.summary
     assert results.summary in (comparison.folder / "report.md").read_text()
-
-
-def test_a_group_of_the_test_file_is_left_out_of_the_training_file(tmp_path: Path, serve: Serve) -> None:
-    def patients(name: str, first: int, numbers: range) -> str:
-        rows = [{"prompt": words(first + n), "completion": "joy", "patient": n % len(numbers)} for n in numbers]
-        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return str(tmp_path / name)
-
-    described = bench(tmp_path, {"one": serve(right)})
-    train, test = patients("train.jsonl", 0, range(40)), patients("test.jsonl", 500, range(35, 45))
-    described["data"] = {"train": train, "test": test, "group_by": "patient"}
-    frozen, _ = Comparison(described, home=tmp_path / "home").plan()
-    assert (frozen.leaks, frozen.rows["train"], frozen.rows["test"]) == ({"group": 10}, 30, 10)
-
-
-def test_one_test_row_is_enough_to_be_told_that_it_is_not_enough(tmp_path: Path, serve: Serve) -> None:
-    lines = [json.dumps({"prompt": words(index), "completion": "a"}) for index in range(3)]
-    (tmp_path / "few.jsonl").write_text("\n".join(lines))
-    described = bench(tmp_path / "few.jsonl", {"one": serve(right), "two": serve(wrong)})
-    results = Comparison(described, home=tmp_path / "home").run()
-    assert results.split.rows["test"] == 1
-    assert any("only 1 test rows" in note for note in results.split.notes)
-
-
-def test_one_row_cannot_be_divided(tmp_path: Path, serve: Serve) -> None:
-    (tmp_path / "one.jsonl").write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
-    with pytest.raises(DataError, match="1 row cannot be divided into test, train"):
-        Comparison(bench(tmp_path / "one.jsonl", {"one": serve(right)}), home=tmp_path / "home").run()
-
-
-IMPOSSIBLE: tuple[tuple[dict[str, Any], str], ...] = (
-    ({"judge": {"at": {"base_url": "http://x/v1", "model": "j"}, "against": "nobody"}}, "judge: there is no"),
-    ({"curve": {}}, "curve: there is no tuned candidate; there are: none"),
-    ({"candidates": [{"name": "a", "provider": "nonsense", "tune": {}}]}, "candidate 'a': no provider 'nonsense'"),
-    ({"metrics": ["accuracy", {"json_schema": {"schema": "no.json"}}]}, "cannot be read as JSON"),
-    ({"metrics": ["tool_call", "accuracy"]}, "'tool_call' decides, and does not fit these rows"),
-    ({"search": [{"candidate": "one", "over": {"seed": [1, 2]}}]}, "search: there is no tuned candidate 'one'"),
-)
-
-
-@pytest.mark.parametrize(("change", "said"), IMPOSSIBLE)
-def test_what_cannot_be_done_is_refused_before_anything_is_asked(
-    tmp_path: Path, rows: Path, serve: Serve, change: dict[str, Any], said: str
-) -> None:
-    server = serve(right)
-    with pytest.raises((SpecError, DataError)) as caught:
-        Comparison(bench(rows, {"one": server}, **change), home=tmp_path / "home").run()
-    assert said in str(caught.value)
-    assert server.asked == []
-
-
-def test_a_metric_that_does_not_fit_is_told_in_the_plan(tmp_path: Path, rows: Path, serve: Serve) -> None:
-    described = bench(rows, {"one": serve(right)}, metrics=["accuracy", "tool_call"])
-    frozen, _ = Comparison(described, home=tmp_path / "home").plan()
-    assert any(note.startswith("tool_call will not be measured: ") for note in frozen.notes)
-
-
-def test_a_users_function_that_fails_on_answers_costs_only_its_own_metric(
-    tmp_path: Path, rows: Path, serve: Serve
-) -> None:
-    own = tmp_path / "own.py"
-    own.write_text("def score(answer, reference, item):\n    return {'joy': 1, 'anger': 2, 'fear': 3}[answer]\n")
-    servers = {"one": serve(right), "two": serve(wrong)}
-    described = bench(rows, servers, metrics=[{"python": {"file": str(own)}}, "accuracy"])
-    results = Comparison(described, home=tmp_path / "home").run()
-    assert "own.py:score raised KeyError: 'no idea' for item" in results.candidate("two").unfit["python"]
-    assert results.candidate("two").scores["accuracy"].value == 0.0
-    assert results.summary.startswith("Only one was scored: own function")
-    assert any(text.startswith("two has no python: own.py:score raised KeyError") for text in results.findings)
 
 
 def test_candidates_that_answered_nothing_are_not_called_equal(tmp_path: Path, rows: Path, serve: Serve) -> None:
