@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,10 @@ class Folder:
             yield
 
     def open(self, bench: Bench) -> None:
-        """Make the folder, or find it. Raises `SpecError` when it belongs to another bench, with the difference."""
+        """Make the folder, or find it; one that was only planned begins anew with another bench.
+
+        Raises `SpecError` when it belongs to another bench, with the difference.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         record = self.path / "bench.json"
         wanted = bench.model_dump(mode="json")
@@ -90,7 +94,10 @@ class Folder:
         changes = list(_differences(json.loads(record.read_text(encoding="utf-8")), wanted))
         harmless = ("limits", "requests_per_month", "prices", "tracking")  # change nothing that was measured
         real = [text for key, text in changes if key.partition(".")[0] not in harmless]
-        if real:
+        if real and not self._begun():
+            (self.split / "split.json").unlink()  # first: without it nothing else of a split counts
+            shutil.rmtree(self.split)
+        elif real:
             shown = "\n  ".join(real[:12]) + (f"\n  and {len(real) - 12} more" if len(real) > 12 else "")
             raise SpecError(
                 f"the comparison {bench.name!r} in {self.path} was begun with another bench:\n  {shown}\n"
@@ -98,6 +105,10 @@ class Folder:
             )
         if changes:
             _replace(record, json.dumps(wanted, indent=1, ensure_ascii=False).encode())
+
+    def _begun(self) -> bool:
+        """Whether anything was trained, asked or set aside; a plan does nothing of the kind."""
+        return any((self.path / name).exists() for name in ("candidates", "searches", "spent.json"))
 
     def standing(self, name: str) -> Standing:
         try:

@@ -148,6 +148,14 @@ def test_another_bench_in_the_same_folder_is_refused_with_the_difference(
         Comparison(changed, home=tmp_path / "home").run()
 
 
+def test_a_bench_that_was_only_planned_may_change(tmp_path: Path, rows: Path, serve: Serve) -> None:
+    first = bench(rows, {"one": serve(right)})
+    assert Comparison(first, home=tmp_path / "home").plan()[0].rows["test"] == 36
+    second = {**first, "data": {"train": str(rows), "test": 0.5}, "metrics": ["exact_match"]}
+    results = Comparison(second, home=tmp_path / "home").run()
+    assert (results.split.rows["test"], results.metric) == (45, "exact_match")
+
+
 def test_test_rows_changed_behind_its_back_are_noticed(tmp_path: Path, rows: Path, serve: Serve) -> None:
     comparison = Comparison(bench(rows, {"one": serve(right)}), home=tmp_path / "home")
     comparison.run()
