@@ -1,0 +1,46 @@
+"""A range that is done is written where it belongs, however little the system takes at a time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from finetune_sdk.data import ranges
+from finetune_sdk.data.ranges import Job, Order, Worker
+from finetune_sdk.data.report import Report
+
+TEXT = b"0123456789"
+
+
+def in_pieces(_job: Job, stream: BinaryIO, _report: Report) -> tuple[list[bytes], int, int]:
+    return [stream.read(1), stream.read(3), b"", stream.read()], 1, 1
+
+
+def part_of(folder: Path) -> Path:
+    source, part = folder / "source", folder / "part"
+    source.write_bytes(TEXT)
+    part.write_bytes(b"ab")
+    worker = Worker(Job(str(source), str(part), "", named=False, write_as="", allow=()), in_pieces)
+    assert worker.obey(Order(0, 2, 9)).size == 7
+    assert worker.obey(Order(0, 2, 9, at=2)).placed
+    worker.close()
+    return part
+
+
+@pytest.mark.parametrize("together", [1, 2, 512])
+def test_pieces_are_written_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int) -> None:
+    monkeypatch.setattr(ranges, "_PIECES", together)
+    assert part_of(tmp_path).read_bytes() == b"ab" + TEXT[2:9]
+
+
+def test_a_write_that_takes_only_some_bytes_goes_on_behind_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def some(part: int, pieces: list[bytes], at: int) -> int:
+        return os.pwrite(part, pieces[0], at)
+
+    monkeypatch.setattr(os, "pwritev", some)
+    assert part_of(tmp_path).read_bytes() == b"ab" + TEXT[2:9]
