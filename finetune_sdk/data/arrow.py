@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object
@@ -91,18 +91,36 @@ def class_names(metadata: Any) -> dict[str, list[str]]:
 
 
 def read_excel(stream: BinaryIO, fail: Fail) -> Rows:
-    """The first sheet of a workbook, its first row the header."""
+    """The first sheet of a workbook, its first row the header. Others may hold notes, but no rows of the same kind."""
     library = needed("openpyxl", "openpyxl", "Reading Excel")
     return _survived("Excel", lambda: _sheet(library.load_workbook(stream, read_only=True, data_only=True)), fail)
 
 
 def _sheet(book: Any) -> Rows:
-    cells: Iterator[tuple[Any, ...]] = book.worksheets[0].iter_rows(values_only=True)
-    header = [str(name).strip() if name is not None else "" for name in next(cells, ())]
+    first, *others = book.worksheets
+    cells: Iterator[tuple[Any, ...]] = first.iter_rows(values_only=True)
+    header = _header(next(cells, ()))
+    more = [
+        sheet.title
+        for sheet in others
+        if any(header) and _header(next(sheet.iter_rows(values_only=True), ())) == header
+    ]
+    if more:
+        raise Fault(
+            "container-sheets",
+            None,
+            f"the sheets {', '.join(map(repr, [first.title, *more]))} all hold rows with this header; one is read",
+            "Save each as a file of its own, and give those that are meant.",
+            fatal=True,
+        )
     for line, values in enumerate(cells, 2):
         row = {name: _cell(value) for name, value in zip(header, values, strict=False) if name}
         if any(row.values()):
             yield line, row
+
+
+def _header(cells: Sequence[Any]) -> list[str]:
+    return [str(name).strip() if name is not None else "" for name in cells]
 
 
 def _cell(value: Any) -> str:

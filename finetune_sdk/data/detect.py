@@ -16,7 +16,7 @@ from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, open_file
 from finetune_sdk.data.example import KIND_NAMES, Kind
 from finetune_sdk.data.formats import FORMATS, Format, format_named
-from finetune_sdk.data.jsonvalue import Object, type_name
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.readers import read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault
 
@@ -105,6 +105,8 @@ def _vote(
 ) -> Detection:
     if not rows:
         raise Fault("no-rows", None, "no row could be read", "See the other findings.")
+    if len(rows) == 1:
+        _refuse_columns(rows[0])
     matches = [_matches(row, columns) for row in rows]
     votes = Counter(name for found in matches for name in found)
     if not votes:
@@ -161,7 +163,7 @@ def _refuse_two_conversations(row: Object) -> None:
                 "format-ambiguous",
                 None,
                 f"the rows hold two conversations: `messages`, and `{pair[0]}` with `{pair[1]}`",
-                f"Say which one: `format: chat` or `format: {_NAMES[pair[0]]}`, or drop one.",
+                f"Say which one: `format: chat` or `format: {_NAMES[pair[0]]}` (`--as`), or drop one.",
             )
     if row.get("messages") and row.get("conversations"):
         raise Fault(
@@ -169,6 +171,22 @@ def _refuse_two_conversations(row: Object) -> None:
             None,
             "the rows hold two conversations, `messages` and `conversations`",
             "Say which one: `format: chat` or `format: sharegpt` with `columns: {conversations: ...}`, or drop one.",
+        )
+
+
+def _refuse_columns(row: Object) -> None:
+    """One object that holds a whole table, a column a key: pandas' `to_json`, or `Dataset.to_dict`."""
+    columns = list(row.values())
+    numbered = all((found := as_object(value)) and all(str(key).isdigit() for key in found) for value in columns)
+    lists = [as_list(value) or [] for value in columns]
+    flat = not any(isinstance(item, dict | list) for items in lists for item in items)
+    listed = flat and all(lists) and len(set(map(len, lists))) == 1 and any(key.lower() in _KNOWN_KEYS for key in row)
+    if len(row) > 1 and (numbered or listed or {"columns", "index", "data"} == row.keys()):
+        raise Fault(
+            "format-columns",
+            None,
+            f"the file holds columns, not rows: {', '.join(map(repr, list(row)[:8]))}",
+            'Write one object a row, such as `df.to_json(path, orient="records", lines=True)`.',
         )
 
 
@@ -209,13 +227,13 @@ def _unknown(row: Object) -> Fault:
             f"the first row looks like data, not like a header: {', '.join(map(repr, keys[:6]))}",
             "Write the columns' names into the first row, such as prompt,completion.",
         )
-    joined = _joined(keys)
-    if joined is not None:
-        return joined
+    better = _joined(keys) or _wrapped(row)
+    if better is not None:
+        return better
     near = [
         f"{key!r} ~ {close[0]!r}"
         for key in keys
-        if (close := difflib.get_close_matches(key.lower(), _KNOWN_KEYS, n=1, cutoff=0.7)) and close[0] != key
+        if (close := difflib.get_close_matches(key.lower(), _KNOWN_KEYS, n=1, cutoff=0.72)) and close[0] != key
     ]
     hint = f" Nearest: {', '.join(near)}." if near else ""
     return Fault(
@@ -224,6 +242,24 @@ def _unknown(row: Object) -> Fault:
         f"no known format has the keys {', '.join(map(repr, keys[:12])) or '(none)'}.{hint}".rstrip("."),
         _mapping(keys),
     )
+
+
+def _wrapped(row: Object) -> Fault | None:
+    """Rows of a known format that lie one level down, such as in `data` or `train`."""
+    talk = (*_KNOWN_KEYS, "conversation", "turns", "dialog", "dialogue", "history")
+    inside = {key: items for key, value in row.items() if key not in talk and (items := as_list(value))}
+    for key, items in inside.items():
+        first = as_object(items[0]) or {}
+        name = next((entry.name for entry in FORMATS if entry.match(first)), None)
+        if name is not None:
+            others = "".join(f", {len(more):,} in {other!r}" for other, more in inside.items() if other != key)
+            return Fault(
+                "format-wrapped",
+                None,
+                f"the rows are one level down: {len(items):,} in {key!r}{others}, such as of the format {name}",
+                f"Take out those that are meant: `jq -c '.{key}[]' IN > OUT.jsonl`.",
+            )
+    return None
 
 
 def _mapping(keys: list[str]) -> str:

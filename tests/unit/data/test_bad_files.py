@@ -43,6 +43,10 @@ MISTAKES: dict[str, tuple[str, bytes, str]] = {
         b'{"prompt": "a", "completion": "b", "messages": [{"role": "user", "content": "a"}]}\n',
         "two conversations: `messages`, and `prompt` with `completion`",
     ),
+    "wrapped": ("t.json", b'{"v": 1, "data": [{"prompt": "a", "completion": "b"}]}', "one level down: 1 in 'data'"),
+    "columns": ("t.json", b'{"prompt": {"0": "a"}, "completion": {"0": "b"}}', "the file holds columns, not rows"),
+    "column-lists": ("t.json", b'{"prompt": ["a", "b"], "completion": ["c", "d"]}', "the file holds columns, not rows"),
+    "split-table": ("t.json", b'{"columns": ["prompt"], "index": [0], "data": [["a"]]}', "columns, not rows"),
     "excel": ("t.xlsx", b"PK\x03\x04 and nothing else", "not a readable Excel file"),
 }
 

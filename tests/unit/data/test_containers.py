@@ -149,6 +149,19 @@ def test_an_excel_sheet_is_the_same_data(plain: Path) -> None:
     assert fingerprint(path) == fingerprint(plain)
 
 
+def test_another_sheet_with_rows_of_the_same_kind_is_refused(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for title, values in (("notes", ["text"]), ("more", ["prompt", "completion"])):
+        book.create_sheet(title).append(values)
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(["prompt", "completion"])
+    sheet.append(["a", "b"])
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(DataError, match=r"the sheets 'Sheet', 'more' all hold rows with this header"):
+        list(Dataset.open(tmp_path / "t.xlsx"))
+
+
 @pytest.mark.parametrize(("name", "sign"), [("t.csv", ","), ("t.csv", ";"), ("t.tsv", "\t")])
 def test_tables_are_the_same_data(plain: Path, name: str, sign: str) -> None:
     path = plain.with_name(name)
