@@ -48,7 +48,7 @@ def _run(args: list[str]) -> int:
     if _COMPLETE in os.environ:
         cli.main(args, prog_name="finetune")
     try:
-        with cli.make_context("finetune", args) as context:
+        with cli.make_context("finetune", args, color=_colour()) as context:
             cli.invoke(context)
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -86,8 +86,13 @@ def _tell(error: Exception, text: str, code: int, args: Sequence[str]) -> int:
         text = json.dumps({"error": facts}, ensure_ascii=False)
     else:
         text = click.style("error: ", fg="red", bold=True) + text + _nothing_sent(error, text)
-    click.echo(text, err=True)
+    click.echo(text, err=True, color=_colour())
     return code
+
+
+def _colour() -> bool | None:
+    """False where the user wants none (https://no-color.org); else click's own choice, which is by the terminal."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def _nothing_sent(error: Exception, text: str) -> str:

@@ -266,3 +266,15 @@ def test_the_shell_completes_job_ids(start: Start, spec: str, home: Path) -> Non
     }
     done = subprocess.run([sys.executable, str(FAKE_CLI)], env=environ, capture_output=True, text=True, check=False)
     assert done.stdout == f"plain,{job['id']}\n"
+
+
+def test_a_terminal_gets_no_colour_where_the_user_wants_none() -> None:
+    said: dict[str, bytes] = {}
+    for wanted in ("", "1"):
+        controller, terminal = pty.openpty()
+        command = [sys.executable, str(FAKE_CLI), "data", "repairs"]
+        subprocess.run(command, stdout=terminal, env={**os.environ, "NO_COLOR": wanted}, check=True, timeout=PATIENCE_S)
+        said[wanted] = os.read(controller, 65_536)
+        os.close(terminal)
+        os.close(controller)
+    assert [b"\x1b[" in text for text in said.values()] == [True, False]

@@ -27,7 +27,7 @@ def profiles(target: str, *, method: str | None = None, model: str | None = None
     Empty when the target does not offer the method, or nothing is known about the model.
     """
     if target not in TARGETS:
-        raise DataError(f"unknown target {target!r}{did_you_mean(target, TARGETS)}. Known: {', '.join(TARGETS)}.")
+        raise DataError(f"unknown target {target!r}{did_you_mean(target, TARGETS) or '.'} Known: {', '.join(TARGETS)}.")
     return tuple(
         profile for profile in PROFILES if profile.target == target and profile.covers(method=method, model=model)
     )
