@@ -27,6 +27,8 @@ _AGAIN = frozenset(
 )  # statuses after which the same question may be asked again
 _LONGEST_WAIT_S = 60.0
 _SHOWN = 300  # characters of a server's error
+_PIECES = "stream-interval=32"
+"""The first text at once, then in pieces of so many tokens: our servers heed it, others do not know it."""
 
 
 class _Refused(Exception):
@@ -339,7 +341,7 @@ def connection(to: Deployment, limits: Limits) -> Any:
         import httpx  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise MissingExtra("compare", "httpx") from error
-    headers = {"accept": "application/json, text/event-stream"}
+    headers = {"accept": "application/json, text/event-stream", "prefer": _PIECES}
     if to.api_key_env is not None:
         key = os.environ.get(to.api_key_env)
         if not key:

@@ -112,6 +112,25 @@ def test_a_stream_says_what_the_whole_answer_says(client: openai.OpenAI) -> None
     assert chunks[-2].choices[0].finish_reason == "length"
 
 
+def pieces(client: openai.OpenAI, **options: Any) -> list[str]:
+    chunks = answer(client, stream=True, **options)
+    return [said for chunk in chunks for choice in chunk.choices if (said := choice.delta.content)]
+
+
+def test_a_stream_has_a_piece_for_each_token_unless_the_client_prefers_fewer(client: openai.OpenAI) -> None:
+    each = pieces(client)
+    fewer = pieces(client, extra_headers={"prefer": "stream-interval=5"})
+
+    assert "".join(fewer) == "".join(each)
+    assert fewer[0] == each[0]
+    assert len(fewer) <= 4 < len(each)  # of 12 tokens: 1, 5, 5 and what is left; a token may have no text
+
+
+@pytest.mark.parametrize("given", ["stream-interval=0", "stream-interval=x", "stream-interval=99999", "wait=5"])
+def test_a_preference_that_means_nothing_is_ignored(client: openai.OpenAI, given: str) -> None:
+    assert pieces(client, extra_headers={"prefer": given}) == pieces(client)
+
+
 def test_an_answer_ends_before_a_stop_sequence_that_spans_tokens(client: openai.OpenAI) -> None:
     whole = text(client)
     stop = whole[3:6]

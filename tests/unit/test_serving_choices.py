@@ -74,14 +74,14 @@ def _text_of(ids: Sequence[int]) -> str:
 
 
 @pytest.mark.parametrize("stops", [(), ("D é",)], ids=["no stop", "a stop"])
-def test_an_answer_that_nobody_follows_is_the_same_text(stops: Sequence[str]) -> None:
+def test_an_answer_is_the_same_text_however_often_it_is_told(stops: Sequence[str]) -> None:
     spoken = "ä long enough answer, ENÉ END é and more é".encode()
     told = []
-    for followed in (True, False):
-        speech = Speech(_text_of, stops, followed=followed)
+    for every in (1, 3, 0):
+        speech = Speech(_text_of, stops, every=every)
         told.append("".join([speech.add(byte) for byte in spoken if not speech.stopped]) + speech.finish())
 
-    assert told[0] == told[1] == ("ä long enough answer, ENÉ EN" if stops else spoken.decode())
+    assert told == 3 * ["ä long enough answer, ENÉ EN" if stops else spoken.decode()]
 
 
 def test_an_answer_that_nobody_follows_is_decoded_once() -> None:
@@ -91,7 +91,7 @@ def test_an_answer_that_nobody_follows_is_decoded_once() -> None:
         decoded.append(len(ids))
         return _text_of(ids)
 
-    speech = Speech(decode, followed=False)
+    speech = Speech(decode, every=0)
     said = [speech.add(byte) for byte in b"twenty letters of it"]
 
     assert "".join(said) == ""

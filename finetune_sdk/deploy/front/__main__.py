@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -43,6 +44,7 @@ async def serve(folder: Path, listening: socket.socket) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=_LEAVING_S,
     )
+    gc.freeze()  # what is there stays: the collector need not look through it again and again
     running = asyncio.create_task(engine.run())
     try:
         await uvicorn.Server(config).serve(sockets=[listening])

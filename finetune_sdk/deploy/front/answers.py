@@ -47,6 +47,13 @@ class Tally:
     prompt: int = 0
     completion: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
 
+    def add(self, item: Json) -> bool:
+        """What the engine says; whether it is the last of an answer."""
+        self.prompt += item.get("prompt_tokens", 0)
+        if "tokens" in item:
+            self.completion[item["id"], item["i"]] = item["tokens"]
+        return "end" in item
+
     def usage(self) -> Json:
         made = sum(self.completion.values())
         return {"prompt_tokens": self.prompt, "completion_tokens": made, "total_tokens": self.prompt + made}

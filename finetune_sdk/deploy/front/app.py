@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
-from finetune_sdk.deploy.front import answers, asking
+from finetune_sdk.deploy.front import answers, asking, streams
 from finetune_sdk.deploy.front.answers import Heading, Spoken, Tally
 from finetune_sdk.deploy.front.engine import Engine, EngineError
 from finetune_sdk.deploy.front.errors import APIError, json_response
@@ -30,7 +29,6 @@ BODY_TIMEOUT_S = 60.0
 MAX_BUSY = 1024
 """Requests answered or waiting at once; one more is told to come back later."""
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
-_DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +92,7 @@ class Front:
             except APIError as exc:
                 return exc.response()
             except EngineError as exc:
-                return _api(exc).response()
+                return streams.told(exc).response()
             except ClientDisconnect:
                 return Response(status_code=499)  # nobody reads it
 
@@ -165,9 +163,10 @@ class Front:
         self._known(body.model)
         asked = body.asked()
         self._able(asked)
+        pace = streams.paced(request, [asked])
         items = self._items([asked])
         if body.stream:
-            return await _streamed(self._chat_chunks(body, items))
+            return await streams.streamed(streams.chat(body, items), pace)
         return await _unless_disconnected(request, self._chat_whole(body, items))
 
     async def _chat_whole(self, body: asking.ChatBody, items: AsyncGenerator[tuple[int, Json]]) -> Response:
@@ -178,37 +177,6 @@ class Front:
         ]
         return json_response(Heading.chat(body.model).object(choices=choices, usage=tally.usage()))
 
-    async def _chat_chunks(
-        self, body: asking.ChatBody, items: AsyncGenerator[tuple[int, Json]]
-    ) -> AsyncGenerator[Json]:
-        heading, tally = Heading.chat(body.model), Tally()
-        extra: Json = {"usage": None} if body.with_usage else {}
-        held: dict[int, Spoken] = {}
-        async with aclosing(items):
-            async for _, item in items:
-                if "prompt_tokens" in item:
-                    tally.prompt += item["prompt_tokens"]
-                    for index in range(body.n or 1):
-                        opening = answers.chat_delta(index, {"role": "assistant", "content": ""})
-                        yield heading.chunk(choices=[opening], **extra)
-                    continue
-                _count(tally, item)
-                if body.tools:  # whether it is a call shows at the end
-                    held.setdefault(item["i"], Spoken()).add(item)
-                    if "end" not in item:
-                        continue
-                    choice = _held_choice(item["i"], held[item["i"]])
-                    yield heading.chunk(choices=[choice], **extra)
-                    continue
-                told = item.get("logprobs")
-                if item["text"] or told:
-                    choice = answers.chat_delta(item["i"], {"content": item["text"]}, logprobs=told)
-                    yield heading.chunk(choices=[choice], **extra)
-                if "end" in item:
-                    yield heading.chunk(choices=[answers.chat_delta(item["i"], {}, end=item["end"])], **extra)
-        if body.with_usage:
-            yield heading.chunk(choices=[], usage=tally.usage())
-
     # --- completions
 
     async def _complete(self, request: Request) -> Response:
@@ -216,10 +184,11 @@ class Front:
         self._known(body.model)
         asked = body.asked()
         self._able(asked[0])
+        pace, count = streams.paced(request, asked), len(asked) * (body.n or 1)
         items = self._items(asked)
         if body.stream:
-            return await _streamed(self._text_chunks(body, items))
-        return await _unless_disconnected(request, self._text_whole(body, items, len(asked) * (body.n or 1)))
+            return await streams.streamed(streams.text(body, items, count), pace)
+        return await _unless_disconnected(request, self._text_whole(body, items, count))
 
     async def _text_whole(
         self, body: asking.CompletionBody, items: AsyncGenerator[tuple[int, Json]], count: int
@@ -228,28 +197,6 @@ class Front:
         told = body.logprobs is not None
         choices = [answers.text_choice(index, one, logprobs=told) for index, one in enumerate(spoken)]
         return json_response(Heading.completion(body.model).object(choices=choices, usage=tally.usage()))
-
-    async def _text_chunks(
-        self, body: asking.CompletionBody, items: AsyncGenerator[tuple[int, Json]]
-    ) -> AsyncGenerator[Json]:
-        heading, tally = Heading.completion(body.model), Tally()
-        extra: Json = {"usage": None} if body.with_usage else {}
-        sent: dict[int, int] = {}
-        async with aclosing(items):
-            async for number, item in items:
-                if "prompt_tokens" in item:
-                    tally.prompt += item["prompt_tokens"]
-                    continue
-                _count(tally, item)
-                index, step = number * (body.n or 1) + item["i"], Spoken()
-                step.add(item)
-                if step.text or step.end or step.logprobs or step.echo:
-                    told = body.logprobs is not None
-                    choice = answers.text_choice(index, step, logprobs=told, offset=sent.get(index, 0))
-                    yield heading.chunk(choices=[choice], **extra)
-                sent[index] = sent.get(index, 0) + len(step.text) + len((step.echo or {"text": ""})["text"])
-        if body.with_usage:
-            yield heading.chunk(choices=[], usage=tally.usage())
 
     async def _items(self, asked: list[Json]) -> AsyncGenerator[tuple[int, Json]]:
         """What the engine says to one or several requests, with the number of the request; all at once."""
@@ -295,18 +242,6 @@ _NEEDS = {
 }
 
 
-def _held_choice(index: int, spoken: Spoken) -> Json:
-    text, calls = answers.tool_calls(spoken.text)
-    delta: Json = {"content": text} if text else {}
-    if calls:
-        delta["tool_calls"] = [{"index": number, **call} for number, call in enumerate(calls)]
-    return answers.chat_delta(index, delta, end="tool_calls" if calls else spoken.end)
-
-
-def _count(tally: Tally, item: Json) -> None:
-    tally.completion[item["id"], item["i"]] = item["tokens"]
-
-
 async def _gathered(
     items: AsyncGenerator[tuple[int, Json]], count: int, *, per: int | None = None
 ) -> tuple[Tally, list[Spoken]]:
@@ -315,12 +250,10 @@ async def _gathered(
     spoken: list[Spoken] = [Spoken() for _ in range(count)]
     async with aclosing(items):
         async for number, item in items:
-            if "prompt_tokens" in item:
-                tally.prompt += item["prompt_tokens"]
-                continue
-            _count(tally, item)
-            at: int = number * (per or count) + item["i"]
-            spoken[at].add(item)
+            tally.add(item)
+            if "prompt_tokens" not in item:
+                at: int = number * (per or count) + item["i"]
+                spoken[at].add(item)
     return tally, spoken
 
 
@@ -354,39 +287,11 @@ async def _unless_disconnected(request: Request, answer: Awaitable[Response]) ->
         try:
             found = await answer
         except (APIError, EngineError) as exc:  # here, because a task group would wrap it
-            found = (exc if isinstance(exc, APIError) else _api(exc)).response()
+            found = (exc if isinstance(exc, APIError) else streams.told(exc)).response()
         tasks.cancel_scope.cancel()
     if found is None:
         raise ClientDisconnect
     return found
-
-
-async def _streamed(chunks: AsyncGenerator[Json]) -> Response:
-    """Server-sent events. The first chunk is waited for, so that a refusal is still an ordinary error."""
-    first = await anext(chunks)
-
-    async def events() -> AsyncGenerator[bytes]:
-        async with aclosing(chunks):
-            yield _event(first)
-            try:
-                async for chunk in chunks:
-                    yield _event(chunk)
-            except EngineError as exc:
-                yield _event(_api(exc).body())
-                return
-        yield _DONE
-
-    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(events(), headers=headers, media_type="text/event-stream")
-
-
-def _event(value: Json) -> bytes:
-    return b"data: " + msgspec.json.encode(value) + b"\n\n"
-
-
-def _api(exc: EngineError) -> APIError:
-    later = 1 if exc.status == 503 else None
-    return APIError(exc.status, exc.message, param=exc.param, code=exc.code, retry_after_s=later)
 
 
 async def _http(request: Request, exc: Exception) -> Response:

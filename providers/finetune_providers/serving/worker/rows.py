@@ -65,8 +65,8 @@ class Row:
     ends: frozenset[int]
     taste: Taste
     speech: Speech
-    followed: bool = True
-    """Somebody reads along; else all is told at the end."""
+    every: int = 1
+    """Tokens between two pieces that are told, after the first; 0 = nobody reads along, all is told at the end."""
     echo: bool = False
     """The prompt is told again before the answer."""
     given: str | None = None
@@ -76,6 +76,8 @@ class Row:
     made: list[int] = field(default_factory=list[int])
     untold: dict[str, Any] | None = None
     """What was not told yet."""
+    told: int = 0
+    """Tokens that were."""
     state: Any = None
     """The engine's own."""
 
@@ -83,6 +85,14 @@ class Row:
     def listens(self) -> bool:
         """Whether the logprobs of the prompt are asked for."""
         return self.echo and self.taste.logprobs is not None
+
+    @property
+    def due(self) -> bool:
+        """Whether what was not told yet is to be told before the end: the first text at once."""
+        if self.every <= 1:
+            return self.every == 1
+        said = self.untold is not None and bool(self.untold["text"])
+        return said and (not self.told or len(self.made) - self.told >= self.every)
 
     def take(self, token: int) -> tuple[str, str | None]:
         """The text to send now that `token` was chosen, and the reason if this was the end."""
@@ -138,19 +148,19 @@ def _row(request: dict[str, Any], tongue: Tongue, prompt: list[int], index: int,
         seed=None if seed is None else (seed + index) % 2**63,
         grammar=tongue.grammar(request["schema"]) if "schema" in request else None,
     )
-    asked, followed = request.get("max_tokens"), bool(request.get("stream"))
+    asked, every = request.get("max_tokens"), request.get("every", 1) if request.get("stream") else 0
     return Row(
         id=request["id"],
         index=index,
         model=request["model"],
         prompt=prompt,
         limit=room if asked is None else asked,
-        followed=followed,
+        every=every,
         echo=bool(request.get("echo")),
         given=request["prompt"] if isinstance(request.get("prompt"), str) else None,
         ends=frozenset() if request.get("ignore_eos") else tongue.ends,
         taste=taste,
-        speech=Speech(tongue.decode, request.get("stop", ()), followed=followed),
+        speech=Speech(tongue.decode, request.get("stop", ()), every=every),
     )
 
 

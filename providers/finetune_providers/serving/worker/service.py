@@ -2,18 +2,20 @@
 
 To the engine (one JSON object per line):
   {"op": "load", "models": {name: folder}, "base": folder | null, ...}    first, once
-  {"op": "generate", "id", "model", "messages" | "prompt", "stream"?, ...}  answered by "out" items until "end"
+  {"op": "generate", "id", "model", "messages" | "prompt", "stream"?, "every"?, ...}   answered by "out" until "end"
   {"op": "cancel", "id"}                                                  nobody waits for it any more
   {"op": "render", "id", "model", ...}                                    answered by the prompt's tokens
 From it:
   {"event": "ready", ...facts} or {"event": "failed", "error"}            after load
   {"out": [{"id", "i", "text", "tokens", "logprobs"?, "echo"?, "end"?, "ids"?}, ...]}   a row's with each step if it is
-                                      to "stream", else once; "echo" with its first, "logprobs" of each token in a list
+        to "stream", or with its first text and then "every" so many tokens, else once; "echo" with its first,
+        "logprobs" of each token in a list
   {"id", "prompt_tokens"} · {"id", "error": {"message", "param", "code"}} · {"id", "rendered": {...}}
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import socket
 import sys
@@ -39,6 +41,10 @@ class Engine(Protocol):
     facts: dict[str, Any]
     tongues: dict[str, Tongue]
     """By served name."""
+
+    patience: int
+    """Steps for which a free place waits for company while more requests wait than there are places: where reading
+    prompts costs a pass through the model, several are read in one."""
 
     @property
     def rows(self) -> int:
@@ -68,20 +74,30 @@ class Service:
         self._waiting: deque[Row] = deque()
         self._running: dict[tuple[str, int], Row] = {}
         self._tell_ids: set[str] = set()
+        self._held = 0
 
     def serve(self) -> None:
         """Until the other side closes."""
         while True:
             for message in self._line.receive(wait=not self._running and not self._waiting):
                 self._take(message)
-            while self._waiting and len(self._running) < self._max_rows:
-                row = self._waiting.popleft()
-                self._running[row.id, row.index] = row
-                self._engine.join(row)
+            self._admit()
             if self._running:
                 told = [self._told(*result) for result in self._engine.step()]
                 if out := [one for one in told if one is not None]:
                     self._line.send({"out": out})
+
+    def _admit(self) -> None:
+        """Fill the free places, if they are enough or have waited long enough."""
+        free = self._max_rows - len(self._running)
+        if self._running and 0 < free < len(self._waiting) and self._held < self._engine.patience:
+            self._held += 1
+            return
+        self._held = 0
+        while self._waiting and len(self._running) < self._max_rows:
+            row = self._waiting.popleft()
+            self._running[row.id, row.index] = row
+            self._engine.join(row)
 
     def _take(self, message: dict[str, Any]) -> None:
         try:
@@ -134,9 +150,10 @@ class Service:
             if row.id in self._tell_ids:
                 told["ids"] = row.made
             self._forget(row)
-        if not row.followed:
-            row.untold = told if row.untold is None else _joined(row.untold, told)
-            return row.untold if end is not None else None
+        row.untold = told if row.untold is None else _joined(row.untold, told)
+        if end is None and not row.due:
+            return None
+        told, row.untold, row.told = row.untold, None, len(row.made)
         return told
 
     def _echoed(self, row: Row) -> dict[str, Any]:
@@ -177,6 +194,8 @@ def run(name: str, fd: int) -> None:
         first = line.receive(wait=True)[0]
         engine = _load(name, first, line)
         if engine is not None:
+            gc.collect()
+            gc.freeze()  # what was loaded stays: the collector need not look through it again and again
             Service(engine, line, max_rows=first.get("max_rows", MAX_ROWS)).serve()
     except Gone:
         return

@@ -14,15 +14,14 @@ class Speech:
     Decoding token by token is wrong (a character may span tokens, a space may depend on its neighbour), decoding all
     of it each time is slow: so each step decodes the last few tokens, and takes what is longer than before the newest.
 
-    `followed`: somebody reads along. Else there is text with the last token, or where a stop sequence must be found.
+    `every`: at most every so many tokens there is text, but for the first; 0 = with the last token only. Stop sequences
+    are looked for with every token.
     """
 
-    def __init__(
-        self, decode: Callable[[Sequence[int]], str], stops: Sequence[str] = (), *, followed: bool = True
-    ) -> None:
+    def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str] = (), *, every: int = 1) -> None:
         self._decode = decode
         self._stops = tuple(stops)
-        self._waits = not followed and not stops
+        self._every = 1 if stops else every
         self._ids: list[int] = []
         self._from = 0
         """Where the last few tokens begin."""
@@ -37,7 +36,7 @@ class Speech:
     def add(self, token: int) -> str:
         """The text that may be sent now that `token` has come; often "", sometimes several characters."""
         self._ids.append(token)
-        if self._waits:
+        if self._waits():
             return ""
         now = self._decode(self._ids[self._from :])
         before = self._before
@@ -59,6 +58,10 @@ class Speech:
         rest = self._release(left)
         held, self._held = self._held, ""
         return rest if self.stopped else rest + held
+
+    def _waits(self) -> bool:
+        unread = len(self._ids) - self._upto
+        return not self._every or (self._upto > 0 and unread < self._every)
 
     def _release(self, text: str) -> str:
         text, self._held = self._held + text, ""

@@ -6,12 +6,15 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 
-from ..rows import Row
+from ..choosing import Taste
+from ..rows import Refused, Row
+from ..speech import Speech
 from .batch import Batch
 from .loading import Loaded, Variant, free_memory, load_models
 from .prompts import Prompts
@@ -27,6 +30,8 @@ _REMEMBERED_BYTES = 1 << 29
 
 class HFEngine:
     """See `service.Engine`. Rows of the same model (adapter) share a batch; the adapters take turns."""
+
+    patience = 2
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
@@ -60,6 +65,12 @@ class HFEngine:
         row.state = "left"
         if all(one.state == "left" for _, batch in self._batches for one in batch.rows):
             self._batches.clear()
+
+    def clear(self) -> None:
+        """Forget all rows, and every prompt that was read."""
+        self._fresh.clear()
+        self._batches.clear()
+        self._prompts.clear()
 
     def step(self) -> list[Any]:
         """New rows get their first token, all others one more."""
@@ -140,6 +151,28 @@ def _depends_on_length(config: Any) -> bool:
     return any(kind in json.dumps(getattr(config, "rope_parameters", None) or {}) for kind in ("dynamic", "longrope"))
 
 
+def _warm(engine: HFEngine) -> None:
+    """Answer once: what libraries import and set up for a first answer, nobody who asks should wait for."""
+    name, tongue = next(iter(engine.tongues.items()))
+    prompt = [min(tongue.ends, default=0)]
+    if tongue.chats:
+        with suppress(Refused):  # a template may want more than this
+            prompt = tongue.render({"messages": [{"role": "user", "content": "hello"}]})
+    for index in range(2):
+        taste, speech = Taste(temperature=0.0), Speech(tongue.decode)
+        ends: frozenset[int] = frozenset()
+        engine.join(Row(id="", index=index, model=name, prompt=prompt, limit=2, ends=ends, taste=taste, speech=speech))
+    for _ in range(2):
+        for row, token, _told in engine.step():
+            if isinstance(token, Exception):
+                engine.leave(row)  # the first who asks is told
+            else:
+                row.take(token)
+    engine.clear()
+
+
 def load(message: dict[str, Any]) -> HFEngine:
     """What the first message says. Raises `Failed`."""
-    return HFEngine(load_models(message))
+    engine = HFEngine(load_models(message))
+    _warm(engine)
+    return engine

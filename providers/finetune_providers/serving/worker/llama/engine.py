@@ -117,6 +117,8 @@ class LlamaTongue:
 class LlamaEngine:
     """See `service.Engine`."""
 
+    patience = 0
+
     def __init__(self, server: Server, vocabulary: Vocabulary, name: str, tongue: LlamaTongue, precision: str) -> None:
         self._server = server
         self._vocabulary = vocabulary

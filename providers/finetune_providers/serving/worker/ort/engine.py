@@ -76,6 +76,8 @@ class ORTTongue:
 class ORTEngine:
     """See `service.Engine`."""
 
+    patience = 0
+
     def __init__(self, model: Any, name: str, tongue: ORTTongue, device: str) -> None:
         self._model = model
         self.tongues: dict[str, Any] = {name: tongue}

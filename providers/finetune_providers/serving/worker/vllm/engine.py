@@ -40,6 +40,8 @@ class VLLMTongue(HFTongue):
 class VLLMEngine:
     """See `service.Engine`."""
 
+    patience = 0
+
     def __init__(self, engine: Any, tongues: dict[str, VLLMTongue], adapters: dict[str, Any]) -> None:
         self._engine = engine
         self.tongues: dict[str, Any] = dict(tongues)
