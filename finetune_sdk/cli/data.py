@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _BAD_DATA = 3
+_REST = 0.999
+"""The share of a part that has all there is beside counted ones: below 1, where counts begin."""
 _COLUMN_HELP = "Map a column, or a template of columns such as 'text=Q: {question}\\nA: {answer}'; repeatable."
 
 
@@ -301,7 +303,7 @@ def _sizes(parts: tuple[str, ...], validation: float | None, test: float | None)
     share = 1 - sum(size for size in sizes.values() if size < 1)
     if share <= 0:
         raise click.BadParameter("the parts take everything and leave nothing for train", param_hint="--part")
-    return {"train": share, **sizes}
+    return {"train": min(share, _REST), **sizes}
 
 
 @group.command("sample")

@@ -81,7 +81,13 @@ class Split:
 
     @classmethod
     def by_hash(cls, parts: Mapping[str, float], units: Units) -> Split:
-        """Every part gets about its share; a row's part depends on nothing but the row."""
+        """Every part gets about its share; a row's part depends on nothing but the row.
+
+        Raises `DataError` for a number of rows, which only a look at all rows could keep.
+        """
+        counted = next((f"{name}={size:g}" for name, size in parts.items() if size >= 1), None)
+        if counted is not None:
+            raise DataError(f"a stable split takes shares below 1, not a number of rows such as {counted}.")
         total = sum(parts.values())
         edges: list[int] = []
         taken = 0.0

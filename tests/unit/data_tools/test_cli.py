@@ -194,3 +194,15 @@ def test_long_lines_of_a_check_are_broken_where_the_terminal_ends(
 
     assert max(map(len, lines)) <= 80
     assert any("... and 4 more like them, up to 8.jsonl" in line for line in lines)
+
+
+def test_a_split_by_a_number_of_rows_leaves_the_rest_for_training(rows: Path, tmp_path: Path) -> None:
+    found = json.loads(run("split", rows, "--validation", "2", "--out", tmp_path / "o", "--format", "json").stdout)
+
+    assert [count for _, count in sorted(found["written"].items())] == [10, 2]
+
+
+def test_a_stable_split_knows_shares_only(rows: Path, tmp_path: Path) -> None:
+    found = run("split", rows, "--validation", "2", "--stable", "--out", tmp_path / "o")
+
+    assert "takes shares below 1" in str(found.exception)
