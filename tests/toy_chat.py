@@ -21,6 +21,8 @@ class Chat:
     base_url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     keys: list[str | None] = field(default_factory=list[str | None])
+    preferred: list[str | None] = field(default_factory=list[str | None])
+    """The headers `Prefer`."""
 
     @staticmethod
     def question(body: dict[str, Any]) -> str:
@@ -47,6 +49,7 @@ def chat(answer: Callable[[dict[str, Any]], Reply]) -> Generator[Chat]:
             with lock:
                 seen.asked.append(body)
                 seen.keys.append(self.headers["authorization"])
+                seen.preferred.append(self.headers["prefer"])
             reply = answer(body)
             if isinstance(reply, tuple):
                 error = {"error": {"message": reply[1], "type": "x"}}

@@ -27,8 +27,9 @@ _AGAIN = frozenset(
 )  # statuses after which the same question may be asked again
 _LONGEST_WAIT_S = 60.0
 _SHOWN = 300  # characters of a server's error
-_PIECES = "stream-interval=32"
-"""The first text at once, then in pieces of so many tokens: our servers heed it, others do not know it."""
+_PIECES = "stream-interval=16"
+"""The first text at once, then in pieces of so many tokens: our servers heed it, others do not know it. Few enough that
+a slow server is still heard from within `request_timeout_s`."""
 
 
 class _Refused(Exception):

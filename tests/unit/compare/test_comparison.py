@@ -315,3 +315,9 @@ def test_questions_that_had_to_be_asked_again_are_counted(tmp_path: Path, rows: 
     found = Comparison(bench(rows, {"one": serve(once)}), home=tmp_path / "home").run().candidates[0]
     assert found.again == len(seen) > 0
     assert found.failed == 0
+
+
+def test_a_server_is_told_that_few_pieces_will_do(tmp_path: Path, rows: Path, serve: Serve) -> None:
+    server = serve(right)
+    Comparison(bench(rows, {"one": server}), home=tmp_path / "home").run()
+    assert set(server.preferred) == {"stream-interval=16"}
