@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 @click.option("--repo", metavar="OWNER/NAME", help="Of the Hub.")
 @click.option("--public", is_flag=True, help="Of the Hub: let everybody see it. Default: private.")
 @click.option("--adapter", "as_adapter", is_flag=True, help="Of the Hub: push the adapter, not the merged model.")
-@click.option("--precision", metavar="KIND", default="auto", help="Of ONNX: fp32, int8, int4.")
+@click.option(
+    "--precision", metavar="KIND", default="auto", help="Of ONNX: fp32, fp16, int8, int4; several: fp32,int4."
+)
+@click.option("--device", metavar="KIND", default="cpu", help="Of ONNX: cpu (default), cuda, dml, webgpu, trt-rtx.")
 @settings
 def command(
     source: str,
@@ -36,6 +39,7 @@ def command(
     public: bool,
     as_adapter: bool,
     precision: str,
+    device: str,
 ) -> None:
     """Export a job's model, or the folder of an adapter or model.
 
@@ -46,7 +50,9 @@ def command(
 
     folder = _folder(source)
     if form not in TARGETS:
-        return _onnx(folder, precision, base)
+        if out is not None:
+            raise click.UsageError("an ONNX package is an artefact of the job that makes it: leave out --out")
+        return _onnx(folder, precision, device, base)
     done = export(
         home(),
         folder,
@@ -71,12 +77,13 @@ def _folder(source: str) -> Path:
     return FineTuneJob.attach(source, home=home()).exportable()
 
 
-def _onnx(folder: Path, precision: str, base: str | None) -> None:
+def _onnx(folder: Path, precision: str, device: str, base: str | None) -> None:
     """An ordinary job, to be followed like any other."""
     from finetune_sdk.deploy.onnx_export import spec_for  # noqa: PLC0415
     from finetune_sdk.job import FineTuneJob  # noqa: PLC0415
 
-    job = FineTuneJob.submit(spec_for(folder, precision=precision, base=base), home=home())
+    wanted = precision.split(",") if "," in precision else precision
+    job = FineTuneJob.submit(spec_for(folder, precision=wanted, device=device, base=base), home=home())
     _out.say(f"follow it:  {_out.hint('jobs', 'follow', job.id)}")
     _out.data({"job": job.id}, lambda: f"{job.id} exports {folder} to ONNX")
 

@@ -50,6 +50,12 @@ class Walk:
         """The foreign key is covered by something that stands elsewhere, or is our default."""
         self.mapped.append(Mapped(key, to))
 
+    def lacks_rows(self, why: str) -> None:
+        """A file that stands for the rows nobody names: even an export is measured on some."""
+        self.made["data"] = {"train": "rows.jsonl"}
+        fix = "Put some that the model was not trained on into rows.jsonl, or name another file as data.train."
+        self.tell("import-rows", "warning", "", f"{why}: a job needs rows, an export some to be measured on", fix)
+
     def tell(self, rule: str, severity: Severity, key: str, message: str, fix: str = "") -> None:
         """A finding about a foreign key."""
         self.findings.append(

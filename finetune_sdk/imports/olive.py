@@ -56,7 +56,7 @@ def recognises(document: Mapping[str, Any]) -> bool:
 
 
 def convert(document: Mapping[str, Any], path: Path) -> Imported:
-    """Our description of the same work. Raises `SpecError` for unknown passes and for a file without model or data."""
+    """Our description of the same work. Raises `SpecError` for unknown passes and for a file without a model."""
     passes = _passes(document, path)
     walk = Walk(document, str(path))
     walk.made["provider"] = "onnx"
@@ -66,7 +66,7 @@ def convert(document: Mapping[str, Any], path: Path) -> Imported:
             _pass(walk, name, kind)
     else:
         _keep(walk, document)
-    _data(walk, path)
+    _data(walk)
     for key in walk.left():
         if key.split(".")[0] in _OURS:
             walk.note(key, "(the job has a folder and a log of its own)")
@@ -167,7 +167,7 @@ def _take(walk: Walk, key: str, to: str) -> None:
         walk.put(key, to, walk.take(key))
 
 
-def _data(walk: Walk, path: Path) -> None:
+def _data(walk: Walk) -> None:
     """The first data configuration that names files; a template's fields become columns."""
     lists = walk.left("data_configs")
     taken: Any = walk.take(lists[0]) if len(lists) == 1 else None
@@ -176,8 +176,9 @@ def _data(walk: Walk, path: Path) -> None:
     load: Any = config.get("load_dataset_config") or {}
     files = load.get("data_files") or load.get("data_name")
     if not files or (load.get("data_name") == "json" and not load.get("data_files")):
-        raise SpecError(f"{path}: data_configs[0].load_dataset_config.data_files is missing: which rows?")
-    walk.put("data_configs[0].load_dataset_config", "data.train", files)
+        walk.lacks_rows("data_configs[0].load_dataset_config.data_files is missing")
+    else:
+        walk.put("data_configs[0].load_dataset_config", "data.train", files)
     before: Any = config.get("pre_process_data_config") or {}
     if (length := before.get("max_seq_len")) is not None:
         walk.put("data_configs[0].pre_process_data_config.max_seq_len", "hyperparameters.max_seq_length", length)

@@ -69,9 +69,7 @@ def convert(text: str, path: Path) -> Imported:
     if "model" not in walk.made:
         raise SpecError(f"{path}: -m (--model_name_or_path) is missing: which model?")
     if "data" not in walk.made:
-        raise SpecError(
-            f"{path}: no command names rows (-d json --data_files FILE); an export is measured on some, too"
-        )
+        walk.lacks_rows("no command names rows (-d json --data_files FILE)")
     return Imported(document=walk.made, mapped=tuple(walk.mapped), findings=tuple(walk.findings), importer="olive")
 
 

@@ -109,6 +109,11 @@ def test_quantising_in_pieces_gives_the_numbers_of_quantising_at_once(home: Path
     assert same == [True] * 9
 
 
+def test_rows_of_any_number_of_blocks_can_be_quantised(home: Path) -> None:
+    shares = _inside(home, "blocks", str(OnnxProvider.worker / "tasks"))
+    assert max(shares) < 0.15
+
+
 def test_the_table_of_embeddings_of_an_int4_package_is_int8(trained: Ran) -> None:
     graphs = {name: (trained.folder / "artifacts" / name / "model.onnx").read_bytes() for name in ("onnx", "onnx-fp32")}
     assert {name: b"GatherBlockQuantized" in graph for name, graph in graphs.items()} == {

@@ -40,6 +40,8 @@ LADDER: Mapping[str, tuple[Precision, ...]] = {
 CLASSIFIER: tuple[Precision, ...] = ("int8", "fp32")
 """What a classifier can be on a CPU."""
 WEIGHT_ONLY = ("int4", "int8")
+_EMBEDDINGS_BLOCK = 32
+"""A table in int8 has few scales beside it, and rows of any usual width are whole blocks."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -225,7 +227,7 @@ def _candidate(
     if options.trust_remote_code:
         extra["hf_remote"] = "true"
     eight = precision in WEIGHT_ONLY and options.device == "cpu" and options.quantize_embeddings is not False
-    return Candidate(name=name, precision=precision, extra=extra, embeddings_block=block if eight else None)
+    return Candidate(name=name, precision=precision, extra=extra, embeddings_block=_EMBEDDINGS_BLOCK if eight else None)
 
 
 def engine(request: Mapping[str, JsonValue]) -> str:

@@ -80,10 +80,16 @@ def test_run_reads_the_configuration_beside_the_shell_file(tmp_path: Path) -> No
     [
         ("olive tune-session-params -m a\n", "has no counterpart here; these have: finetune"),
         ("olive run --config missing.json\n", "cannot read"),
-        (OPTIMISE, "no command names rows"),
         ("olive finetune --method loftq -m a -d b\n", "--method loftq"),
     ],
 )
 def test_a_command_that_cannot_be_turned_over_says_why(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(SpecError, match=said):
         imported(tmp_path, text)
+
+
+def test_commands_that_name_no_rows_leave_a_place_for_them(tmp_path: Path) -> None:
+    found = imported(tmp_path, "olive generate-adapter --base_model_path base --adapter_paths a/one,b/two\n")
+    assert found.document["data"] == {"train": "rows.jsonl"}
+    assert set(found.document["options"]["onnx"]["adapters"].values()) == {"a/one", "b/two"}
+    assert [finding.rule for finding in found.findings] == ["import-rows"]

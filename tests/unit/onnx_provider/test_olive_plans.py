@@ -78,7 +78,7 @@ def test_a_run_configuration_can_be_a_file(plan: Any, tmp_path: Path) -> None:
 def test_a_pass_without_type_changes_the_one_that_the_job_writes(plan: Any) -> None:
     made = plan(precision="int4", fallback=False, olive={"passes": {"builder": {"int4_is_symmetric": True}}})
     builder = export(made)["candidates"][0]["passes"]["builder"]
-    assert (builder["type"], builder["int4_is_symmetric"], builder["int4_block_size"]) == ("ModelBuilder", True, 32)
+    assert (builder["type"], builder["int4_is_symmetric"], builder["int4_block_size"]) == ("ModelBuilder", True, 128)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import common, graph, lean
+from . import common, families, graph, lean
 
 
 def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
@@ -15,15 +15,16 @@ def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
 
     place = (None, orders["model"], orders["out"], orders["precision"], orders["device"], orders["cache"])
     try:
-        settings = parse_extra_options(*place, [f"{name}={value}" for name, value in orders["extra"].items()])
-        with lean.k_quant():
+        with families.adapted(), lean.k_quant():
+            extra = {**families.WHOLE_CACHE, **orders["extra"]}
+            settings = parse_extra_options(*place, [f"{name}={value}" for name, value in extra.items()])
             create_model(*place, **settings)
     except NotImplementedError as exc:
         raise child.Failed(
-            f"onnxruntime-genai's model builder does not have this architecture: {exc} "
-            "docs/onnx.md lists those it has; classifiers are exported with method: classification."
+            f"onnxruntime-genai's model builder cannot build this model: {exc} "
+            "docs/onnx.md lists what was tried; classifiers are exported with method: classification."
         ) from exc
-    except (ValueError, KeyError) as exc:
+    except (ValueError, KeyError, RuntimeError, AssertionError) as exc:
         reason = " ".join(str(exc).split())[:400]
         raise child.Failed(f"the model builder refuses {orders['name']}: {type(exc).__name__}: {reason}") from exc
     if not (Path(orders["out"]) / "genai_config.json").is_file():

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from . import common, loading, olive_runs
+from . import common, lean, loading, olive_runs
 
 _OLIVES = ("footprint.json", "output_footprint.json", "run_history.txt", "model_config.json", "metrics.json")
 _ROWS = "finetune_calibration"
@@ -20,7 +20,8 @@ def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
     if orders["calibrates"]:
         calibrate(child, orders, passes)
     config = olive_runs.configuration(orders, orders["model"], passes, orders["run"])
-    output = olive_runs.run(child, config, Path(orders["scratch"]))
+    with lean.k_quant():
+        output = olive_runs.run(child, config, Path(orders["scratch"]))
     best = output.get_best_candidate() or output.get_output_models()[0]
     place = Path(best.model_path)
     out = Path(orders["out"])
