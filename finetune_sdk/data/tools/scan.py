@@ -107,11 +107,11 @@ _DETECTORS: tuple[tuple[str, str, str], ...] = (
 _EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[\w-]{1,63}\.){1,5}[A-Za-z]{2,24}(?![A-Za-z0-9-])")
 _IN_URL = re.compile(r"://[^\s/@]{0,100}$")
 _MADE_UP_ADDRESS = re.compile(
-    r"@(?:[\w-]+\.)*(?:example\.(?:com|net|org|edu)|example|test|invalid|localhost)$"
-    r"|^(?:you|your[\w.-]*|name|user(?:name)?|someone|first[._-]?(?:name)?[._-]?last(?:name)?)"
-    r"@(?:[\w-]+\.)*(?:your|my)?-?(?:domain|company|email|mail|site)\.\w+$"
+    r"@(?:[\w-]+\.)*(?:example\.\w+|example|test|invalid|localhost)$"
+    r"|@(?:[\w-]+\.)*(?:your|my|example)?-?(?:domain|company|email)\.com$"
+    r"|^(?:you|your[\w.-]*|name|user(?:name)?|someone|first[._-]?(?:name)?[._-]?last(?:name)?)@(?:[\w-]+\.)*your[\w-]*\.\w+$"
 )
-"""Domains that RFC 2606 and 6761 reserve; and what stands in documentation in place of an address."""
+"""Domains that RFC 2606 and 6761 reserve; and those that people write in place of one, though they exist."""
 _PHONE = re.compile(
     r"(?<![\w.+/-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,5}"
     r"|(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4})(?![\w-]|\.\d)"

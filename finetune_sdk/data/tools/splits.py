@@ -86,7 +86,7 @@ class Split:
         Raises `DataError` for a number of rows, which only a look at all rows could keep.
         """
         counted = next((f"{name}={size:g}" for name, size in parts.items() if size >= 1), None)
-        if counted is not None:
+        if counted is not None and len(parts) > 1:
             raise DataError(f"a stable split takes shares below 1, not a number of rows such as {counted}.")
         total = sum(parts.values())
         edges: list[int] = []

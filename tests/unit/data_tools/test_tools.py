@@ -248,7 +248,14 @@ def test_what_only_looks_alike_is_left_alone(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["alice@example.com", "bob@mail.example.org", "x@host.test", "yourname@yourdomain.com", "call (555) 123-4567"],
+    [
+        "alice@example.com",
+        "bob@mail.example.org",
+        "x@host.test",
+        "yourname@yourdomain.com",
+        "a@example-domain.com",
+        "call (555) 123-4567",
+    ],
 )
 def test_what_is_kept_for_examples_is_said_and_refuses_nothing(text: str) -> None:
     (hit,) = scan_example(TextExample(text=text))
