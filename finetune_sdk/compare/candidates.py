@@ -155,8 +155,9 @@ def options_of(bench: Bench, candidate: Candidate) -> Mapping[str, JsonValue]:
 
 
 def prices_of(bench: Bench, candidate: Candidate) -> Prices:
-    """What is known of its prices."""
-    return candidate.prices or bench.prices.get(candidate.provider) or Prices()
+    """What is known of its prices. What answers elsewhere already (`at`) belongs to no provider: `prices: given`."""
+    provider = "given" if candidate.at is not None else candidate.provider
+    return candidate.prices or bench.prices.get(provider) or Prices()
 
 
 def _mapping(value: JsonValue) -> dict[str, JsonValue]:

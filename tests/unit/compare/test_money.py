@@ -19,8 +19,9 @@ import pytest
 from toy_chat import Chat, Reply, chat
 
 from finetune_sdk.compare import Comparison
-from finetune_sdk.compare.bench import Limits, Prices
+from finetune_sdk.compare.bench import Bench, Limits, Prices
 from finetune_sdk.compare.budget import Budget
+from finetune_sdk.compare.candidates import prices_of
 from finetune_sdk.compare.items import Answer, Item
 from finetune_sdk.compare.meter import Meter
 from finetune_sdk.compare.state import Folder
@@ -218,3 +219,15 @@ def test_models_elsewhere_are_asked_side_by_side(tmp_path: Path, rows: Path) -> 
         described["candidates"] = [{"name": name, "at": {**at, "model": name}} for name in ("one", "two")]
         results = Comparison(described, home=tmp_path / "home").run()
     assert [one.failed for one in results.candidates] == [0, 0]
+
+
+def test_what_answers_elsewhere_has_no_price_of_a_provider(tmp_path: Path) -> None:
+    tree: dict[str, Any] = {
+        "name": "b", "data": {"train": str(tmp_path / "r.jsonl")}, "metrics": ["accuracy"],
+        "prices": {"peft": {"compute_per_hour": 0.5}},
+        "candidates": [{"name": "theirs", "at": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}}],
+    }  # fmt: skip
+    described = Bench.model_validate(tree)
+    assert prices_of(described, described.candidates[0]) == Prices()
+    named = described.model_copy(update={"prices": {"given": Prices(output_per_mtok=1.0)}})
+    assert prices_of(named, named.candidates[0]).output_per_mtok == 1.0
