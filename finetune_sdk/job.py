@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from finetune_sdk import _procedures, _results, _view, _watching, registry
 from finetune_sdk._records import JobRecord
@@ -203,11 +203,20 @@ class FineTuneJob(_Handle):
         """The folder `export` starts from: the adapter where there is one, else the model. Raises `WrongStatus`."""
         return run(_results.exportable(self.home, self.id))
 
-    def export(self, *, to: Target, out: str | Path | None = None, **options: Any) -> Exported:
+    @overload
+    def export(self, *, to: Literal["onnx"], **options: Any) -> FineTuneJob: ...
+    @overload
+    def export(self, *, to: Target, out: str | Path | None = None, **options: Any) -> Exported: ...
+    def export(
+        self, *, to: Target | Literal["onnx"], out: str | Path | None = None, **options: Any
+    ) -> Exported | FineTuneJob:
         """The result in another form (merged, gguf, vllm, hub), compared with the trained model first.
 
-        `options` as in `finetune_sdk.deploy.export.export`. Raises `ExportFailed` with the difference.
+        `options` as in `finetune_sdk.deploy.export.export`. Raises `ExportFailed` with the difference. To onnx it is a
+        job of its own, submitted and answered: `precision`, `device` and more as in `deploy.onnx_export.spec_for`.
         """
+        if to == "onnx":
+            return FineTuneJob.submit(run(_onnx(self.home, self.id, out, options)), home=self.home)
         return run(_exporting(self.home, self.id, to, out, options))
 
     def deploy_terms(self, *, kind: ArtifactKind | None = None, checkpoint: int | str | None = None) -> str:
@@ -325,8 +334,16 @@ class AsyncFineTuneJob(_Handle):
         """See `FineTuneJob.exportable`."""
         return await arun(_results.exportable(self.home, self.id))
 
-    async def export(self, *, to: Target, out: str | Path | None = None, **options: Any) -> Exported:
+    @overload
+    async def export(self, *, to: Literal["onnx"], **options: Any) -> AsyncFineTuneJob: ...
+    @overload
+    async def export(self, *, to: Target, out: str | Path | None = None, **options: Any) -> Exported: ...
+    async def export(
+        self, *, to: Target | Literal["onnx"], out: str | Path | None = None, **options: Any
+    ) -> Exported | AsyncFineTuneJob:
         """See `FineTuneJob.export`."""
+        if to == "onnx":
+            return await AsyncFineTuneJob.submit(await arun(_onnx(self.home, self.id, out, options)), home=self.home)
         return await arun(_exporting(self.home, self.id, to, out, options))
 
     async def deploy_terms(self, *, kind: ArtifactKind | None = None, checkpoint: int | str | None = None) -> str:
@@ -350,6 +367,15 @@ def _exporting(
     folder = yield from _results.exportable(home, job_id)
     where = None if out is None else Path(out)
     return (yield from Call(partial(export, home, folder, to=to, out=where, **options), abandon=False))
+
+
+def _onnx(home: Path, job_id: str, out: str | Path | None, options: Mapping[str, Any]) -> Steps[JobSpec]:
+    from finetune_sdk.deploy.onnx_export import spec_for  # noqa: PLC0415 - only when asked for
+
+    if out is not None:
+        raise SpecError("out: an ONNX package is an artefact of the job that makes it; leave it out")
+    folder = yield from _results.exportable(home, job_id)
+    return (yield from Call(partial(spec_for, folder, **options)))
 
 
 def _planning(spec: SpecLike, provider: str | None, home: Home) -> Steps[Plan]:
