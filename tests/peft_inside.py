@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -88,6 +89,8 @@ def context(home: Path, wanted: JobSpec, **fields: Any) -> Context:
 def run(ctx: Context) -> dict[str, Any]:
     """The worker's result."""
     from finetune_providers.peft import worker  # noqa: PLC0415 - the tests of plans need no torch
+
+    importlib.import_module("transformers")  # whole: the worker would load less, for all tests here
 
     return worker.main(ctx)
 

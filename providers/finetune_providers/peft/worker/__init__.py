@@ -14,10 +14,10 @@ from .context import Context
 
 def main(ctx: Context) -> dict[str, Any]:
     """Train the requested model; the dict is what result.json holds (succeeded unless it says otherwise)."""
-    from . import quiet  # noqa: PLC0415 - sets variables that the imports below read
+    from . import quiet, spared  # noqa: PLC0415 - settle what the imports below see
 
     quiet.settle_environment(ctx)
-    with ctx.leaving_when_told():
+    with ctx.leaving_when_told(), spared.imports(ctx.request):
         from . import job  # noqa: PLC0415
 
     return job.run(ctx)
