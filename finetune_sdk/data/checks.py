@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from finetune_sdk.data.example import (
     ChatExample,
@@ -16,6 +16,7 @@ from finetune_sdk.data.example import (
     PromptExample,
     StepwiseExample,
     TextExample,
+    Texts,
     UnpairedPreference,
 )
 from finetune_sdk.data.marks import may_be_marked
@@ -39,11 +40,15 @@ TEXT_MARKS = (SPECIAL_TOKEN, _CONTROL, _MOJIBAKE, _HIDDEN)
 """Whatever gives a text a finding holds one of these, except that it is empty."""
 
 
-def check(example: Example, *, clean: bool = False) -> Iterator[Finding]:
+def check(example: Example, *, clean: bool = False) -> Iterable[Finding]:
     """Everything worth knowing about one example. `clean`: its texts were looked at, and hold no odd characters."""
-    if isinstance(example, ChatExample):
-        yield from _chat(example, clean)
-    elif isinstance(example, PreferenceExample):
+    if type(example) is ChatExample:
+        return () if clean and _is_ordinary(example) else _chat(example, clean)
+    return _other(example)
+
+
+def _other(example: Example) -> Iterator[Finding]:
+    if isinstance(example, PreferenceExample):
         yield from _preference(example)
     elif isinstance(example, UnpairedPreference):
         yield from _turns(example.prompt, "prompt")
@@ -58,25 +63,18 @@ def check(example: Example, *, clean: bool = False) -> Iterator[Finding]:
         yield from _text(example.text, "text", empty="error")
     elif isinstance(example, LabelledExample):
         yield from _labelled(example)
-    else:
-        yield from _rest(example)
+    elif isinstance(example, StepwiseExample):
+        yield from _text(example.prompt, "prompt", empty="error")
+    elif isinstance(example, EmbeddingExample):
+        yield from _text(example.anchor, "anchor", empty="error")
+        yield from _text(example.positive, "positive", empty="error")
 
 
 def _found(rule: str, severity: Severity, path: str, message: str, fix: str) -> Finding:
     return Finding(rule=rule, severity=severity, message=message, fix=fix, path=path)
 
 
-def _rest(example: StepwiseExample | EmbeddingExample) -> Iterator[Finding]:
-    if isinstance(example, StepwiseExample):
-        yield from _text(example.prompt, "prompt", empty="error")
-    else:
-        yield from _text(example.anchor, "anchor", empty="error")
-        yield from _text(example.positive, "positive", empty="error")
-
-
 def _chat(example: ChatExample, clean: bool) -> Iterator[Finding]:
-    if clean and _is_ordinary(example):
-        return
     messages = example.messages
     yield from _turns(messages, "messages", clean=clean)
     answers = [index for index, message in enumerate(messages) if message.role == "assistant"]
@@ -109,14 +107,9 @@ def _chat(example: ChatExample, clean: bool) -> Iterator[Finding]:
 
 
 def _is_ordinary(example: ChatExample) -> bool:
-    """Whether all turns are text, none of it blank, and nothing else; the last one the assistant's."""
-    for message in example.messages:
-        content = message.content
-        if type(content) is not str or not content or content.isspace() or message.role == "tool":
-            return False
-        if message.tool_calls is not None or message.weight is not None or message.spans is not None:
-            return False
-    return example.messages[-1].role == "assistant" and not example.tools
+    """Whether there are texts, and nothing else; the last one the assistant's."""
+    messages = example.messages
+    return type(messages) is Texts and messages.roles[-1] == "assistant" and not example.tools
 
 
 def _carries_loss(message: Message) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,17 +14,14 @@ from typing import Any, BinaryIO, TypeAlias
 import msgspec
 
 from finetune_sdk.data import ranges
-from finetune_sdk.data.callids import with_call_ids
-from finetune_sdk.data.checks import check
 from finetune_sdk.data.containers import changed, stamp
 from finetune_sdk.data.dataset import Dataset
 from finetune_sdk.data.example import Example
 from finetune_sdk.data.formats import Format, format_named
-from finetune_sdk.data.jsonvalue import Object
-from finetune_sdk.data.losses import as_kind, losses, wrong_kind
 from finetune_sdk.data.outputs import RowFile
 from finetune_sdk.data.ranges import convert_ranges
 from finetune_sdk.data.readers import MAX_LINE_BYTES
+from finetune_sdk.data.renderer import Judge, Own, Renderer
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.straight import TO_CHAT, Block
 from finetune_sdk.errors import DataError
@@ -32,7 +29,6 @@ from finetune_sdk.types import Finding
 
 Choose: TypeAlias = Callable[[Example], int | str]
 Change: TypeAlias = Callable[[Example, Report], Example]
-Judge: TypeAlias = Callable[[Example], Iterable[Finding]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +94,9 @@ def write(
     entry = format_named(to)
     if entry.render is None:
         raise DataError(f"{entry.name} can be read, not written.")
-    _refuse_own_input(dataset, outs)
     report = Report()
+    reading = Report() if skip_unreadable else report
+    _refuse_own_input(dataset, outs)
     dropped: dict[str, int] = {}
     counts = [0] * len(outs)
     rows = 0
@@ -107,7 +104,7 @@ def write(
         files = [stack.push(RowFile(out)) for out in outs]  # left also when Ctrl-C comes while one is opened
         for file in files:
             file.__enter__()
-        reading = Report() if skip_unreadable else report
+        renderer = Renderer(entry, allow, report, as_json=all(file.takes_structs for file in files))
         straight = (
             entry.name == "chat" and files[0].takes_blocks and choose is None and change is None and judge is None
         )
@@ -126,10 +123,9 @@ def write(
                 dropped[place] = dropped.get(place, 0) + 1
                 continue
             example = change(given, report) if change is not None else given
-            for finding in judge(example) if judge else content(example, clean=clean and example is given):
-                report.add(_placed(finding, example))
+            renderer.judge(example, judge, clean=clean and example is given)
             same = own if example is given else None
-            for row in (same,) if same is not None and as_is else _rendered(example, entry, allow, report, same):
+            for row in renderer.rows(example, same, as_is=as_is):
                 files[place].write(row)
                 counts[place] += 1
         done = not (report.errors or reading.holds(changed().rule))  # that one is no matter of single rows
@@ -146,18 +142,18 @@ def write(
 
 def _given(
     dataset: Dataset, entry: Format, report: Report, *, straight: bool, as_is: bool
-) -> Iterator[tuple[Any, Object | None, bool]]:
-    """Examples or finished blocks; beside an example its row, where that is of the format already.
+) -> Iterator[tuple[Any, Own, bool]]:
+    """Examples or finished blocks; beside an example what knows its row, where that is of the format already.
 
     Last, whether the example's texts were looked at and are clean.
     """
     source = dataset.keeping(entry.name)
     if as_is:
         for example in source.scan(report, fast=False):
-            yield example, source.row, False
+            yield example, source.own, False
         return
     for given, clean in source.scan_to_chat(report) if straight else source.scan_looked(report):
-        yield given, source.row, clean
+        yield given, source.own, clean
 
 
 def _in_ranges(job: ranges.Job, report: Report, processes: int) -> tuple[int, int]:
@@ -190,7 +186,7 @@ def _job(
 def convert_range(job: ranges.Job, stream: BinaryIO, report: Report) -> tuple[list[bytes], int, int]:
     """Lines to lines of the `chat` format: the output in pieces, the rows read and the rows written."""
     dataset = Dataset([Path(job.source)], job.read_as if job.named else None, {}).keeping(job.write_as)
-    entry = format_named(job.write_as)
+    renderer = Renderer(format_named(job.write_as), job.allow, report, as_json=True)
     encoder = msgspec.json.Encoder()
     out: list[bytes] = []
     rows = written = 0
@@ -201,42 +197,11 @@ def convert_range(job: ranges.Job, stream: BinaryIO, report: Report) -> tuple[li
             written += given.rows
             continue
         rows += 1
-        for finding in content(given, clean=clean):
-            report.add(_placed(finding, given))
-        for row in _rendered(given, entry, job.allow, report, dataset.row):
-            out.append(encoder.encode(row) + b"\n")
-            written += 1
+        renderer.judge(given, clean=clean)
+        found = renderer.rows(given, dataset.own)
+        out.append(encoder.encode_lines(found))
+        written += len(found)
     return out, rows, written
-
-
-def content(example: Example, *, clean: bool = False) -> Iterator[Finding]:
-    """What is wrong with the content itself: no reason not to write it as faithfully as the rest."""
-    for finding in check(example, clean=clean):
-        yield replace(finding, severity="warning") if finding.severity == "error" else finding
-
-
-def _placed(finding: Finding, example: Example) -> Finding:
-    where = example.source
-    return replace(finding, file=where.file, line=where.line) if where else finding
-
-
-def _rendered(
-    example: Example, entry: Format, allow: Collection[str], report: Report, own: Object | None
-) -> Iterator[Object]:
-    """The example's rows. Its `own` row, of the same format, is kept where writing it anew would lose anything."""
-    assert entry.render is not None, "checked before the first row"  # noqa: S101
-    rows = [with_call_ids(row) if entry.needs_call_ids else row for row in as_kind(example, entry)]
-    if not rows:
-        report.add(_placed(wrong_kind(example, entry), example))
-    for row in rows:
-        found = list(losses(row, entry, allow))
-        if own is not None and found and not any(finding.severity == "info" for finding in found):
-            yield own
-            continue
-        for finding in found:
-            report.add(_placed(finding, example))
-        if not any(finding.rule.startswith("cannot-") for finding in found):
-            yield entry.render(row)
 
 
 def _refuse_own_input(dataset: Dataset, outs: Sequence[Path]) -> None:

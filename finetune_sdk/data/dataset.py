@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias, cast
+
+from msgspec.structs import force_setattr
 
 from finetune_sdk.data import interop
-from finetune_sdk.data.canonical import content_digest, with_source
+from finetune_sdk.data.canonical import content_digest
 from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, changed, find_files, open_file, stamp
 from finetune_sdk.data.declared import Declared, declared
@@ -20,10 +22,11 @@ from finetune_sdk.data.example import Example, Kind, Source
 from finetune_sdk.data.formats import FORMATS, Format, format_named
 from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.lanes import READ, Express, Lane
-from finetune_sdk.data.marks import glance
-from finetune_sdk.data.readers import chunks, guarded, read_rows, rows_of_chunk
+from finetune_sdk.data.marks import is_clean
+from finetune_sdk.data.readers import Chunk, chunks, guarded, read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault, Report
 from finetune_sdk.data.straight import TO_CHAT, Block, Journey, Straight
+from finetune_sdk.data.strict import decode
 from finetune_sdk.data.tables import artefacts
 from finetune_sdk.errors import DataError
 from finetune_sdk.types import Finding
@@ -52,8 +55,7 @@ class Dataset:
         self._detected: dict[Path, Detection] = {}
         self._rows: int | None = None
         self._wanted = ""
-        self.row: Object | None = None
-        """The row of the example that was read last: see `keeping`."""
+        self._given: Object | bytes | None = None
 
     @classmethod
     def open(
@@ -172,14 +174,14 @@ class Dataset:
         return self.detection[0].format
 
     def scan(self, report: Report, *, fast: bool = True) -> Iterator[Example]:
-        """All examples that can be read; what cannot goes to `report`. `fast=False` reads plain rows slowly too."""
+        """All examples that can be read; what cannot goes to `report`. `fast=False` reads usual rows slowly too."""
         for example, _ in self.scan_looked(report, fast=fast):
             yield example
 
     def scan_looked(self, report: Report, *, fast: bool = True) -> Iterator[tuple[Example, bool]]:
         """Like `scan`, and whether all texts were looked at and hold nothing that deserves a finding."""
         for path in self.files:
-            yield from self._scan_file(path, report, READ if fast else {})
+            yield from self._scan_file(path, report, {}, fast=fast)
 
     def scan_to_chat(self, report: Report) -> Iterator[tuple[Example | Block, bool]]:
         """Like `scan_looked`, with blocks of rows that need no finding already as lines of the `chat` format."""
@@ -187,13 +189,14 @@ class Dataset:
             yield from self._scan_file(path, report, TO_CHAT)
 
     def keeping(self, wanted: str) -> Dataset:
-        """The same files, read the same way, whose `row` is that of the example before it was read.
-
-        None where it is not of the format `wanted`, its columns were mapped, or it went a fast way.
-        """
+        """The same files, read the same way, where `own` knows the row of each example of the format `wanted`."""
         found = copy(self)
-        found._wanted, found.row = wanted, None
+        found._wanted, found._given = wanted, None
         return found
+
+    def own(self) -> Object | None:
+        """The row of the example that was read last, as it was: see `keeping`. None also where columns were mapped."""
+        return decode(self._given) if isinstance(self._given, bytes) else self._given
 
     def fingerprint(self) -> str:
         """A hash of the content in order: equal examples, equal fingerprint in any container. Reads everything."""
@@ -217,7 +220,7 @@ class Dataset:
         return None if self._format is not None or self._columns else declared(path)
 
     def _scan_file(
-        self, path: Path, report: Report, lanes: Mapping[str, Lane | Straight]
+        self, path: Path, report: Report, lanes: Mapping[str, Straight], *, fast: bool = True
     ) -> Iterator[tuple[Any, bool]]:
         name = str(path)
         seen = _Seen(report, name)
@@ -229,9 +232,9 @@ class Dataset:
                 layout = self._declaration(path) if entry else None
                 seen.warn(None, layout.findings if layout else ())
                 plain = opened.container == "jsonl" and not self._columns and layout is None
-                lane = lanes.get(entry.name) if entry and plain else None
                 if entry:
-                    yield from self._read(entry, _rows(opened, lane, seen), layout, seen)
+                    way = _Way(lanes.get(entry.name), READ.get(entry.name) if fast else None) if plain else _SLOWLY
+                    yield from self._read(entry, _rows(opened, way, seen), layout, seen)
             if stamp(path) != before:
                 raise changed()
         except Fault as fault:
@@ -242,7 +245,8 @@ class Dataset:
     def scan_part(self, entry: Format, stream: BinaryIO, report: Report) -> Iterator[tuple[Example | Block, bool]]:
         """Like `scan_to_chat`, of some lines of the only file, whose format is known. Lines count from 1."""
         seen = _Seen(report, str(self.files[0]))
-        rows = _rows(Opened(stream=stream, container="jsonl"), TO_CHAT.get(entry.name), seen)
+        way = _Way(TO_CHAT.get(entry.name), READ.get(entry.name))
+        rows = _rows(Opened(stream=stream, container="jsonl"), way, seen)
         yield from self._read(entry, rows, None, seen)
 
     def plain_file(self) -> bool:
@@ -263,17 +267,19 @@ class Dataset:
         return self._format is not None
 
     def _read(
-        self, entry: Format, rows: Iterator[tuple[int, Any, Object | None]], layout: Declared | None, seen: _Seen
+        self, entry: Format, rows: Iterator[_Given], layout: Declared | None, seen: _Seen
     ) -> Iterator[tuple[Any, bool]]:
         kept = entry.name == self._wanted and layout is None and not self._columns
-        self.row = None
         for line, done, row in rows:
-            if kept:
-                self.row = row
-            example = done if row is None else self._parse(entry, line, row, seen, layout)
-            if example is not None:
-                seen.rows += 1
-                yield example if row is None else with_source(example, Source(file=seen.file, line=line)), seen.clean
+            self._given = row if kept else None
+            example = done
+            if isinstance(row, dict):
+                example = self._parse(entry, line, row, seen, layout)
+                if example is None:
+                    continue
+                force_setattr(example, "source", Source(seen.file, line))  # nobody has seen it yet
+            seen.rows += 1
+            yield example, seen.clean
 
     def _entry(self, path: Path, opened: Opened, seen: _Seen) -> Format | None:
         try:
@@ -347,17 +353,26 @@ class _Seen:
             self._report.add(Finding(rule=rule, severity="info", message=message, file=self.file))
 
 
-def _rows(opened: Opened, lane: Lane | Straight | None, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
-    """Each row's line, and the finished thing or else its JSON object."""
-    if isinstance(lane, Straight):
-        return _straight(opened, lane, seen)
-    return _express(opened, lane, seen) if lane is not None else _general(opened, seen)
+class _Way(NamedTuple):
+    """How rows may be read."""
+
+    straight: Straight | None
+    lane: Lane | None
 
 
-def _general(opened: Opened, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
-    if opened.container == "jsonl":
-        yield from _lines(opened, seen)
-        return
+_SLOWLY = _Way(None, None)
+_Given: TypeAlias = tuple[int, Any, Object | bytes | None]
+"""A row's line; the finished example with the row's bytes, or a finished block, or nothing with its JSON object."""
+
+
+def _rows(opened: Opened, way: _Way, seen: _Seen) -> Iterator[_Given]:
+    if opened.container != "jsonl":
+        return _others(opened, seen)
+    express = Express(way.lane, seen.file) if way.lane is not None else None
+    return _lines(opened, express, seen) if way.straight is None else _straight(opened, way.straight, express, seen)
+
+
+def _others(opened: Opened, seen: _Seen) -> Iterator[_Given]:
     table = opened.container in ("csv", "tsv", "excel")
     for line, row in read_rows(opened, seen.fault):
         if table:
@@ -365,35 +380,34 @@ def _general(opened: Opened, seen: _Seen) -> Iterator[tuple[int, Any, Object | N
         yield line, None, row
 
 
-def _lines(opened: Opened, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
+def _lines(opened: Opened, express: Express | None, seen: _Seen) -> Iterator[_Given]:
     for first, chunk in guarded(chunks(opened.stream), seen.fault):
-        seen.clean, tight = glance(chunk.data)
-        for line, row in rows_of_chunk(first, chunk.data, seen.fault, tight=tight):
+        yield from _looked_at(first, chunk, express, seen)
+
+
+def _looked_at(first: int, chunk: Chunk, express: Express | None, seen: _Seen) -> Iterator[_Given]:
+    seen.clean = is_clean(chunk.data)
+    found = express.rows(first, chunk, clean=seen.clean) if express is not None else None
+    if found is None:
+        for line, row in rows_of_chunk(first, chunk, seen.fault, clean=seen.clean):
             yield line, None, row
-
-
-def _express(opened: Opened, lane: Lane, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
-    express = Express(lane, seen.file)
-    for first, chunk in guarded(chunks(opened.stream), seen.fault):
-        seen.clean, tight = glance(chunk.data)
-        rows = express.rows(first, chunk, tight=tight)
-        if rows is not None:
-            yield from rows
+        return
+    for line, example, text in found:
+        if example is not None:
+            yield line, example, text
             continue
-        for line, row in rows_of_chunk(first, chunk.data, seen.fault, tight=tight):
-            yield line, None, row
+        for at, row in rows_of_chunk(line, Chunk(text, [text]), seen.fault):
+            yield at, None, row
 
 
-def _straight(opened: Opened, lane: Straight, seen: _Seen) -> Iterator[tuple[int, Any, Object | None]]:
-    journey = Journey(lane)
+def _straight(opened: Opened, straight: Straight, express: Express | None, seen: _Seen) -> Iterator[_Given]:
+    journey = Journey(straight)
     for first, chunk in guarded(chunks(opened.stream), seen.fault):
         for line, piece, block in journey.pieces(first, chunk):
             if block is not None:
                 yield line, block, None
-                continue
-            seen.clean, tight = glance(piece.data)
-            for at, row in rows_of_chunk(line, piece.data, seen.fault, tight=tight):
-                yield at, None, row
+            else:
+                yield from _looked_at(line, piece, express, seen)
 
 
 def _empty(path: Path) -> Finding:

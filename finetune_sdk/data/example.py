@@ -6,9 +6,12 @@ lists and dicts are shared, not copied: treat them as read-only. `dict[str, Any]
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
+
+from finetune_sdk.types import Finding
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "developer", "user", "assistant", "tool")
@@ -86,6 +89,30 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
         if not self.content:  # null or absent
             return ""
         return "".join(part["text"] for part in self.content if isinstance(part.get("text"), str))
+
+
+class Texts(list[Message]):
+    """Turns that are texts and nothing else, none of them blank, none a tool's: whoever makes it has looked.
+
+    Never change one: make a plain list of it.
+    """
+
+    __slots__ = ("roles",)
+
+    def __init__(self, roles: tuple[Role, ...], texts: Iterable[str]) -> None:
+        super().__init__([Message(role=role, content=text) for role, text in zip(roles, texts, strict=True)])
+        self.roles = roles
+
+
+class SharedTools(list[Tool]):
+    """Tools that many rows have in common: never change them."""
+
+    __slots__ = ("told",)
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        super().__init__(tools)
+        self.told: tuple[Finding, ...] | None = None
+        """What `check_tools` says about them, once it was asked."""
 
 
 class _Row(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", gc=False):

@@ -6,7 +6,9 @@ To make a new property of examples known to all tables: add it to `FEATURES` and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TypeAlias
 
 from msgspec import UNSET
 
@@ -18,6 +20,7 @@ from finetune_sdk.data.example import (
     PreferenceExample,
     PromptExample,
     TextExample,
+    Texts,
     ToolCall,
     UnpairedPreference,
 )
@@ -66,6 +69,8 @@ FEATURES: dict[str, str] = {
     "label-of-the-whole": "a label that is not one tag for each word",
 }
 
+ALL = frozenset(FEATURES)
+
 MESSAGE_KEYS = frozenset(
     (
         *("role", "content", "name", "tool_calls", "tool_call_id", "refusal", "weight", "function_call"),
@@ -98,7 +103,11 @@ ORDER = frozenset(
 """Features of the roles and their order."""
 
 
-def features(example: Example, wanted: frozenset[str] | None = None) -> Iterator[tuple[str, str]]:
+Used: TypeAlias = Iterator[tuple[str, str]]
+"""Features, each with the JSON path of its place."""
+
+
+def features(example: Example, wanted: frozenset[str] = ALL) -> Used:
     """Each feature the example uses, with the JSON path of the place; a feature may come more than once.
 
     `wanted` names all that matter; others may be left out.
@@ -106,23 +115,23 @@ def features(example: Example, wanted: frozenset[str] | None = None) -> Iterator
     if example.extra:
         yield "row-keys", next(iter(example.extra))
     if isinstance(example, ChatExample):
-        yield from _conversation(example.messages, "messages", ordered=wanted is None or not wanted.isdisjoint(ORDER))
+        yield from _conversation(example.messages, "messages", wanted)
         yield from _switches(example)
         if example.messages[-1].role != "assistant":
             yield "last-not-assistant", f"messages[{len(example.messages) - 1}].role"
     elif isinstance(example, PromptExample):
-        yield from _conversation(example.prompt, "prompt")
+        yield from _conversation(example.prompt, "prompt", wanted)
         yield from _switches(example)
     elif isinstance(example, LabelledExample):
         if not _tagged(example):
             yield "label-of-the-whole", "label"
     elif isinstance(example, PreferenceExample):
-        yield from _pair(example)
+        yield from _pair(example, wanted)
     elif isinstance(example, UnpairedPreference):
         if not example.prompt:
             yield "no-prompt", "prompt"
-        yield from _conversation(example.prompt, "prompt")
-        yield from _answer(example.completion, "completion")
+        yield from _conversation(example.prompt, "prompt", wanted)
+        yield from _answer(example.completion, "completion", wanted)
         yield from _switches(example)
 
 
@@ -132,27 +141,28 @@ def _tagged(example: LabelledExample) -> bool:
     return one_each and all(words) and example.text_pair is None
 
 
-def _pair(example: PreferenceExample) -> Iterator[tuple[str, str]]:
+def _pair(example: PreferenceExample, wanted: frozenset[str]) -> Used:
     if not example.prompt:
         yield "no-prompt", "prompt"
-    yield from _conversation(example.prompt, "prompt")
-    yield from _answer(example.chosen, "chosen")
-    yield from _answer(example.rejected, "rejected")
+    yield from _conversation(example.prompt, "prompt", wanted)
+    yield from _answer(example.chosen, "chosen", wanted)
+    yield from _answer(example.rejected, "rejected", wanted)
     yield from _switches(example)
     if example.margin is not None:
         yield "margin", "margin"
 
 
-def _answer(messages: list[Message], path: str) -> Iterator[tuple[str, str]]:
+def _answer(messages: list[Message], path: str, wanted: frozenset[str]) -> Used:
     if len(messages) > 1:
         yield "answer-turns", path
     for index, message in enumerate(messages):
-        yield from _message(message, f"{path}[{index}]")
+        for look in _looks(wanted):
+            yield from look(message, f"{path}[{index}]")
 
 
 def _switches(
     example: ChatExample | PromptExample | PreferenceExample | UnpairedPreference,
-) -> Iterator[tuple[str, str]]:
+) -> Used:
     if example.tools:
         yield "tools", "tools"
         other = next((index for index, tool in enumerate(example.tools) if "function" not in tool), None)
@@ -166,24 +176,34 @@ def _switches(
         yield "template-kwargs", "chat_template_kwargs"
 
 
-def _conversation(messages: list[Message], path: str, *, ordered: bool = True) -> Iterator[tuple[str, str]]:
-    if ordered:
+def _conversation(messages: list[Message], path: str, wanted: frozenset[str]) -> Used:
+    if not wanted.isdisjoint(ORDER):
         yield from _order(messages, path)
+    if type(messages) is Texts:
+        return
+    looks = _looks(wanted)
     for index, message in enumerate(messages):
-        if (
-            type(message.content) is not str
-            or message.tool_calls is not None
-            or message.role == "tool"
-            or message.weight is not None
-            or message.reasoning is not None
-            or message.name is not None
-            or message.refusal is not None
-            or message.spans is not None
-            or message.extra
-        ):
-            for feature, at in _message(message, f"{path}[{index}]"):
+        if _is_text(message):
+            continue
+        place = f"{path}[{index}]"
+        for look in looks:
+            for feature, at in look(message, place):
                 said_twice = feature == "name" and message.role == "tool" and _named_by_call(message, messages)
                 yield ("result-name" if said_twice else feature), at
+
+
+def _is_text(message: Message) -> bool:
+    return (
+        type(message.content) is str
+        and message.role != "tool"
+        and message.tool_calls is None
+        and not message.extra
+        and message.weight is None
+        and message.reasoning is None
+        and message.name is None
+        and message.refusal is None
+        and message.spans is None
+    )
 
 
 def _named_by_call(result: Message, messages: list[Message]) -> bool:
@@ -194,7 +214,7 @@ def _named_by_call(result: Message, messages: list[Message]) -> bool:
     )
 
 
-def _order(messages: list[Message], path: str) -> Iterator[tuple[str, str]]:
+def _order(messages: list[Message], path: str) -> Used:
     users = 0
     before = ""
     for index, message in enumerate(messages):
@@ -220,17 +240,18 @@ def _order(messages: list[Message], path: str) -> Iterator[tuple[str, str]]:
         yield "no-user", path
 
 
-def _system_parts(message: Message, path: str) -> Iterator[tuple[str, str]]:
+def _system_parts(message: Message, path: str) -> Used:
     if isinstance(message.content, list) and any(part.get("type") != "text" for part in message.content):
         yield "system-parts", path
 
 
-def _message(message: Message, path: str) -> Iterator[tuple[str, str]]:
-    yield from _content(message, path)
-    yield from _weights(message, path)
+def _fields(message: Message, path: str) -> Used:
     for name, value in (("reasoning", message.reasoning), ("refusal", message.refusal), ("name", message.name)):
         if value is not None:
             yield name, f"{path}.{name}"
+
+
+def _keys(message: Message, path: str) -> Used:
     if message.role != "assistant" and (message.reasoning or message.refusal or message.tool_calls):
         yield "message-keys", path
     if message.extra:
@@ -238,19 +259,25 @@ def _message(message: Message, path: str) -> Iterator[tuple[str, str]]:
         clash = next((key for key in message.extra if key in MESSAGE_KEYS), None)
         if clash is not None:
             yield "message-keys-clash", f"{path}.{clash}"
+
+
+def _result(message: Message, path: str) -> Used:
     if message.role == "tool":
         yield "tool-calls", path
         if message.tool_call_id is not None:
             yield "tool-call-ids", f"{path}.tool_call_id"
         else:
             yield "tool-calls-without-ids", path
-    for index, call in enumerate(message.tool_calls or []):
+
+
+def _calls(message: Message, path: str) -> Used:
+    for index, call in enumerate(message.tool_calls or ()):
         yield from _call(call, f"{path}.tool_calls[{index}]")
     if message.tool_calls and message.text.strip():
         yield "text-beside-calls", f"{path}.content"
 
 
-def _call(call: ToolCall, path: str) -> Iterator[tuple[str, str]]:
+def _call(call: ToolCall, path: str) -> Used:
     yield "tool-calls", path
     yield ("tool-calls-without-ids" if call.id is UNSET else "tool-call-ids"), f"{path}.id"
     if call.extra:
@@ -264,7 +291,7 @@ def _call(call: ToolCall, path: str) -> Iterator[tuple[str, str]]:
     yield ("arguments-text" if is_object else "arguments-not-object"), f"{path}.function.arguments"
 
 
-def _weights(message: Message, path: str) -> Iterator[tuple[str, str]]:
+def _weights(message: Message, path: str) -> Used:
     if message.weight is not None:
         yield ("weights" if message.role == "assistant" else "weights-elsewhere"), f"{path}.weight"
         if message.weight not in (0, 1):
@@ -273,7 +300,7 @@ def _weights(message: Message, path: str) -> Iterator[tuple[str, str]]:
         yield "spans", path
 
 
-def _content(message: Message, path: str) -> Iterator[tuple[str, str]]:
+def _content(message: Message, path: str) -> Used:
     content = message.content
     if content is None or content is UNSET:
         yield "content-null", path
@@ -299,6 +326,27 @@ def _content(message: Message, path: str) -> Iterator[tuple[str, str]]:
 
 
 _PART_KEYS = frozenset(("type", "text", "image_url", "weight", "train"))
+
+_LOOKS: tuple[tuple[Callable[[Message, str], Used], tuple[str, ...]], ...] = (
+    (_content, ("content-null", "content-list", "images", "image-detail", "other-parts", "spans", "message-keys")),
+    (_weights, ("weights", "weights-elsewhere", "weights-fraction", "spans")),
+    (_fields, ("reasoning", "refusal", "name", "result-name")),
+    (_keys, ("message-keys", "message-keys-clash")),
+    (_result, ("tool-calls", "tool-call-ids", "tool-calls-without-ids")),
+    (
+        _calls,
+        (
+            *("tool-calls", "tool-call-ids", "tool-calls-without-ids", "message-keys"),
+            *("arguments-text", "arguments-not-object", "text-beside-calls"),
+        ),
+    ),
+)
+"""What looks at a message that is more than a text, and all it may find."""
+
+
+@cache
+def _looks(wanted: frozenset[str]) -> tuple[Callable[[Message, str], Used], ...]:
+    return tuple(look for look, found in _LOOKS if not wanted.isdisjoint(found))
 
 
 def is_plain(example: Example) -> bool:

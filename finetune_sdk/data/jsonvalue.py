@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import chain, repeat
 from typing import Any, TypeAlias, cast
 
 Object: TypeAlias = dict[str, Any]
@@ -42,25 +44,31 @@ _KINDS = {
 """What JSON and the columns of tables hold, by Python's name."""
 
 
-def key_count(value: object) -> int:
-    """How many keys all objects inside hold together. Raises `RecursionError` below `MAX_DEPTH` levels."""
+def colons(values: Sequence[Any]) -> int:
+    """How many colons the JSON of these values holds: one for each key, and those in texts; those in keys are left out.
+
+    JSON that has more may hold a key twice. Raises `RecursionError` below `MAX_DEPTH` levels.
+    """
     count = depth = 0
-    level: list[Any] = [value]
-    while level:
-        if depth > MAX_DEPTH and any(type(one) in _NESTING for one in level):
+    below: list[Any] = [*values]
+    while True:
+        kinds = set(map(_type, below))
+        if str in kinds:
+            texts = below if len(kinds) == 1 else [one for one in below if type(one) is str]
+            count += sum(map(str.count, texts, repeat(":")))
+        if kinds.isdisjoint(_NESTING):
+            return count
+        if depth > MAX_DEPTH:
             raise RecursionError
-        below: list[Any] = []
-        for one in level:
-            if type(one) is dict:
-                count += len(one)  # pyright: ignore[reportUnknownArgumentType]
-                below += one.values()  # pyright: ignore[reportUnknownMemberType]
-            elif type(one) is list:
-                below += one
-        level = [one for one in below if type(one) in _NESTING]
+        objects: list[Any] = below if kinds == _OBJECTS else [one for one in below if type(one) is dict]
+        lists: list[Any] = [one for one in below if type(one) is list] if list in kinds else []
+        count += sum(map(len, objects))
+        below = [*chain.from_iterable(map(dict[str, Any].values, objects)), *chain.from_iterable(lists)]
         depth += 1
-    return count
 
 
+_type: Callable[[Any], type[Any]] = type
 _NESTING = frozenset((dict, list))
+_OBJECTS = {dict}
 MAX_DEPTH = 64
 """Levels of nesting; deeper rows are refused: trainers' parsers give up at different depths."""

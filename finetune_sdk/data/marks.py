@@ -103,40 +103,19 @@ class Look:
         )
 
 
-LOOSE = rb'(?:[^\\]|\\\\)"[ \t\r\n]+:'
-"""A key with space before its colon; sometimes a text that looks like one."""
-
-
-class Glance(NamedTuple):
-    """What a look at raw JSON lines of any kind tells."""
-
-    clean: bool
-    """No text deserves a finding, unless it is blank: `check` need not look at them."""
-    tight: bool
-    """Every key has its colon beside it, so that counting `":` counts keys."""
-
-
 class _Chunks(threading.local):
     """Searches of this thread in raw JSON lines of any kind."""
 
     def __init__(self) -> None:
         self._marks = hyperscan([_exactly(mark) for mark in MARKS])
-        self._others = hyperscan([LOOSE, ESCAPES[0]], ESCAPES[1])
-        self._loose = hyperscan([LOOSE])
+        self._escapes = hyperscan([ESCAPES[0]], ESCAPES[1])
 
-    def glance(self, chunk: bytes) -> Glance:
-        if self._marks is None or self._others is None:
-            return Glance(not _marked(chunk) and not _escaped(chunk), _LOOSE_BY_RE.search(chunk) is None)
-        others = self._others(chunk)
-        escaped = any(pattern and _is_escape(chunk, end) for pattern, end in others)
-        clean = not (escaped or DELETE in chunk or self._marks(chunk))
-        return Glance(clean, all(pattern for pattern, _ in others))
-
-    def loose(self, text: bytes) -> bool:
-        return _LOOSE_BY_RE.search(text) is not None if self._loose is None else bool(self._loose(text))
-
-
-_LOOSE_BY_RE = re.compile(LOOSE)
+    def clean(self, chunk: bytes) -> bool:
+        if self._marks is None or self._escapes is None:
+            return not _marked(chunk) and not _escaped(chunk)
+        if DELETE in chunk or self._marks(chunk):
+            return False
+        return not any(_is_escape(chunk, end) for _, end in self._escapes(chunk))
 
 
 @cache
@@ -144,14 +123,12 @@ def _chunks() -> _Chunks:
     return _Chunks()
 
 
-def glance(chunk: bytes) -> Glance:
-    """Look at raw JSON lines, whatever their keys."""
-    return _chunks().glance(chunk)
+def is_clean(chunk: bytes) -> bool:
+    """Whether no text in raw JSON lines deserves a finding, unless it is blank: `check` need not look at them.
 
-
-def has_loose_keys(text: bytes) -> bool:
-    """Whether some key may have space before its colon."""
-    return _chunks().loose(text)
+    Nor does any escape stand for something that could be written otherwise.
+    """
+    return _chunks().clean(chunk)
 
 
 def may_be_marked(text: str) -> bool:

@@ -71,6 +71,11 @@ class RowFile:
         self._rows += 1
 
     @property
+    def takes_structs(self) -> bool:
+        """Whether rows are encoded whole, so that they may hold whatever encodes as JSON."""
+        return self._kind in ("jsonl", "json")
+
+    @property
     def takes_blocks(self) -> bool:
         """Whether finished lines may be written as they are."""
         return self._kind == "jsonl"

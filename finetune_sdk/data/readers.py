@@ -17,9 +17,8 @@ from typing import BinaryIO, NamedTuple
 from finetune_sdk.data import arrow, quoted
 from finetune_sdk.data.containers import Opened
 from finetune_sdk.data.jsonvalue import Object, as_object, type_name
-from finetune_sdk.data.marks import has_loose_keys
 from finetune_sdk.data.report import Fail, Fault, Rows
-from finetune_sdk.data.strict import decode, diagnose, invalid_utf8
+from finetune_sdk.data.strict import decode, decode_lines, diagnose, invalid_utf8
 
 CHUNK_BYTES = 256 * 1024  # fits the cache; larger chunks were not faster
 MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -98,19 +97,26 @@ def guarded(items: Iterator[tuple[int, Chunk]], fail: Fail) -> Iterator[tuple[in
 def read_jsonl(stream: BinaryIO, fail: Fail) -> Rows:
     """One object per line; blank lines are skipped."""
     for first, chunk in guarded(chunks(stream), fail):
-        yield from rows_of_chunk(first, chunk.data, fail)
+        yield from rows_of_chunk(first, chunk, fail)
 
 
-def rows_of_chunk(first: int, chunk: bytes, fail: Fail, *, tight: bool | None = None) -> Rows:
-    """The rows of whole lines, each parsed on its own. `tight`: see `strict.decode`."""
-    if chunk.isspace():
-        return
-    tight = not has_loose_keys(chunk) if tight is None else tight
-    for line, text in enumerate(BytesIO(chunk), first):
+def rows_of_chunk(first: int, chunk: Chunk, fail: Fail, *, clean: bool = False) -> Rows:
+    """The rows of whole lines; what one line says depends on no other. `clean`: see `decode_lines`."""
+    values = decode_lines(chunk.data, chunk.lines, clean=clean)
+    if values is not None and set(map(type, values)) <= _OBJECTS:
+        return enumerate(values, first)
+    return _one_by_one(first, chunk.lines, fail)
+
+
+_OBJECTS = {dict}
+
+
+def _one_by_one(first: int, lines: list[bytes], fail: Fail) -> Rows:
+    for line, text in enumerate(lines, first):
         if text.isspace():
             continue
         try:
-            value = decode(text, tight=tight)
+            value = decode(text)
             row = as_object(value)
             if row is None:
                 raise not_an_object(value)

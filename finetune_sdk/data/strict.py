@@ -1,7 +1,8 @@
 """JSON as strictly as any trainer reads it, with messages for people.
 
-`decode` is the fast door: msgspec, and a count of keys that notices duplicated ones (no parser does: they all keep the
-last). Whatever it doubts goes through `diagnose`, which is slow, exact, and says what is wrong and where.
+`decode` is the fast door: msgspec, and a count of colons that notices duplicated keys (no parser does: they all keep
+the last): there is one for each key, beside those in texts. Whatever it doubts goes through `diagnose`, which is slow,
+exact, and says what is wrong and where.
 """
 
 from __future__ import annotations
@@ -9,33 +10,45 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import msgspec
 
-from finetune_sdk.data.jsonvalue import MAX_DEPTH, key_count
-from finetune_sdk.data.marks import has_loose_keys
+from finetune_sdk.data.jsonvalue import MAX_DEPTH, colons
 from finetune_sdk.data.report import Fault
 
 _decoder = msgspec.json.Decoder()
 
 
-def decode(line: bytes, *, tight: bool | None = None) -> Any:
-    """The value of one JSON document. Raises `Fault`.
-
-    `tight` says whether all keys have their colon beside them, where that is known.
-    """
+def decode(line: bytes) -> Any:
+    """The value of one JSON document. Raises `Fault`."""
     try:
         value = _decoder.decode(line)
-        keys = key_count(value)
-        seen = line.count(b'":')
-        if (keys == seen or keys == seen - line.count(b'\\":')) and (
-            not has_loose_keys(line) if tight is None else tight
-        ):
+        if colons([value]) == line.count(b":") and not hides_colons(line):
             return value
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     return diagnose(line.rstrip(b"\n"))
+
+
+def decode_lines(chunk: bytes, lines: Sequence[bytes], *, clean: bool = False) -> list[Any] | None:
+    """The values of whole lines; None where one of them has to be looked at by itself.
+
+    `clean`: no text of the chunk holds such escapes as may stand for a colon.
+    """
+    try:
+        decode_line = _decoder.decode
+        values = [decode_line(line) for line in lines]  # the decoder's own way takes several values on a line
+        whole = colons(values) == chunk.count(b":") and (clean or not hides_colons(chunk))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return values if whole else None
+
+
+def hides_colons(text: bytes) -> bool:
+    """Whether some escape may stand for a colon."""
+    return b"\\u003" in text
 
 
 def diagnose(line: bytes) -> Any:
@@ -51,7 +64,7 @@ def diagnose(line: bytes) -> Any:
         raise _too_deep() from None
     _no_lone_surrogates(text, value)
     try:
-        key_count(value)
+        colons([value])
     except RecursionError:
         raise _too_deep() from None
     return value

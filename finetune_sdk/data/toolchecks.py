@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from finetune_sdk.data.example import Message, Tool
+import msgspec
+
+from finetune_sdk.data.example import Message, SharedTools, Tool
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.types import Finding, Severity
 
@@ -16,11 +18,19 @@ _FEW = 3  # faults told of one schema
 
 def check_tools(messages: list[Message], tools: list[Tool] | None) -> Iterator[Finding]:
     """Everything worth knowing about the tool use of one conversation."""
-    for index, tool in enumerate(tools or []):
-        yield from _definition(tool, f"tools[{index}]")
+    yield from _definitions(tools or [])
     if any(message.tool_calls or message.role == "tool" for message in messages):
         yield from _calls(messages, {_name(tool) for tool in tools or []})
         yield from _results(messages)
+
+
+def _definitions(tools: list[Tool]) -> Sequence[Finding]:
+    if isinstance(tools, SharedTools) and tools.told is not None:
+        return tools.told
+    told = tuple(finding for index, tool in enumerate(tools) for finding in _definition(tool, f"tools[{index}]"))
+    if isinstance(tools, SharedTools):
+        tools.told = told
+    return told
 
 
 def _found(rule: str, severity: Severity, path: str, message: str, fix: str) -> Finding:
@@ -81,7 +91,21 @@ def _name(tool: Tool) -> str:
     return str((as_object(tool.get("function")) or {}).get("name"))
 
 
+def _is_object(text: str) -> bool:
+    """Whether it is JSON of an object, told fast; some that are, are not told."""
+    try:
+        return type(_decoder.decode(text)) is dict
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return False
+
+
+_decoder = msgspec.json.Decoder()
+_SHORT = 4000  # no number in it can have too many digits for Python
+
+
 def _arguments(text: str, path: str) -> Iterator[Finding]:
+    if len(text) < _SHORT and _is_object(text):
+        return
     try:
         value = json.loads(text)
     except ValueError:

@@ -29,6 +29,8 @@ class Format:
     """The row's example. Raises `Fault`; notes what it repaired."""
     render: Render | None = None
     """None = this format is read only."""
+    as_json: Render | None = None
+    """Like `render`, where the row is only encoded as JSON: messages may stand in it that encode as their objects."""
     loses: Mapping[str, str] = field(default_factory=dict[str, str])
     """Features (`features.FEATURES`) that do not survive writing, each with what becomes of it."""
     cannot: frozenset[str] = frozenset()

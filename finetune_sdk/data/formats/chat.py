@@ -12,7 +12,7 @@ from finetune_sdk.data.example import (
 )
 from finetune_sdk.data.formats.base import Format, rest
 from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, extras_of_chat, messages
-from finetune_sdk.data.formats.rendering import messages_object, switches
+from finetune_sdk.data.formats.rendering import encodable_messages, messages_object, switches
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
 
@@ -68,6 +68,11 @@ def parse_chat(row: Object, note: Note) -> ChatExample:
 def _render_chat(example: Example) -> Object:
     assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
     return {"messages": messages_object(example.messages), **switches(example), **example.extra}
+
+
+def _chat_as_json(example: Example) -> Object:
+    assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
+    return {"messages": encodable_messages(example.messages), **switches(example), **example.extra}
 
 
 def _render_rft(example: Example) -> Object:
@@ -170,6 +175,7 @@ FORMATS = (
         match=_match_chat,
         parse=parse_chat,
         render=_render_chat,
+        as_json=_chat_as_json,
         needs_call_ids=True,
         reserved=frozenset(("messages", "conversations", "conversation", *CHAT_KEYS)),
         cannot=frozenset(("message-keys-clash",)),

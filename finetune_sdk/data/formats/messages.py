@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import difflib
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
-from finetune_sdk.data.example import ROLES, Content, FunctionCall, Message, Part, Role, Span, Tool, ToolCall
+from finetune_sdk.data.example import ROLES, Content, FunctionCall, Message, Part, Role, Span, Texts, Tool, ToolCall
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
 from finetune_sdk.data.strict import diagnose
@@ -36,6 +37,7 @@ ROLE_WORDS: dict[str, Role] = {
     "prompter": "user",
 }
 _PLAIN_ROLES = frozenset(ROLES)
+NO_TOOLS: tuple[Role, ...] = ("system", "developer", "user", "assistant")
 REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
 USUAL_REASONING = "reasoning_content"
 """As most chat templates and hosted trainers read it."""
@@ -53,6 +55,35 @@ def messages(value: object, path: str, note: Note) -> list[Message]:
     if not items:
         raise Fault("messages-empty", path, "the list of messages is empty", "Remove the row, or fill it.")
     return [message(item, f"{path}[{index}]", note) for index, item in enumerate(items)]
+
+
+class Speakers:
+    """Makes turns of words for who speaks and of texts, where there is nothing else: nearly always."""
+
+    def __init__(self, words: Mapping[str, Role]) -> None:
+        self._words = words
+        self._roles: dict[tuple[str, ...], tuple[Role, ...]] = {}
+
+    def texts(self, words: Sequence[str], texts: Sequence[Any]) -> Texts | None:
+        """The turns; None where a word is not known, or something is no text or blank."""
+        words = tuple(words)
+        roles = self._roles.get(words) or self._read(words)
+        if roles is None or set(map(type, texts)) != _TEXT or not all(texts) or any(map(str.isspace, texts)):
+            return None
+        return Texts(roles, texts)
+
+    def _read(self, words: tuple[str, ...]) -> tuple[Role, ...] | None:
+        roles: tuple[Role, ...] = tuple([self._words[word] for word in words if word in self._words])
+        if len(roles) != len(words):
+            return None
+        if len(self._roles) < _MANY and len(words) < _MANY:
+            self._roles[words] = roles
+        return roles
+
+
+_TEXT = {str}
+_MANY = 1000
+"""Orders of speakers that are remembered."""
 
 
 def parsed_text(text: str, path: str) -> object:
@@ -208,6 +239,11 @@ def _content(found: Object, role: Role, calls: list[ToolCall] | None, path: str)
             f"expected text or a list of parts, this is {type_name(value)}",
             "Write it as text.",
         )
+    return content_parts(items, path)
+
+
+def content_parts(items: list[Any], path: str) -> list[Part]:
+    """The parts of a content."""
     return [_part(item, f"{path}.content[{index}]") for index, item in enumerate(items)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import UNSET
 
 from finetune_sdk.data.example import (
@@ -9,6 +11,7 @@ from finetune_sdk.data.example import (
     Message,
     PreferenceExample,
     PromptExample,
+    Texts,
     ToolCall,
     UnpairedPreference,
 )
@@ -38,6 +41,23 @@ def message_object(message: Message) -> Object:
             {"begin_offset": span.begin, "end_offset": span.end - 1, "train": span.train} for span in message.spans
         ]
     return {**row, **message.extra} if message.extra else row
+
+
+def encodable_messages(messages: list[Message]) -> list[Any]:
+    """What encodes as `messages_object` does: a message as it is where its fields are the keys that are written."""
+    if type(messages) is Texts:
+        return messages
+    return [
+        message
+        if all(not call.extra and not call.arguments_object for call in message.tool_calls or ())
+        and message.reasoning is None
+        and message.source_role is None
+        and message.spans is None
+        and not message.spelling
+        and not message.extra
+        else message_object(message)
+        for message in messages
+    ]
 
 
 def _weight(message: Message) -> Object:

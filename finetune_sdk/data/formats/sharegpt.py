@@ -45,12 +45,14 @@ USUAL: dict[str, Role] = {
 }
 """The words a ShareGPT writer uses; others are read, and remembered in `source_role`."""
 _CALL_WORDS = frozenset(("function_call", "tool_call", "tool_calls"))
-_TEXT_ROLES: dict[str, Role] = {word: role for word, role in USUAL.items() if word != "function_call"}
+TEXT_ROLES: dict[str, Role] = {word: role for word, role in USUAL.items() if word != "function_call"}
 _KEYS = (("from", "value"), ("role", "value"))
 
 
 def _key(row: Object) -> str:
-    return next((key for key in ("conversations", "conversation", "messages") if key in row), "conversations")
+    if "conversations" in row:
+        return "conversations"
+    return next((key for key in ("conversation", "messages") if key in row), "conversations")
 
 
 def _turn_keys(items: list[Any] | None) -> tuple[str, str] | None:
@@ -85,7 +87,7 @@ def turns(value: object, path: str) -> list[Message]:
     for index, item in enumerate(items):
         given: Object = item  # perhaps; looked at before anything is asked of it
         if type(given) is dict and len(given) == 2 and type(word := given.get("from")) is str:
-            role, text = _TEXT_ROLES.get(word), given.get("value")
+            role, text = TEXT_ROLES.get(word), given.get("value")
             if role is not None and type(text) is str:
                 found.append(Message(role=role, content=text))
                 continue
