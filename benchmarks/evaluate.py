@@ -28,6 +28,7 @@ from finetune_sdk.compare.besides import serving_memory
 from finetune_sdk.compare.harness.running import interpreter
 from finetune_sdk.compare.items import Item
 from finetune_sdk.deploy import local
+from finetune_sdk.deploy.asked import Serving
 from finetune_sdk.home import home_folder
 from finetune_sdk.types import Artifact
 
@@ -112,9 +113,7 @@ def _told(name: str, runs: list[Run], items: int) -> None:
 def _ours(folder: Path, model: Path, questions: list[str], asked: argparse.Namespace) -> Run:
     home = folder / "home"
     began = time.perf_counter()
-    to = local.deploy(
-        home, Artifact(kind="model", uri=str(model)), name="bench", serving=local.Serving(max_rows=asked.batch)
-    )
+    to = local.deploy(home, Artifact(kind="model", uri=str(model)), name="bench", serving=Serving(max_rows=asked.batch))
     try:
         if to.status == "starting":
             to = local.wait(home, to.id, timeout_s=local.READY_S)

@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 
 from finetune_sdk.deploy import local
+from finetune_sdk.deploy.asked import Serving
 from finetune_sdk.deploy.engines import engine_for
 from finetune_sdk.types import Artifact
 
@@ -68,7 +69,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-c", MAKE, str(model), str(args.hidden), str(args.layers)], check=True)
         prompts = [f"the sun shines on number {i}" + " and two" * (i % 6) for i in range(args.requests)]
         artifact = Artifact(kind="model", uri=str(model))
-        served = local.deploy(home, artifact, name="bench", serving=local.Serving(threads=1))
+        served = local.deploy(home, artifact, name="bench", serving=Serving(threads=1))
         try:
             _measure(served.base_url, model, prompts, args.tokens)
         finally:

@@ -11,9 +11,9 @@ from finetune_sdk._procedures import refresh
 from finetune_sdk._records import JobRecord
 from finetune_sdk._steps import Call, Steps
 from finetune_sdk.deploy import hosts, local
+from finetune_sdk.deploy.asked import Serving
 from finetune_sdk.deploy.handle import Deployed
 from finetune_sdk.deploy.hosts import Hosting
-from finetune_sdk.deploy.local import Serving
 from finetune_sdk.errors import SpecError, Unsupported, WrongStatus
 from finetune_sdk.provider import Provider
 from finetune_sdk.registry import load

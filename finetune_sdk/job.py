@@ -25,10 +25,10 @@ from finetune_sdk.types import Artifact, ArtifactKind, Checkpoint, Event, JobSta
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from finetune_sdk.deploy.asked import Serving
     from finetune_sdk.deploy.export import Exported, Target
     from finetune_sdk.deploy.handle import Deployed
     from finetune_sdk.deploy.hosts import Hosting
-    from finetune_sdk.deploy.local import Serving
     from finetune_sdk.evaluate import Evaluated
 
 SpecLike: TypeAlias = "JobSpec | str | os.PathLike[str] | Mapping[str, Any]"

@@ -13,7 +13,7 @@ from finetune_sdk.cli.deployments import home
 from finetune_sdk.cli.jobs import attach, complete_jobs
 
 if TYPE_CHECKING:
-    from finetune_sdk.deploy.local import Serving
+    from finetune_sdk.deploy.asked import Serving
     from finetune_sdk.job import FineTuneJob
     from finetune_sdk.types import Deployment
 
@@ -161,7 +161,7 @@ def _short(source: str) -> str:
 
 def _serving(here: dict[str, Any], beside: tuple[str, ...]) -> Serving | None:
     """How to serve on this machine; None = nothing was said about it."""
-    from finetune_sdk.deploy.local import Serving  # noqa: PLC0415 - not for `--help`
+    from finetune_sdk.deploy.asked import Serving  # noqa: PLC0415 - not for `--help`
 
     given = {option: value for option, value in here.items() if value is not None}
     if beside:

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from finetune_sdk import registry
 from finetune_sdk.compare.bench import Candidate
 from finetune_sdk.deploy import local, record
+from finetune_sdk.deploy.asked import Serving
 from finetune_sdk.deploy.record import id_of
 from finetune_sdk.errors import FineTuneError, JobNotFound, SpecError
 from finetune_sdk.job import FineTuneJob
@@ -72,7 +73,7 @@ def _base(  # noqa: PLR0917 - one call
             f"(`hf download {model} --local-dir FOLDER`) and give the folder, or serve it yourself and use `at:`"
         )
     return _ready(
-        home, local.deploy(home, Artifact(kind="model", uri=model), name=name, serving=local.Serving(max_rows=most))
+        home, local.deploy(home, Artifact(kind="model", uri=model), name=name, serving=Serving(max_rows=most))
     )
 
 

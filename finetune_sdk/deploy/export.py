@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from finetune_sdk.deploy import card
+from finetune_sdk.deploy.asked import trained_with
 from finetune_sdk.deploy.engines import EngineKind, engine_for
 from finetune_sdk.deploy.fetching import is_hub_name
-from finetune_sdk.deploy.local import trained_with
 from finetune_sdk.errors import FineTuneError, SpecError
 from finetune_sdk.redact import redact
 from finetune_sdk.types import Artifact

@@ -15,7 +15,7 @@ import httpx
 from starlette.requests import Request
 
 from finetune_sdk.deploy import fetching, local
-from finetune_sdk.deploy.local import BASE
+from finetune_sdk.deploy.asked import BASE
 from finetune_sdk.errors import SpecError
 from finetune_sdk.gateway.errors import ApiError
 from finetune_sdk.gateway.jobs import unknown_model

@@ -13,6 +13,7 @@ import pytest
 import served_models
 
 from finetune_sdk.deploy import fetching, local
+from finetune_sdk.deploy.asked import Serving
 from finetune_sdk.deploy.export import export
 from finetune_sdk.types import Deployment
 
@@ -32,7 +33,7 @@ def served(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
     made = export(home, models / "quiet", to="gguf", out=home / "out", quantizations=["f32"])
     assert made.verdicts[-1]["equal_tokens"] == made.verdicts[-1]["tokens"]
     artifact = fetching.named(str(home / "out"))
-    yield local.deploy(home, artifact, name="quiet", serving=local.Serving(threads=1))
+    yield local.deploy(home, artifact, name="quiet", serving=Serving(threads=1))
     local.remove(home, "quiet")
 
 

@@ -19,6 +19,7 @@ import pytest
 import served_models
 
 from finetune_sdk.deploy import hub, local
+from finetune_sdk.deploy.asked import Serving
 from finetune_sdk.deploy.handle import Deployed
 from finetune_sdk.errors import AuthFailed, JobNotFound, ProviderError, SpecError
 from finetune_sdk.types import Artifact, Deployment
@@ -46,7 +47,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def loud(models: Path, home: Path) -> Iterator[Deployment]:
-    serving = local.Serving(threads=1, beside={"quiet": models / "quiet"})
+    serving = Serving(threads=1, beside={"quiet": models / "quiet"})
     yield local.deploy(home, adapter(models, "loud"), name="loud", serving=serving)
     local.remove(home, "loud")
 
@@ -351,7 +352,7 @@ def test_what_is_no_json_is_told_so(loud: Deployment) -> None:
 
 
 def test_the_same_name_again_changes_nothing(loud: Deployment, models: Path, home: Path) -> None:
-    serving = local.Serving(beside={"quiet": models / "quiet"})
+    serving = Serving(beside={"quiet": models / "quiet"})
 
     assert local.deploy(home, adapter(models, "loud"), name="loud", serving=serving) == loud
 
@@ -374,14 +375,14 @@ def test_a_model_that_cannot_be_loaded_leaves_no_deployment(tmp_path: Path) -> N
 
 def test_others_are_let_in_only_with_a_key(models: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="api_key_env"):
-        local.deploy(tmp_path, adapter(models, "loud"), name="open", serving=local.Serving(host="0.0.0.0"))
+        local.deploy(tmp_path, adapter(models, "loud"), name="open", serving=Serving(host="0.0.0.0"))
 
 
 def test_a_wrong_key_is_refused_and_the_key_is_written_nowhere(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SERVED_KEY", KEY)
-    serving = local.Serving(api_key_env="SERVED_KEY", threads=1)
+    serving = Serving(api_key_env="SERVED_KEY", threads=1)
     keyed = Deployed.of(local.deploy(tmp_path, adapter(models, "loud"), name="keyed", serving=serving), tmp_path)
     try:
         assert httpx.get(f"{keyed.base_url}/models").status_code == 401
@@ -400,7 +401,7 @@ def test_a_wrong_key_is_refused_and_the_key_is_written_nowhere(
 
 def test_it_survives_kill_minus_nine_of_engine_and_front_stops_and_restarts(models: Path, tmp_path: Path) -> None:
     first = local.deploy(
-        tmp_path, Artifact(kind="merged", uri=str(models / "whole")), name="tough", serving=local.Serving(threads=1)
+        tmp_path, Artifact(kind="merged", uri=str(models / "whole")), name="tough", serving=Serving(threads=1)
     )
     folder = tmp_path / "deployments" / "tough"
     told = Deployed.of(first, tmp_path)

@@ -13,6 +13,7 @@ from wire import hub as loopback
 from wire.hub import Hub, Repo
 
 from finetune_sdk.deploy import fetching, local
+from finetune_sdk.deploy.asked import Serving
 from finetune_sdk.deploy.handle import Deployed
 from finetune_sdk.errors import SpecError, Unreachable
 from finetune_sdk.types import Artifact
@@ -51,7 +52,7 @@ def test_a_base_named_by_the_hub_answers_below_its_adapter_and_by_itself(
     hub: Hub, models: Path, tmp_path: Path
 ) -> None:
     adapter = Artifact(kind="adapter", uri=str(models / "loud"), base_model=NAME)
-    serving = local.Serving(threads=1)
+    serving = Serving(threads=1)
     try:
         tuned = Deployed.of(local.deploy(tmp_path, adapter, name="loud", serving=serving), tmp_path)
         alone = Deployed.of(local.deploy(tmp_path, fetching.named(NAME), name=NAME, serving=serving), tmp_path)

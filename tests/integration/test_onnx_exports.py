@@ -19,6 +19,7 @@ from finetune_providers.onnx.provider import OnnxProvider
 from onnx_jobs import Ran
 
 from finetune_sdk.deploy import fetching, local
+from finetune_sdk.deploy.asked import Serving
 from finetune_sdk.deploy.onnx_export import spec_for
 from finetune_sdk.errors import SpecError
 from finetune_sdk.registry import load
@@ -126,7 +127,7 @@ def test_the_table_of_embeddings_of_an_int4_package_is_int8(trained: Ran) -> Non
 def served(home: Path, trained: Ran) -> Iterator[openai.OpenAI]:
     """The package behind OpenAI's API."""
     artifact = fetching.named(str(trained.package))
-    deployment: Deployment = local.deploy(home, artifact, name="package", serving=local.Serving(threads=1))
+    deployment: Deployment = local.deploy(home, artifact, name="package", serving=Serving(threads=1))
     yield openai.OpenAI(base_url=deployment.base_url, api_key="none", max_retries=0)
     local.remove(home, "package")
 
