@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper
 
 _VALUES = 1 << 17
 """Weights in a piece: half a megabyte in fp32."""
@@ -24,6 +23,7 @@ _VALUES = 1 << 17
 @contextmanager
 def k_quant() -> Iterator[None]:
     """While it lasts, onnxruntime quantises in pieces."""
+    from onnx import TensorProto, helper  # noqa: PLC0415 - calibration is tested where it is not installed
     from onnxruntime.quantization.neural_compressor import weight_only  # noqa: PLC0415 - the builder has loaded it
 
     usual, usual_node = weight_only.quant_tensor_k_quant_cuda, weight_only.make_matmul_weight_only_node
