@@ -1,5 +1,5 @@
 # make demo    set everything up and run the main job: fine-tune a tiny model, show that it helped
-# make test    set everything up and run the whole suite (WORKERS=n processes; two per core are best, 1.5 GB each)
+# make test    set everything up and run the whole suite (WORKERS=n processes; 3 suit two cores, 1.5 GB each)
 # make check   what CI runs: lint, types, tests, wheel
 # make bench   the benchmarks
 # make litellm LiteLLM in an environment of its own, which `make test` does too; the gateway's benchmark can measure it
@@ -24,7 +24,7 @@ demo: $(STAMP)
 
 # Tests wait for the jobs and servers that they start, so more processes than cores. One thread each: OpenMP's threads spin
 # while they wait for a core that another process has. tests/conftest.py orders the files.
-WORKERS ?= 4
+WORKERS ?= 3
 
 test: $(STAMP) emulators litellm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
