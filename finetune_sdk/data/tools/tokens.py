@@ -217,7 +217,7 @@ def _by_rule_of_thumb(examples: Iterable[Example], rule: Counter) -> TokenCount:
         high=math.ceil(_HIGH * said + _HIGH_MESSAGE * messages),
         exact=False,
         rows=rows,
-        basis=f"{rule.name} and {rule.per_message} a message; bounds as measured on other texts, no vocabulary was used",
+        basis=f"{rule.name}, {rule.per_message} a message; bounds as measured on other texts, no vocabulary was used",
     )
 
 
