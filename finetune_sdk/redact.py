@@ -18,6 +18,12 @@ _SECRET_SHAPE = re.compile(
     r"|(?<=Bearer )[A-Za-z0-9._~+/-]{8,}=*"
 )
 _MIN_LENGTH = 8  # a shorter value would redact ordinary words
+_named: set[str] = set()
+
+
+def remember(name: str) -> None:
+    """Take the value of this environment variable for a secret from now on: somebody says that it holds a key."""
+    _named.add(name)
 
 
 def secret_name(name: str) -> bool:
@@ -31,8 +37,12 @@ def secret_shape(text: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """The text with `***` for every secret: values of secret-looking environment variables, and known shapes."""
-    values = (value for name, value in os.environ.items() if len(value) >= _MIN_LENGTH and secret_name(name))
+    """The text with `***` for every secret: values of variables that are named as, or look like, keys; known shapes."""
+    values = (
+        value
+        for name, value in os.environ.items()
+        if len(value) >= _MIN_LENGTH and (name in _named or secret_name(name))
+    )
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, "***")
     return _SECRET_SHAPE.sub("***", text)

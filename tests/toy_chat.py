@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Reply = str | tuple[int, str] | dict[str, Any]
-"""The text of an answer, a status with an error's text, or the whole message (with its `usage`, if need be)."""
+Reply = str | bytes | tuple[int, str] | dict[str, Any]
+"""The text of an answer, a stream as it is, a status with an error's text, or the whole message (with its `usage`, if
+need be)."""
 
 
 @dataclass
@@ -54,6 +55,8 @@ def chat(answer: Callable[[dict[str, Any]], Reply]) -> Generator[Chat]:
             if isinstance(reply, tuple):
                 error = {"error": {"message": reply[1], "type": "x"}}
                 self._send(reply[0], "application/json", json.dumps(error).encode())
+            elif isinstance(reply, bytes):
+                self._send(200, "text/event-stream", reply)
             elif body.get("stream"):
                 self._send(200, "text/event-stream", _stream(reply))
             else:

@@ -19,7 +19,7 @@ from finetune_sdk.compare.bench import Limits
 from finetune_sdk.compare.items import Answer, Item
 from finetune_sdk.compare.meter import Meter
 from finetune_sdk.errors import AuthFailed, BudgetExceeded, FineTuneError, MissingExtra, SpecError, Unreachable
-from finetune_sdk.redact import redact
+from finetune_sdk.redact import redact, remember
 from finetune_sdk.types import Deployment
 
 _AGAIN = frozenset(
@@ -27,6 +27,7 @@ _AGAIN = frozenset(
 )  # statuses after which the same question may be asked again
 _LONGEST_WAIT_S = 60.0
 _SHOWN = 300  # characters of a server's error
+_MOST_CALLS = 128  # tool calls of one answer; a server that counts higher is broken
 _PIECES = "stream-interval=16"
 """The first text at once, then in pieces of so many tokens: our servers heed it, others do not know it. Few enough that
 a slow server is still heard from within `request_timeout_s`."""
@@ -76,6 +77,7 @@ class Asker(AbstractContextManager["Asker"]):
         self.to, self._meter = to, meter
         self._limits, self._max_tokens, self._temperature = limits, max_tokens, temperature
         self._manners = _Manners()
+        self._key = _key(to)
         self._http = connection(to, limits)
 
     def __exit__(
@@ -174,8 +176,8 @@ class Asker(AbstractContextManager["Asker"]):
                 heard = _read(response.text)
         return Answer(
             item=item.id,
-            text=heard.text,
-            calls=heard.calls or None,
+            text=None if heard.text is None else self._without_key(heard.text),
+            calls=[{name: self._without_key(text) for name, text in call.items()} for call in heard.calls] or None,
             latency_s=time.perf_counter() - begun,
             first_token_s=heard.first_token_s,
             prompt_tokens=heard.usage.prompt_tokens,
@@ -183,6 +185,10 @@ class Asker(AbstractContextManager["Asker"]):
             finish=heard.finish,
             at=at,
         )
+
+    def _without_key(self, text: str) -> str:
+        """A server that echoes our key must not bring it into an answer: answers are kept."""
+        return text if self._key is None else text.replace(self._key, "***")
 
     def _body(self, item: Item, messages: list[dict[str, Any]]) -> dict[str, Any]:
         manners = self._manners
@@ -254,7 +260,7 @@ class _Heard:
     """What a reply said."""
 
     text: str | None = None
-    calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    calls: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     usage: _Usage = field(default_factory=_Usage)
     finish: str | None = None
     first_token_s: float | None = None
@@ -265,7 +271,7 @@ _decode = msgspec.json.Decoder(_Reply).decode
 
 def _heard(lines: Iterator[str], begun: float) -> _Heard:
     """A stream of server-sent events, put together."""
-    heard, texts = _Heard(), list[str]()
+    heard, texts, said_anything = _Heard(), list[str](), False
     for line in lines:
         data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
         if not data or data == "[DONE]":
@@ -273,19 +279,23 @@ def _heard(lines: Iterator[str], begun: float) -> _Heard:
         chunk = _reply(data)
         heard.usage = chunk.usage or heard.usage
         for choice in (chunk.choices or [])[:1]:
-            said = choice.delta or _Said()
+            said, said_anything = choice.delta or _Said(), True
             if (said.content or said.tool_calls) and heard.first_token_s is None:
                 heard.first_token_s = time.perf_counter() - begun
             texts.append(said.content or "")
             _add_calls(heard.calls, said.tool_calls or [])
             heard.finish = choice.finish_reason or heard.finish
+    if not said_anything:
+        raise _Refused(502, "the stream ended without a choice")
     heard.text = "".join(texts)
     return heard
 
 
-def _add_calls(calls: list[dict[str, Any]], parts: list[_Call]) -> None:
+def _add_calls(calls: list[dict[str, str]], parts: list[_Call]) -> None:
     for part in parts:
         at = len(calls) if part.index is None else part.index
+        if not 0 <= at < _MOST_CALLS:
+            raise _Refused(502, f"a tool call of index {at}")
         while len(calls) <= at:
             calls.append({"name": "", "arguments": ""})
         calls[at]["name"] += part.function.name or ""
@@ -336,6 +346,22 @@ def prepare() -> None:
         raise MissingExtra("compare", "httpx") from error
 
 
+def _key(to: Deployment) -> str | None:
+    """The key as its environment variable holds it; from now on it is taken out of every text. Raises `AuthFailed`."""
+    if to.api_key_env is None:
+        return None
+    key = os.environ.get(to.api_key_env)
+    if not key:
+        raise AuthFailed(f"[{to.provider}] the environment variable {to.api_key_env} is not set; it holds the key")
+    if not key.isascii() or not key.isprintable() or key != key.strip():
+        raise AuthFailed(
+            f"[{to.provider}] the environment variable {to.api_key_env} holds no key: there is a space, a line's end "
+            "or another sign in it that no key has; copy the key again"
+        )
+    remember(to.api_key_env)
+    return key
+
+
 def connection(to: Deployment, limits: Limits) -> Any:
     """An HTTP client for the model's API; the caller closes it. Raises `AuthFailed`, `MissingExtra`, `SpecError`."""
     try:
@@ -343,10 +369,7 @@ def connection(to: Deployment, limits: Limits) -> Any:
     except ImportError as error:
         raise MissingExtra("compare", "httpx") from error
     headers = {"accept": "application/json, text/event-stream", "prefer": _PIECES}
-    if to.api_key_env is not None:
-        key = os.environ.get(to.api_key_env)
-        if not key:
-            raise AuthFailed(f"[{to.provider}] the environment variable {to.api_key_env} is not set; it holds the key")
+    if (key := _key(to)) is not None:
         headers["authorization"] = f"Bearer {key}"
     if not to.base_url.startswith(("http://", "https://")):
         raise SpecError(f"base_url {to.base_url!r} is no http(s) address")
