@@ -36,6 +36,21 @@ def test_a_plain_job_loads_neither_data_frames_nor_a_quantiser(modules: dict[str
     assert modules == {}
 
 
+def test_peft_is_asked_for_the_quantiser_while_it_is_away(
+    modules: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away: list[bool] = []
+
+    def ask() -> None:
+        away.append("bitsandbytes" in modules)
+
+    asked = {"peft.import_utils": SimpleNamespace(is_bnb_available=ask, is_bnb_4bit_available=ask)}
+    monkeypatch.setattr(spared, "importlib", SimpleNamespace(import_module=asked.__getitem__))
+    with spared.imports(REQUEST):
+        modules["peft"] = "loaded"
+    assert away == [True, True]
+
+
 def test_a_saved_model_in_full_precision_needs_no_quantiser(modules: dict[str, object], tmp_path: Path) -> None:
     with spared.imports({**REQUEST, "model": model(tmp_path, model_type="llama")}):
         assert "bitsandbytes" in modules

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ _OF_TORCH = ("adamw_torch", "adamw_torch_fused", "sgd")
 
 @contextmanager
 def imports(request: dict[str, Any]) -> Iterator[None]:
-    """While it lasts they count as not installed, and transformers remembers that.
+    """While it lasts they count as not installed, and transformers and peft remember that.
 
     Does nothing in a process that has transformers already, which may have been told otherwise.
     """
@@ -30,9 +31,18 @@ def imports(request: dict[str, Any]) -> Iterator[None]:
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: Python's own way of saying so
     try:
         yield
+        if "bitsandbytes" in hidden and "peft" in sys.modules:
+            _remember()
     finally:
         for name in hidden:
             del sys.modules[name]  # a tracker, or the code of a model, may want it later
+
+
+def _remember() -> None:
+    """Let peft ask now what it would ask when it attaches an adapter, which is after the packages are back."""
+    asked: Any = importlib.import_module("peft.import_utils")
+    asked.is_bnb_available()  # it keeps its first answer
+    asked.is_bnb_4bit_available()
 
 
 def _may_quantise(request: dict[str, Any]) -> bool:
