@@ -27,12 +27,16 @@ from finetune_sdk.errors import DataError, FineTuneError
 from finetune_sdk.types import Finding
 
 RANGE_BYTES = 2 << 20  # larger ones wait in memory that is new each time, smaller ones are talked about too often
+_LAST_BYTES = 256 << 10
+"""Towards the end ranges get shorter, down to this, so that nobody waits for another's last one."""
 LARGE_BYTES = 64 << 20
 """Smaller files are done by one process before a second one has started."""
-_QUEUED = 2
-"""Ranges that a process knows of: the one it works on, and the next."""
-_AHEAD = 3
-"""Finished ranges of our own that wait for earlier ones of others, at most: they are held in memory."""
+_QUEUED = 3
+"""Ranges that a process knows of: the one it works on, and enough others while we convert one and do not listen."""
+_AHEAD = 6
+"""Ranges for each process that were handed out and have no place yet, at most: finished ones are held in memory."""
+_SHARES = 4
+"""A range is at most this part of what is left for each process."""
 _PIECES = 512
 """Written in one call, at most; systems allow 1024."""
 _START = "from finetune_sdk.data.rangeworker import main; main()"
@@ -96,7 +100,8 @@ class Stretch(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(self._left if size < 0 else min(size, self._left))
+        """As much as is asked for; at the end all of it, if that is little more."""
+        data = self._stream.read(self._left if size < 0 or self._left < size + size // 4 else size)
         self._left -= len(data)
         return data
 
@@ -276,15 +281,16 @@ def convert_ranges(job: Job, convert: Convert, report: Report, workers: int, lon
             others.append(_Other(job, convert))
             stack.callback(others[-1].close)
         source = stack.enter_context(Path(job.source).open("rb"))
-        return _Run(own, others, source, report).run(ranges(source, longest))
+        return _Run(own, others, source, report).run(ranges(source, longest, workers))
 
 
-def ranges(stream: BinaryIO, longest: int) -> Iterator[Order]:
+def ranges(stream: BinaryIO, longest: int, processes: int) -> Iterator[Order]:
     """Ranges that end with a line; a line longer than `longest` takes all that follows."""
     size = stream.seek(0, os.SEEK_END)
     start = index = 0
     while start < size:
-        end = min(size, start + RANGE_BYTES)
+        share = (size - start) // (_SHARES * processes)
+        end = min(size, start + min(RANGE_BYTES, max(share, _LAST_BYTES)))
         if end < size:
             stream.seek(end)
             line = stream.readline(longest + 1)
@@ -311,16 +317,16 @@ class _Run:
         self._stopped = False
 
     def run(self, orders: Iterator[Order]) -> Totals:
+        most = _AHEAD * (len(self._others) + 1)
         more = True
         while more or self._orders or self._unwritten:
             for other in self._others:
-                while more and other.busy < _QUEUED:
+                while more and other.busy < _QUEUED and len(self._orders) < most:
                     more = self._hand_out(next(orders, None), other)
-            if more and sum(who is None for _, who in self._orders.values()) < _AHEAD:
+            own = more and len(self._orders) < most
+            if own:
                 more = self._hand_out(next(orders, None), None)
-                self._hear(0)
-            elif self._orders or self._unwritten:
-                self._hear(None)
+            self._hear(wait=not own and bool(self._orders or self._unwritten))
             self._place()
             more = more and not self._stopped
         return self._totals
@@ -335,14 +341,14 @@ class _Run:
             self._done[order.index] = self._own.obey(order)
         return True
 
-    def _hear(self, seconds: float | None) -> None:
-        """Take what the others have to say; wait for it where nothing else is left to do."""
-        if not self._others or self._next in self._done:
-            return
-        ready, _, _ = select([other.replies.fileno() for other in self._others], [], [], seconds)
-        for other in self._others:
-            if other.replies.fileno() in ready:
-                self._note(other.reply())
+    def _hear(self, *, wait: bool) -> None:
+        """Take all that the others have to say; wait for it where nothing else is left to do."""
+        seconds = None if wait and self._next not in self._done else 0
+        replies = {other.replies.fileno(): other for other in self._others}
+        while ready := select(replies, [], [], seconds)[0]:
+            for number in ready:
+                self._note(replies[number].reply())
+            seconds = 0
 
     def _note(self, done: Done) -> None:
         if done.failed:

@@ -44,3 +44,24 @@ def test_a_write_that_takes_only_some_bytes_goes_on_behind_them(
 
     monkeypatch.setattr(os, "pwritev", some)
     assert part_of(tmp_path).read_bytes() == b"ab" + TEXT[2:9]
+
+
+def test_ranges_are_whole_lines_that_get_shorter_towards_the_end(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 999 + b"\n" + b"0123456\n" * 1_000_000)
+    with source.open("rb") as stream:
+        orders = list(ranges.ranges(stream, longest=1000, processes=2))
+    assert [order.start for order in orders] == [0, *(order.end for order in orders[:-1])]
+    assert orders[-1].end == source.stat().st_size
+    assert all(order.end % 8 == 0 for order in orders)
+    sizes = [order.end - order.start for order in orders]
+    assert sizes[0] > 3 * sizes[-2]
+    assert sizes[:-1] == sorted(sizes[:-1], reverse=True)
+
+
+def test_a_line_that_is_too_long_takes_all_that_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "RANGE_BYTES", 10)
+    source = tmp_path / "source"
+    source.write_bytes(b"a\n" * 4 + b"b" * 100 + b"\n" + b"c\n" * 50)
+    with source.open("rb") as stream:
+        assert [(order.start, order.end) for order in ranges.ranges(stream, longest=20, processes=2)] == [(0, 209)]
