@@ -320,12 +320,13 @@ def _content(message: Message, path: str) -> Used:
             yield "other-parts", at
         if "weight" in part or "train" in part:
             yield "spans", at
-        unknown = next((key for key in part if key not in _PART_KEYS), None)
+        unknown = next((key for key in part if key not in PART_KEYS), None)
         if unknown is not None and part.get("type") in ("text", "image_url"):
             yield "message-keys", f"{at}.{unknown}"
 
 
-_PART_KEYS = frozenset(("type", "text", "image_url", "weight", "train"))
+PART_KEYS = frozenset(("type", "text", "image_url", "weight", "train"))
+"""Keys of texts and images among the parts of a content."""
 
 _LOOKS: tuple[tuple[Callable[[Message, str], Used], tuple[str, ...]], ...] = (
     (_content, ("content-null", "content-list", "images", "image-detail", "other-parts", "spans", "message-keys")),

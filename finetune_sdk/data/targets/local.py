@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from finetune_sdk.data.targets.base import Doc, Profile, Rule
-from finetune_sdk.data.targets.rules import LastTurn, PairBorder, Refuses, ReservedKeys, refuses
+from finetune_sdk.data.targets.rules import Images, LastTurn, PairBorder, Refuses, ReservedKeys, refuses
 
 TRL = Doc("https://huggingface.co/docs/trl/v1.16.0/dataset_formats and trl/data_utils.py of 1.16.0", "2026-11-20")
 AUTOTRAIN = Doc(
@@ -135,6 +135,7 @@ UNSLOTH_PROFILES = (
             Refuses(doc=UNSLOTH, of="weights", why="answers are found by their mark, all or none"),
             Refuses(doc=UNSLOTH, of="weights-elsewhere", why="answers are found by their mark, all or none"),
             *refuses(UNSLOTH, "spans", "other-parts"),
+            Images(doc=UNSLOTH, schemes=frozenset(("file", "data")), formats=None, max_bytes=None),
             *_TEMPLATE_DECIDES,
         ),
     ),

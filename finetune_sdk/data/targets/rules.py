@@ -285,6 +285,9 @@ class ToolResults(Rule):
         return "every tool call is answered before the next turn"
 
 
+_INLINE = "Write `image_url` parts: `finetune data fix --with images-inline`."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images(Rule):
     """How many images, where, from where, in which formats."""
@@ -303,7 +306,7 @@ class Images(Rule):
 
     def row(self, row: Row) -> Iterator[Problem]:
         if row.features.get("images") == "images":
-            yield Problem("images", "the pictures lie beside the conversation, not in it", "Write `image_url` parts.")
+            yield Problem("images", "the pictures lie beside the conversation, not in it", _INLINE)
         if not row.images:
             return
         if self.per_example is not None and row.images > self.per_example:

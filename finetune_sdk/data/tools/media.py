@@ -8,6 +8,7 @@ from pathlib import Path
 from finetune_sdk.data.example import ChatExample
 from finetune_sdk.data.jsonvalue import as_list
 from finetune_sdk.data.targets.base import Row, image_urls
+from finetune_sdk.data.tools.pictures import MARK, placeholders
 from finetune_sdk.types import Finding, Severity
 
 _COLUMNS = ("images", "image", "videos", "audios")
@@ -58,15 +59,17 @@ def _exists(path: Path) -> bool:
 
 
 def _marks(row: Row) -> Iterator[Finding]:
-    """LLaMA-Factory's rows: as many `<image>` marks as pictures beside the conversation."""
+    """As many marks of pictures (LLaMA-Factory's in texts, TRL's as parts) as pictures beside the conversation."""
     example = row.example
     pictures = as_list(example.extra.get("images")) if isinstance(example, ChatExample) else None
     if pictures is None:
         return
     there = len(pictures)
-    marks = sum(message.text.count("<image>") for _, message in row.turns)
+    parts = sum(placeholders(message) for _, message in row.turns)  # TRL's way to say where they belong
+    marks = parts or sum(message.text.count(MARK) for _, message in row.turns)
     if marks != there:
-        what = f"{marks} `<image>` marks but {there} image{'s' if there != 1 else ''}"
+        kind = '`{"type": "image"}` parts' if parts else f"`{MARK}` marks"
+        what = f"{marks} {kind} but {there} image{'s' if there != 1 else ''}"
         yield _found("image-marks", "error", "images", what, "Write one mark per image, where it belongs.")
 
 

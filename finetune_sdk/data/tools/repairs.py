@@ -13,6 +13,7 @@ from msgspec import UNSET
 from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.example import ChatExample, Example, LabelledExample, Message, PromptExample, ToolCall
 from finetune_sdk.data.report import Report
+from finetune_sdk.data.tools.pictures import inlined
 from finetune_sdk.errors import DataError
 from finetune_sdk.types import Finding
 
@@ -230,6 +231,12 @@ REPAIRS: tuple[Repair, ...] = (
         name="cut-end",
         what="turns after the last answer are removed: they are not learned",
         change=_lists(_cut_end),
+        default=False,
+    ),
+    Repair(
+        name="images-inline",
+        what="pictures beside a conversation are put into it, files as data: URLs",
+        change=inlined,
         default=False,
     ),
     Repair(

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from finetune_sdk.data.example import Content, Example, Message, Part
-from finetune_sdk.data.features import FEATURES
+from finetune_sdk.data.features import FEATURES, PART_KEYS
 from finetune_sdk.errors import DataError
 
 Take: TypeAlias = Callable[[Example], Example]
@@ -81,12 +81,19 @@ def _spans(message: Message) -> Message:
 
 
 def _extra_keys(message: Message) -> Message:
+    if isinstance(message.content, list):
+        known = [_known_keys(part) if part.get("type") in ("text", "image_url") else part for part in message.content]
+        message = msgspec.structs.replace(message, content=known)
     calls = message.tool_calls
     if calls is not None:
         calls = [msgspec.structs.replace(call, extra={}) for call in calls]
     if message.role == "assistant":
         return msgspec.structs.replace(message, extra={}, tool_calls=calls)
     return msgspec.structs.replace(message, extra={}, tool_calls=None, reasoning=None, refusal=None)
+
+
+def _known_keys(part: Part) -> Part:
+    return {key: value for key, value in part.items() if key in PART_KEYS}
 
 
 def _developer(message: Message) -> Message:

@@ -16,6 +16,7 @@ from finetune_sdk.types import Finding
 
 Look = Callable[[Example], Iterator[Finding]]
 _PICTURES = "image_url"
+_INLINE = "Write `image_url` parts: `finetune data fix --with images-inline`."
 _SOUNDS = ("input_audio", "audio_url", "audio")
 
 
@@ -24,7 +25,7 @@ def pictures(spec: JobSpec) -> Mapping[str, Look]:
 
     def look(example: Example) -> Iterator[Finding]:
         if any(example.extra.get(name) for name in ("image", "images")):
-            yield _error("images", "the pictures lie beside the conversation", "Write `image_url` parts.", "images")
+            yield _error("images", "the pictures lie beside the conversation", _INLINE, "images")
         if spec.evaluation is not None:
             text = "a row with a picture, and `evaluation` asks with texts only"
             yield _error("evaluation-media", text, "Leave `evaluation` out; data.validation gives eval_loss.", None)
