@@ -110,10 +110,11 @@ def compare(
     draws = resampled(measured, seed=seed, resamples=resamples)
     again = {name: _Resampled(draws[name], _left_out(one)) for name, one in measured.items()}
     tests = _p_values(measured, pairs, seed=seed, resamples=resamples)
-    adjusted = holm([tests[pair] for pair in pairs])
+    found = [tests[pair] for pair in pairs]
+    tested = zip(pairs, found, holm(found), _levels(found), strict=True)
     return Standing(
         intervals={name: _interval(one, again[name]) for name, one in measured.items()},
-        pairs=[_pair(pair, measured, again, (tests[pair], holds)) for pair, holds in zip(pairs, adjusted, strict=True)],
+        pairs=[_pair(pair, measured, again, _Tested(*rest)) for pair, *rest in tested],
     )
 
 
@@ -126,6 +127,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def _levels(p_values: Sequence[float]) -> list[float]:
+    """What each p-value has to stay below, by its place among them."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    place = {index: rank for rank, index in enumerate(order)}
+    return [0.05 / (len(p_values) - place[index]) for index in range(len(p_values))]
 
 
 def _interval(one: Measured, again: _Resampled) -> Interval | None:
@@ -147,29 +155,35 @@ class _Resampled:
     left_out: Array
 
 
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """A pair's p-value, the same after Holm's correction, and the level that the correction leaves to it."""
+
+    p_value: float
+    adjusted: float
+    level: float
+
+
 def _pair(
-    pair: tuple[str, str],
-    measured: Mapping[str, Measured],
-    again: Mapping[str, _Resampled],
-    p_values: tuple[float, float],
+    pair: tuple[str, str], measured: Mapping[str, Measured], again: Mapping[str, _Resampled], tested: _Tested
 ) -> Pair:
-    (one, two), (p_value, adjusted) = pair, p_values
+    one, two = pair
     first, second = measured[one], measured[two]
     difference, without = second.score - first.score, again[two].left_out - again[one].left_out
     bounds = _bca(again[two].draws - again[one].draws, difference, without)
     if bounds is None and first.binary:
         bounds = _newcombe(first, second)
     low, high = bounds or (None, None)
-    level = 0.05 * p_value / adjusted if 0 < p_value < adjusted else 0.05  # what Holm left to this pair
+    moved = int((first.parts != second.parts).any(axis=1).sum())
     return Pair(
         first=one,
         second=two,
         difference=difference,
         low=low,
         high=high,
-        p_value=p_value,
-        p_adjusted=adjusted,
-        more_items=None if adjusted < 0.05 else _more_items(difference, without, level=level),
+        p_value=tested.p_value,
+        p_adjusted=tested.adjusted,
+        more_items=None if tested.adjusted < 0.05 else _more_items(difference, without, moved, level=tested.level),
     )
 
 
@@ -185,15 +199,23 @@ def _newcombe(first: Measured, second: Measured) -> Interval:
     return paired_difference(both=both, won=won, lost=lost, neither=neither)
 
 
-def _more_items(difference: float, left_out: Array, *, level: float) -> int | None:
-    """From the spread that the jackknife sees: items for `POWER` at `level`, minus those there are."""
+def _more_items(difference: float, left_out: Array, moved: int, *, level: float) -> int | None:
+    """Items for `POWER` at `level`, by the spread that the jackknife sees, minus those there are.
+
+    At least so many that the test can get below the level at all: items on which the two differ (of those there are,
+    `moved`), all one way, are tosses of a coin that falls on one side.
+    """
     items = len(left_out)
-    if difference == 0 or items < 2:
+    if difference == 0 or not moved:
         return None
-    variance = float(((left_out - left_out.mean()) ** 2).sum()) * (items - 1)  # of one item's share in the difference
-    normal = NormalDist()
-    reach = normal.inv_cdf(1 - level / 2) + normal.inv_cdf(POWER)
-    return max(1, math.ceil(reach**2 * variance / difference**2) - items)
+    least = math.ceil((1 + math.floor(math.log2(2 / level))) * items / moved)
+    wanted = 0
+    if items > 1:
+        variance = float(((left_out - left_out.mean()) ** 2).sum()) * (items - 1)  # of one item in the difference
+        normal = NormalDist()
+        reach = normal.inv_cdf(1 - level / 2) + normal.inv_cdf(POWER)
+        wanted = math.ceil(reach**2 * variance / difference**2)
+    return max(1, max(least, wanted) - items)
 
 
 # --- resampling -----------------------------------------------------------------------------------------------------

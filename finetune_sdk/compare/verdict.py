@@ -27,8 +27,10 @@ def verdict(
     if all(one.failed == one.items > 0 for one in ranked):
         why = next(iter(ranked[0].errors), "no answer")
         return f"Nobody answered a single question: {why}", tuple(_lost(candidates, metric))
-    best, second = ranked[0], ranked[1]
-    return say.pair(best.name, second.name), (*say.others(ranked), *_worth_it(say, ranked), *_lost(candidates, metric))
+    best, *rest = ranked
+    rivals = [one for one in rest if say.compared(best.name, one.name)] or rest  # a reference: it alone
+    more = (*say.others(best, rivals[1:]), *say.apart(ranked, rivals[0].name))
+    return say.pair(best.name, rivals[0].name), (*more, *_worth_it(say, ranked), *_lost(candidates, metric))
 
 
 class _Words:
@@ -64,13 +66,23 @@ class _Words:
             return f"{head}; no number of test rows would settle a difference of nothing."
         return f"{head}; about {found.more_items:,} more test rows would settle it."
 
-    def others(self, ranked: Sequence[CandidateResult]) -> Iterator[str]:
+    def others(self, best: CandidateResult, rest: Sequence[CandidateResult]) -> Iterator[str]:
         """The leader against the rest, those it beats in one sentence."""
-        best = ranked[0].name
-        beaten = [one.name for one in ranked[2:] if self._decided(best, one.name)]
+        beaten = [one.name for one in rest if self._decided(best.name, one.name)]
         if beaten:
-            yield f"{best} also beats {_list(beaten)}."
-        yield from (self.pair(best, one.name) for one in ranked[2:5] if one.name not in beaten)
+            yield f"{best.name} also beats {_list(beaten)}."
+        yield from (self.pair(best.name, one.name) for one in rest[:3] if one.name not in beaten)
+
+    def apart(self, ranked: Sequence[CandidateResult], reference: str) -> Iterator[str]:
+        """Those that were not compared with the leader, but with the bench's reference only."""
+        names = [one.name for one in ranked]
+        rest = [name for name in names[1:] if name != reference and not self.compared(names[0], name)]
+        if rest:
+            yield f"The others were compared with {reference} only, as the bench asks."
+        yield from (self.pair(*sorted((name, reference), key=names.index)) for name in rest[:3])
+
+    def compared(self, one: str, two: str) -> bool:
+        return (one, two) in self._pairs or (two, one) in self._pairs
 
     def _decided(self, better: str, worse: str) -> bool:
         found = self._pairs.get((worse, better)) or self._pairs.get((better, worse))
@@ -101,7 +113,9 @@ def _worth_it(say: _Words, ranked: Sequence[CandidateResult]) -> Iterator[str]:
     plain = next((one for one in ranked if one.kind != "tuned"), None)
     if tuned is None or plain is None:
         return
-    if ranked.index(tuned) < ranked.index(plain):
+    if not say.compared(tuned.name, plain.name):
+        yield f"Whether tuning is worth it is open: {say.pair(tuned.name, plain.name)}"
+    elif ranked.index(tuned) < ranked.index(plain):
         said = say.pair(tuned.name, plain.name)
         decided = " beats " in said
         yield ("Tuning is worth it here: " if decided else "Whether tuning is worth it is open: ") + said

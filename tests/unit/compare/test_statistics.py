@@ -80,6 +80,24 @@ def test_the_named_number_of_further_items_does_decide_in_four_of_five_runs() ->
     assert 0.68 <= won / 200 <= 0.92
 
 
+@pytest.mark.parametrize("items", [1, 3, 5])
+def test_so_many_items_are_asked_for_that_the_test_could_decide_at_all(items: int) -> None:
+    pair = compare({"a": share(np.zeros(items)), "b": share(np.ones(items))}, seed=0).pairs[0]
+    assert pair.more_items == 6 - items  # 2 / 2^6 is the first below 0.05
+    assert compare({"a": share(np.zeros(6)), "b": share(np.ones(6))}, seed=0).pairs[0].decided
+
+
+def test_more_items_are_asked_for_where_more_pairs_are_compared() -> None:
+    first, second = np.arange(40) % 2 == 0, np.arange(40) % 20 > 8
+    two = {"a": share(first.astype(float)), "b": share(second.astype(float))}
+    many = {**two, **{str(index): share(first.astype(float)) for index in range(4)}}
+    alone, among = (compare(one, seed=0).pairs[0] for one in (two, many))
+    assert alone.more_items is not None
+    assert among.more_items is not None
+    assert among.p_adjusted == 1.0
+    assert among.more_items > 1.5 * alone.more_items
+
+
 def test_pairs_are_paired_so_that_hard_items_do_not_hide_a_small_steady_gain() -> None:
     random = np.random.default_rng(12)
     ease = random.normal(0, 10, 100)

@@ -53,6 +53,22 @@ def test_an_open_pair_names_the_rows_that_would_settle_it() -> None:
     assert found.endswith("about 180 more test rows would settle it.")
 
 
+def test_the_leader_is_measured_against_the_reference_where_the_bench_names_one() -> None:
+    ranked = [candidate("b", 0.9), candidate("a", 0.85), candidate("plain", 0.5)]
+    pairs = pair("plain", "a", 0.35, decided=True), pair("plain", "b", 0.4, decided=True)
+    found, further = said(ranked, *pairs)
+    assert found.startswith("b beats plain by 40.0 points")
+    assert further[0] == "The others were compared with plain only, as the bench asks."
+    assert further[1].startswith("a beats plain by 35.0 points")
+
+
+def test_what_was_not_compared_leaves_open_whether_tuning_is_worth_it() -> None:
+    ranked = [candidate("shots", 0.9), candidate("lora", 0.85, "tuned"), candidate("plain", 0.5)]
+    _, found = said(ranked, pair("plain", "lora", 0.35, decided=True), pair("plain", "shots", 0.4, decided=True))
+    open_ = "Whether tuning is worth it is open: lora and shots were not compared with each other."
+    assert [text for text in found if "uning" in text] == [open_]
+
+
 def test_the_order_of_a_pair_does_not_change_what_is_said() -> None:
     ranked = [candidate("b", 0.8), candidate("a", 0.739)]
     assert said(ranked, pair("a", "b", 0.061, decided=True)) == said(ranked, pair("b", "a", -0.061, decided=True))
