@@ -16,6 +16,7 @@ from finetune_sdk.data import interop
 from finetune_sdk.data.canonical import content_digest
 from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, changed, find_files, open_file, stamp
+from finetune_sdk.data.copied import COPIED, Copied, Copying
 from finetune_sdk.data.declared import Declared, declared
 from finetune_sdk.data.detect import Detection, detect
 from finetune_sdk.data.example import Example, Kind, Source
@@ -114,7 +115,7 @@ class Dataset:
     def _first_fault(self, path: Path) -> Finding | None:
         """What reading the file says first, where it holds no row that can be read."""
         report = Report()
-        next(self._scan_file(path, report, {}), None)
+        next(self._scan_file(path, report), None)
         return next(iter(report.findings()), None)
 
     @property
@@ -181,12 +182,12 @@ class Dataset:
     def scan_looked(self, report: Report, *, fast: bool = True) -> Iterator[tuple[Example, bool]]:
         """Like `scan`, and whether all texts were looked at and hold nothing that deserves a finding."""
         for path in self.files:
-            yield from self._scan_file(path, report, {}, fast=fast)
+            yield from self._scan_file(path, report, fast=fast)
 
     def scan_to_chat(self, report: Report) -> Iterator[tuple[Example | Block, bool]]:
         """Like `scan_looked`, with blocks of rows that need no finding already as lines of the `chat` format."""
         for path in self.files:
-            yield from self._scan_file(path, report, TO_CHAT)
+            yield from self._scan_file(path, report, to_chat=True)
 
     def keeping(self, wanted: str) -> Dataset:
         """The same files, read the same way, where `own` knows the row of each example of the format `wanted`."""
@@ -220,7 +221,7 @@ class Dataset:
         return None if self._format is not None or self._columns else declared(path)
 
     def _scan_file(
-        self, path: Path, report: Report, lanes: Mapping[str, Straight], *, fast: bool = True
+        self, path: Path, report: Report, *, to_chat: bool = False, fast: bool = True
     ) -> Iterator[tuple[Any, bool]]:
         name = str(path)
         seen = _Seen(report, name)
@@ -233,7 +234,7 @@ class Dataset:
                 seen.warn(None, layout.findings if layout else ())
                 plain = opened.container == "jsonl" and not self._columns and layout is None
                 if entry:
-                    way = _Way(lanes.get(entry.name), READ.get(entry.name) if fast else None) if plain else _SLOWLY
+                    way = _way(entry.name, to_chat=to_chat) if plain and fast else _SLOWLY
                     yield from self._read(entry, _rows(opened, way, seen), layout, seen)
             if stamp(path) != before:
                 raise changed()
@@ -245,8 +246,7 @@ class Dataset:
     def scan_part(self, entry: Format, stream: BinaryIO, report: Report) -> Iterator[tuple[Example | Block, bool]]:
         """Like `scan_to_chat`, of some lines of the only file, whose format is known. Lines count from 1."""
         seen = _Seen(report, str(self.files[0]))
-        way = _Way(TO_CHAT.get(entry.name), READ.get(entry.name))
-        rows = _rows(Opened(stream=stream, container="jsonl"), way, seen)
+        rows = _rows(Opened(stream=stream, container="jsonl"), _way(entry.name, to_chat=True), seen)
         yield from self._read(entry, rows, None, seen)
 
     def plain_file(self) -> bool:
@@ -357,10 +357,17 @@ class _Way(NamedTuple):
     """How rows may be read."""
 
     straight: Straight | None
+    copied: Copied | None
     lane: Lane | None
 
 
-_SLOWLY = _Way(None, None)
+_SLOWLY = _Way(None, None, None)
+
+
+def _way(name: str, *, to_chat: bool) -> _Way:
+    return _Way(TO_CHAT.get(name) if to_chat else None, COPIED.get(name) if to_chat else None, READ.get(name))
+
+
 _Given: TypeAlias = tuple[int, Any, Object | bytes | None]
 """A row's line; the finished example with the row's bytes, or a finished block, or nothing with its JSON object."""
 
@@ -369,7 +376,9 @@ def _rows(opened: Opened, way: _Way, seen: _Seen) -> Iterator[_Given]:
     if opened.container != "jsonl":
         return _others(opened, seen)
     express = Express(way.lane, seen.file) if way.lane is not None else None
-    return _lines(opened, express, seen) if way.straight is None else _straight(opened, way.straight, express, seen)
+    if way.straight is None and way.copied is None:
+        return _lines(opened, express, seen)
+    return _finished(opened, way, express, seen)
 
 
 def _others(opened: Opened, seen: _Seen) -> Iterator[_Given]:
@@ -400,14 +409,18 @@ def _looked_at(first: int, chunk: Chunk, express: Express | None, seen: _Seen) -
             yield at, None, row
 
 
-def _straight(opened: Opened, straight: Straight, express: Express | None, seen: _Seen) -> Iterator[_Given]:
-    journey = Journey(straight)
+def _finished(opened: Opened, way: _Way, express: Express | None, seen: _Seen) -> Iterator[_Given]:
+    """Blocks of plain rows, then of what is left those of rows that are copied, and examples of the rest."""
+    journey = Journey(way.straight) if way.straight is not None else None
+    copying = Copying(way.copied) if way.copied is not None else None
     for first, chunk in guarded(chunks(opened.stream), seen.fault):
-        for line, piece, block in journey.pieces(first, chunk):
-            if block is not None:
-                yield line, block, None
-            else:
-                yield from _looked_at(line, piece, express, seen)
+        for start, some, done in journey.pieces(first, chunk) if journey is not None else ((first, chunk, None),):
+            left = copying.pieces(start, some) if done is None and copying is not None else ((start, some, done),)
+            for line, piece, block in left:
+                if block is not None:
+                    yield line, block, None
+                else:
+                    yield from _looked_at(line, piece, express, seen)
 
 
 def _empty(path: Path) -> Finding:

@@ -32,7 +32,7 @@ ESCAPES: tuple[bytes, bytes] = (rb"(?:^|[^\\])\\[u/bf]", rb"\\\\\\[u/bf]")
 """Escapes that we would write another way: after one backslash, and after a run of them, if it is odd."""
 _ESCAPE = re.compile(rb"\\[\\u/bf]")
 """The same, and escaped backslashes, which have to be stepped over."""
-_SPACE = rb"(?:[ ]|\\[nrt]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)"
+BLANK = rb"(?:[ ]|\\[nrt]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)"
 """What `str.isspace` calls a space, as it may stand in raw JSON text."""
 _GAP = rb"[ \t\n\r]*"
 
@@ -174,7 +174,7 @@ _LEADS = (b"INST]", b"<", b"\xc3\x83", b"\xc3\xa2", b"\xc3\x82", b"\xef\xbb", b"
 
 def _odd(key: str, count: bytes) -> bytes:
     """A value that is no text, or that many spaces."""
-    return b'"' + key.encode() + b'"' + _GAP + b":" + _GAP + rb'(?:[^" \t\n\r]|"' + _SPACE + count + b'")'
+    return b'"' + key.encode() + b'"' + _GAP + b":" + _GAP + rb'(?:[^" \t\n\r]|"' + BLANK + count + b'")'
 
 
 def _exactly(literal: bytes) -> bytes:

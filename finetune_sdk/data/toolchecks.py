@@ -20,7 +20,7 @@ def check_tools(messages: list[Message], tools: list[Tool] | None) -> Iterator[F
     """Everything worth knowing about the tool use of one conversation."""
     yield from _definitions(tools or [])
     if any(message.tool_calls or message.role == "tool" for message in messages):
-        yield from _calls(messages, {_name(tool) for tool in tools or []})
+        yield from _calls(messages, {tool_name(tool) for tool in tools or []})
         yield from _results(messages)
 
 
@@ -87,8 +87,14 @@ def _unanswered(waiting: dict[str, str]) -> Iterator[Finding]:
         yield _found("tool-call-unanswered", "warning", path, what, "Add the tool's result.")
 
 
-def _name(tool: Tool) -> str:
+def tool_name(tool: Tool) -> str:
+    """What calls name it."""
     return str((as_object(tool.get("function")) or {}).get("name"))
+
+
+def are_arguments(text: str) -> bool:
+    """Whether nothing is to be said about the arguments of a call."""
+    return next(_arguments(text, ""), None) is None
 
 
 def _is_object(text: str) -> bool:

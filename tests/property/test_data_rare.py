@@ -132,6 +132,7 @@ def both_ways(patch: pytest.MonkeyPatch, path: Path, name: str, to: str) -> list
         if not lanes:
             patch.setattr("finetune_sdk.data.dataset.TO_CHAT", {})
             patch.setattr("finetune_sdk.data.dataset.READ", {})
+            patch.setattr("finetune_sdk.data.dataset.COPIED", {})
         out, folder = path.with_name("out.jsonl"), path.with_name("prepared")
         done = convert(Dataset.open(path, format=name), out, to=to, allow=["all"], workers=1)
         ready = prepare(DataSpec(train=str(path), format=name), method="sft")

@@ -116,6 +116,7 @@ def without_lanes() -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("finetune_sdk.data.dataset.TO_CHAT", {})
         patch.setattr("finetune_sdk.data.dataset.READ", {})
+        patch.setattr("finetune_sdk.data.dataset.COPIED", {})
         yield
 
 

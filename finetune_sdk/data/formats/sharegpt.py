@@ -44,7 +44,7 @@ USUAL: dict[str, Role] = {
     "function_call": "assistant",
 }
 """The words a ShareGPT writer uses; others are read, and remembered in `source_role`."""
-_CALL_WORDS = frozenset(("function_call", "tool_call", "tool_calls"))
+CALL_WORDS = frozenset(("function_call", "tool_call", "tool_calls"))
 TEXT_ROLES: dict[str, Role] = {word: role for word, role in USUAL.items() if word != "function_call"}
 _KEYS = (("from", "value"), ("role", "value"))
 
@@ -119,13 +119,14 @@ def _turn(value: object, path: str) -> Message:
         fields["extra"] = extra
     if word not in USUAL:
         fields["source_role"] = word
-    if simple in _CALL_WORDS:
+    if simple in CALL_WORDS:
         return Message(role="assistant", tool_calls=function_calls(found["value"], f"{path}.value"), **fields)
-    role = _role(word, simple, f"{path}.{role_key}")
+    role = role_of(word, simple, f"{path}.{role_key}")
     return Message(role=role, content=found["value"], **fields)
 
 
-def _role(word: object, simple: str, path: str) -> Role:
+def role_of(word: object, simple: str, path: str) -> Role:
+    """Who speaks, from the word and its plain spelling; not for `CALL_WORDS`. Raises `Fault`."""
     known: dict[str, Role] = {**ROLE_WORDS, **USUAL}
     if not isinstance(word, str):
         raise Fault("role-unknown", path, f"the role must be text, this is {type_name(word)}", "Write it as text.")
