@@ -17,7 +17,7 @@ from finetune_sdk.data.containers import Opened, open_file
 from finetune_sdk.data.example import KIND_NAMES, Kind
 from finetune_sdk.data.formats import FORMATS, Format, format_named
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
-from finetune_sdk.data.readers import chunk_of, read_rows, rows_of_chunk
+from finetune_sdk.data.readers import Chunk, read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault
 
 SAMPLE_ROWS = 200
@@ -95,7 +95,7 @@ def _later_rows(path: Path) -> list[Object]:
             stream.seek(start)
             chunk = stream.read(_TAIL_BYTES)
             whole = chunk[chunk.find(b"\n") + 1 : chunk.rfind(b"\n") + 1]
-            found = rows_of_chunk(1, chunk_of(whole), lambda _line, _fault: None)
+            found = rows_of_chunk(1, Chunk(whole), lambda _line, _fault: None)
             rows += [row for _, row in zip(range(SAMPLE_ROWS), (row for _, row in found), strict=False)]
     return rows
 

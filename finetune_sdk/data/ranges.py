@@ -99,6 +99,13 @@ class Stretch(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def tell(self) -> int:
+        """Where in the whole file."""
+        return self._stream.tell()
+
     def read(self, size: int = -1) -> bytes:
         """As much as is asked for; at the end all of it, if that is little more."""
         data = self._stream.read(self._left if size < 0 or self._left < size + size // 4 else size)

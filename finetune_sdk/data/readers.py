@@ -8,11 +8,12 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import BytesIO
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from finetune_sdk.data import arrow, quoted
 from finetune_sdk.data.containers import Opened
@@ -21,6 +22,7 @@ from finetune_sdk.data.report import Fail, Fault, Rows
 from finetune_sdk.data.strict import decode, decode_lines, diagnose, invalid_utf8
 
 CHUNK_BYTES = 256 * 1024  # fits the cache; larger chunks were not faster
+_LOOK_AHEAD = 16 * 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
 
 
@@ -39,17 +41,31 @@ def read_rows(opened: Opened, fail: Fail) -> Rows:
     return readers[opened.container](opened.stream, fail)
 
 
-class Chunk(NamedTuple):
+class Chunk:
     """Whole lines, together and one by one."""
 
-    data: bytes
-    lines: list[bytes]
-    """With their ends. Only a line feed ends one."""
+    __slots__ = ("_lines", "count", "data")
+
+    def __init__(self, data: bytes, lines: list[bytes] | None = None) -> None:
+        self.data = data
+        self._lines = lines
+        self.count: int | None = None
+        """How many lines there are, where somebody found out without taking them apart."""
+
+    @property
+    def lines(self) -> list[bytes]:
+        """With their ends. Only a line feed ends one."""
+        if self._lines is None:
+            self._lines = BytesIO(self.data).readlines()  # three times as fast as counting line feeds
+        return self._lines
+
+    def __len__(self) -> int:
+        return len(self.lines) if self.count is None else self.count
 
 
 def chunk_of(data: bytes) -> Chunk:
-    """The bytes and their lines; three times as fast as counting line feeds."""
-    return Chunk(data, BytesIO(data).readlines())
+    """The bytes, not yet taken apart."""
+    return Chunk(data)
 
 
 def chunks(stream: BinaryIO) -> Iterator[tuple[int, Chunk]]:
@@ -57,7 +73,8 @@ def chunks(stream: BinaryIO) -> Iterator[tuple[int, Chunk]]:
     line = 1
     pending: list[bytes] = []
     size = 0
-    while data := stream.read(CHUNK_BYTES):
+    file = _number(stream)
+    while data := stream.read(CHUNK_BYTES if file is None else _to_a_line_end(stream, file)):
         cut = data.rfind(b"\n") + 1
         if cut == 0:
             pending.append(data)
@@ -71,25 +88,41 @@ def chunks(stream: BinaryIO) -> Iterator[tuple[int, Chunk]]:
                     fatal=True,
                 )
             continue
-        chunk = chunk_of(b"".join([*pending, memoryview(data)[:cut]]))
+        whole = not pending and cut == len(data)
+        chunk = Chunk(data if whole else b"".join([*pending, memoryview(data)[:cut]]))
         rest = data[cut:]
         pending, size = ([rest], len(rest)) if rest else ([], 0)
         yield line, chunk
-        line += len(chunk.lines)
+        line += len(chunk)
     if pending:
-        yield line, chunk_of(b"".join(pending))
+        yield line, Chunk(b"".join(pending))
+
+
+def _number(stream: BinaryIO) -> int | None:
+    """The open file of a stream that can look ahead in it; None where the bytes come from elsewhere."""
+    try:
+        return stream.fileno() if hasattr(os, "pread") else None
+    except OSError:
+        return None
+
+
+def _to_a_line_end(stream: BinaryIO, file: int) -> int:
+    """How much to read for about a chunk, so that no line has to be put together of two reads."""
+    ahead = min(_LOOK_AHEAD, CHUNK_BYTES)
+    least = CHUNK_BYTES - ahead
+    return least + (os.pread(file, ahead, stream.tell() + least).rfind(b"\n") + 1 or ahead)
 
 
 def guarded(items: Iterator[tuple[int, Chunk]], fail: Fail) -> Iterator[tuple[int, Chunk]]:
     """The items until a fatal fault, which is reported with the line after the last good one."""
-    line, item = 0, chunk_of(b"\n")
+    line, item = 0, Chunk(b"\n")
     while True:
         try:
             line, item = next(items)
         except StopIteration:
             return
         except Fault as fault:
-            fail(line + len(item.lines), fault)
+            fail(line + len(item), fault)
             return
         yield line, item
 

@@ -103,6 +103,17 @@ class _OutCall(Struct, forbid_unknown_fields=True, gc=False):
     arguments: dict[str, Any]
 
 
+class _Function(Struct, gc=False):
+    name: str
+    arguments: str
+
+
+class _Asked(Struct, gc=False):
+    id: str
+    type: str
+    function: _Function
+
+
 _encoder = msgspec.json.Encoder()
 _text_decoder = msgspec.json.Decoder(str)
 _call_decoder = msgspec.json.Decoder(_OutCall)
@@ -113,14 +124,14 @@ def _asked(value: bytes, number: int) -> bytes:
     try:
         text = _text_decoder.decode(value)
         call = _call_decoder.decode(text)
-        name, arguments = _encoder.encode(call.name), _encoder.encode(call.arguments)
-        said = _encoder.encode(arguments.decode())
+        arguments = _encoder.encode(call.arguments).decode()
+        asked = _encoder.encode([_Asked(f"call_{number}", "function", _Function(call.name, arguments))])
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise NotPlain from None
-    colons = 2 + name.count(b":") + arguments.count(b":")
+    colons = 2 + call.name.count(":") + arguments.count(":")
     if colons != text.count(":") or "\\u" in text:  # a duplicated key, or escapes that could hide one
         raise NotPlain
-    return b'[{"id":"call_%d","type":"function","function":{"name":%b,"arguments":%b}}]' % (number, name, said)
+    return asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +142,7 @@ class Shape:
     """Texts stay the JSON they are."""
     text: msgspec.json.Decoder[Any]
     take: Take
-    cut: Callable[[bytes, Sequence[bytes]], tuple[bytes, int] | None] = lambda _data, _lines: None
+    cut: Callable[[bytes], tuple[bytes, int] | None] = lambda _data: None
     """The lines, and how many, of rows that are written the usual way, without decoding. Raises `NotPlain`."""
 
 
@@ -171,7 +182,7 @@ def _spoken(rows_key: str, role_key: str, text_key: str, heads: Mapping[str, byt
 
 def _cutter(
     keys: tuple[str, str, str], heads: Mapping[str, bytes], last: frozenset[bytes]
-) -> Callable[[bytes, Sequence[bytes]], tuple[bytes, int] | None]:
+) -> Callable[[bytes], tuple[bytes, int] | None]:
     bare = {word: head[2:] if head is _CALL else head[2:] + b'"' for word, head in heads.items()}
     ends = [word for word, head in heads.items() if head in last]
     skeleton = Skeleton(keys, Written(bare, row=_ROW, end=b'"}]}\n', last=ends))
@@ -195,12 +206,12 @@ def _cutter(
                 pieces[2 * at + 2] = pieces[2 * at + 2][1:]
             elif answered < asked:
                 answered += 1
-                pieces[2 * at + 1] = b'%b","tool_call_id":"call_%d' % (text, answered)
+                pieces[2 * at + 2] = b'","tool_call_id":"call_%d' % answered + pieces[2 * at + 2]
             else:
                 raise NotPlain
 
-    def cut(data: bytes, lines: Sequence[bytes]) -> tuple[bytes, int] | None:
-        found = skeleton.cut(data, lines)
+    def cut(data: bytes) -> tuple[bytes, int] | None:
+        found = skeleton.cut(data)
         if found is None:
             return None
         if places:

@@ -14,7 +14,8 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from operator import itemgetter
+from io import BytesIO
+from operator import itemgetter, truth
 from typing import Any, NamedTuple, TypeAlias
 
 from finetune_sdk.data.marks import DELETE, MARKS
@@ -83,13 +84,13 @@ class Skeleton:
     def __init__(self, keys: tuple[str, str, str], written: Written) -> None:
         self._styles = [_Style(keys, written, gap) for gap in ("", " ")]
 
-    def cut(self, data: bytes, lines: Sequence[bytes]) -> Cut | None:
-        """What the lines hold, which `data` holds together; None where they look otherwise."""
+    def cut(self, data: bytes) -> Cut | None:
+        """What whole lines hold; None where they look otherwise."""
         if len(data) > _LARGEST or not data.endswith(_END):
             return None
         for style in self._styles:
             if data.startswith(style.row):
-                return style.cut(data, lines)
+                return style.cut(data)
         return None
 
 
@@ -115,7 +116,7 @@ class _Style:
         self._escapable = frozenset(map(self._patterns.index, one_quote))
         self._find = cache(_finder)
 
-    def cut(self, data: bytes, lines: Sequence[bytes]) -> Cut | None:
+    def cut(self, data: bytes) -> Cut | None:
         find = self._find(self._patterns)
         if find is None or _odd(data):
             return None
@@ -127,7 +128,7 @@ class _Style:
         word, head = self._first[first[0]]
         words = bytes([word]) + bytes(map(_PATTERN, found)).translate(None, self._unusual)
         rows = len(words) - len(words.translate(None, self._rows))
-        if rows != len(lines) or self._ends_badly(words) or not _are_json(lines):
+        if self._ends_badly(words) or rows != _objects(data):
             return None
         pieces = self._pieces(data, head, first[2], found)
         return Cut(pieces, words, rows) if pieces else None
@@ -217,14 +218,12 @@ def _json() -> _Json | None:
         return None
 
 
-def _are_json(lines: Sequence[bytes]) -> bool:
+def _objects(data: bytes) -> int | None:
+    """How many lines there are; None where one is no JSON, or nothing inside."""
     library = _json()
     if library is None:
-        return False
-    parse = library.parse
+        return None
     try:
-        for line in lines:
-            parse(line)
+        return sum(map(truth, map(library.parse, BytesIO(data))))  # neither a line nor a document outlives its turn
     except ValueError:
-        return False
-    return True
+        return None

@@ -46,8 +46,9 @@ class Straight:
 
     def _lines(self, chunk: Chunk) -> Block:
         data = chunk.data
-        cut = self.shape.cut(data, chunk.lines)
+        cut = self.shape.cut(data)
         if cut is not None:
+            chunk.count = cut[1]
             return Block(*cut)
         seen = self.look(data)
         if seen.marked:

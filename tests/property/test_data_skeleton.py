@@ -40,7 +40,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def cut(data: bytes) -> list[Any] | None:
     try:
-        found = SHAREGPT.cut(data, chunk_of(data).lines)
+        found = SHAREGPT.cut(data)
     except NotPlain:
         return None
     return None if found is None else [json.loads(line) for line in found[0].splitlines()]
@@ -88,10 +88,10 @@ def test_what_is_cut_is_written_as_what_is_decoded(monkeypatch: pytest.MonkeyPat
     turns = [("human", "a"), ("function_call", call), ("observation", "é"), ("gpt", "b\n")]
     row = {"conversations": [{"from": role, "value": text} for role, text in turns]}
     chunk = chunk_of((json.dumps(row, ensure_ascii=False) + "\n").encode() * 3)
-    assert SHAREGPT.cut(*chunk) is not None
+    assert SHAREGPT.cut(chunk.data) is not None
     fast = TO_CHAT["sharegpt"].lines(chunk)
     monkeypatch.setattr(skeleton, "_LARGEST", 0)
-    assert SHAREGPT.cut(*chunk) is None
+    assert SHAREGPT.cut(chunk.data) is None
     assert fast == TO_CHAT["sharegpt"].lines(chunk) is not None
 
 
