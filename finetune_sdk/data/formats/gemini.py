@@ -115,10 +115,41 @@ def _tools(value: object) -> list[Tool] | None:
     for item in items:
         inner = as_object(item) or {}
         declared = as_list(inner.get("functionDeclarations", inner.get("function_declarations"))) or []
-        found += [{"type": "function", "function": function} for function in declared]
+        found += [{"type": "function", "function": _usual_types(function)} for function in declared]
         others = rest(inner, "functionDeclarations", "function_declarations")
         found += [{"type": name, name: value} for name, value in others.items()]
     return found
+
+
+_TYPES = frozenset(("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL"))
+"""Google's names of types: JSON Schema, and everybody else, has them in small letters."""
+
+
+def _usual_types(value: Any) -> Any:
+    """A definition with the types of its schemas as JSON Schema names them."""
+    items = as_list(value)
+    if items is not None:
+        return [_usual_types(item) for item in items]
+    found = as_object(value)
+    return value if found is None else {key: _usual_type(key, item) for key, item in found.items()}
+
+
+def _usual_type(key: str, value: Any) -> Any:
+    named = as_object(value) if key in ("properties", "$defs") else None
+    if named is not None:  # the keys are the user's own words
+        return {name: _usual_types(item) for name, item in named.items()}
+    if key == "type" and isinstance(value, str) and value in _TYPES:
+        return value.lower()
+    return value if key in ("enum", "default", "example", "description") else _usual_types(value)
+
+
+def _tool_rows(tools: list[Tool]) -> list[Object]:
+    return [{"functionDeclarations": [tool_fields(tool) for tool in tools]}]
+
+
+def _written_otherwise(row: Object, tools: list[Tool] | None) -> dict[str, Any]:
+    """The definitions as the row has them, where they are written anew in other letters or groups."""
+    return {"gemini_tools": row["tools"]} if tools and _tool_rows(tools) != row["tools"] else {}
 
 
 _KEYS = ("contents", "tools", *_SYSTEM_KEYS)
@@ -140,7 +171,9 @@ def _contents_of(row: Object, note: Note) -> list[Message]:
 def _parse(row: Object, note: Note) -> ChatExample:
     start, aside = _system(row)
     said = _without_implied_names(_contents_of(row, note))
-    return ChatExample(messages=[*start, *said], tools=_tools(row.get("tools")), extra=rest(row, *_KEYS), aside=aside)
+    tools = _tools(row.get("tools"))
+    aside |= _written_otherwise(row, tools)
+    return ChatExample(messages=[*start, *said], tools=tools, extra=rest(row, *_KEYS), aside=aside)
 
 
 def _match_preference(row: Object) -> str | None:
@@ -231,7 +264,8 @@ def _render(example: Example) -> Object:
     row: Object = _system_object(system, example, "systemInstruction") if system is not None else {}
     row["contents"] = _contents(said)
     if example.tools:
-        row["tools"] = [{"functionDeclarations": [tool_fields(tool) for tool in example.tools]}]
+        given: object = example.aside.get("gemini_tools")
+        row["tools"] = given if _tools(given) == example.tools else _tool_rows(example.tools)
     return {**row, **example.extra}
 
 

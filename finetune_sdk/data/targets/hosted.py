@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finetune_sdk.data.example import Role
 from finetune_sdk.data.targets.base import Doc, Profile, Rule
-from finetune_sdk.data.targets.hosted_rules import TEXT_ROLES
+from finetune_sdk.data.targets.hosted_rules import TEXT_ROLES, OtherParts
 from finetune_sdk.data.targets.rules import (
     FirstTurn,
     Images,
@@ -240,7 +240,8 @@ HOSTED = (
         hosted=True,
         doc=VERTEX,
         rules=(
-            *refuses(VERTEX, "system-later", "arguments-not-object", "other-parts", *_PLAIN_ANSWERS),
+            *refuses(VERTEX, "system-later", "arguments-not-object", *_PLAIN_ANSWERS),
+            OtherParts(doc=VERTEX, allowed=("text", "image_url", "file"), but="audio, video and documents"),
             FirstTurn(doc=VERTEX),
             _last_answer(VERTEX),
             Images(

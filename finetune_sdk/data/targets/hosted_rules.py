@@ -40,9 +40,13 @@ def _says(message: Message) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherParts(Rule):
-    """Contents are texts and images; refusals are another rule's matter."""
+    """Contents are texts and images, and what else `allowed` names; refusals are another rule's matter."""
 
     name: ClassVar[str] = "other-parts"
+    allowed: tuple[str, ...] = ("text", "image_url")
+    """Types of parts."""
+    but: str = ""
+    """The allowed ones in words, where they are more than texts and images."""
 
     @property
     def feature(self) -> str | None:
@@ -52,13 +56,14 @@ class OtherParts(Rule):
         if self.name not in row.features:
             return
         for path, kind, refusal in _parts(row):
-            if kind not in ("text", "image_url") and not refusal:
+            if kind not in self.allowed and not refusal:
                 fix = f"Remove it, or drop it in conversion: `--allow-loss {self.name}`."
                 yield Problem(path, f"{FEATURES[self.name]}: not accepted", fix)
                 return
 
     def words(self) -> str:
-        return f"{FEATURES[self.name]}: not accepted"
+        but = f", but for {self.but}" if self.but else ""
+        return f"{FEATURES[self.name]}: not accepted{but}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

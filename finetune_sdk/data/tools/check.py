@@ -19,7 +19,9 @@ from finetune_sdk.data.example import (
     Kind,
     kind_of,
 )
-from finetune_sdk.data.formats import format_named
+from finetune_sdk.data.features import SHAPE_ONLY
+from finetune_sdk.data.formats import Format, format_named
+from finetune_sdk.data.losses import as_kind, losses
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.targets import TARGETS, Profile, Row, Rule, Totals, profiles
 from finetune_sdk.data.targets.rules import Refuses
@@ -152,6 +154,19 @@ def _shared(benches: Sequence[_Bench]) -> list[_Shared]:
     return list(found.values())
 
 
+class _Writer(NamedTuple):
+    """A format that rows are sent in, and the features that writing it loses, other than spelling."""
+
+    format: Format
+    losing: frozenset[str]
+
+
+def _writers(benches: Sequence[_Bench]) -> list[_Writer]:
+    names = dict.fromkeys(bench.profile.format for bench in benches if bench.profile.format is not None)
+    entries = [format_named(name) for name in names]
+    return [_Writer(entry, entry.cannot | (entry.loses.keys() - SHAPE_ONLY)) for entry in entries]
+
+
 class Checker:
     """Feed it rows with `add`; `finish` is the report."""
 
@@ -173,6 +188,9 @@ class Checker:
         ]
         self._refusals: dict[str, list[_Shared]] = {}
         self._others: list[_Shared] = []
+        self._writers = _writers(self._benches)
+        self._unwritten: dict[tuple[str, str | None], Report] = {}
+        """What writing a format would lose of the rows of a file, other than spelling."""
         for shared in _shared(self._benches):
             if isinstance(shared.rule, Refuses):
                 self._refusals.setdefault(shared.rule.of, []).append(shared)
@@ -261,6 +279,16 @@ class Checker:
                 self._apply(shared, numbered if shared.gives_ids else row, file, line)
         for shared in self._others:
             self._apply(shared, numbered if shared.gives_ids else row, file, line)
+        for writer in self._writers:
+            if row.example.extra or not writer.losing.isdisjoint(row.features):
+                self._note_losses(writer.format, row.example, file, line)
+
+    def _note_losses(self, entry: Format, example: Example, file: str | None, line: int | None) -> None:
+        for written in as_kind(example, entry)[:1]:
+            for finding in losses(written, entry):
+                if finding.severity == "error":
+                    report = self._unwritten.setdefault((entry.name, file), Report())
+                    report.add(replace(finding, file=file, line=line))
 
     def _apply(self, shared: _Shared, row: Row, file: str | None, line: int | None) -> None:
         kind = kind_of(row.example)
@@ -289,16 +317,16 @@ class Checker:
             labels=self._classes.counts,
             features=dict(self._features.most_common()),
             findings=tuple(sorted(findings, key=lambda group: _ORDER.index(group.severity))),
-            targets=tuple(verdict for target in self._targets for verdict in self._verdicts(target)),
+            targets=tuple(verdict for target in self._targets for verdict in self._verdicts(target, files)),
             character_bars=tuple(self._characters.bars()),
         )
 
-    def _verdicts(self, target: str) -> list[Verdict]:
+    def _verdicts(self, target: str, files: Sequence[Detection]) -> list[Verdict]:
         benches = [bench for bench in self._benches if bench.profile.target == target]
         used = [bench for bench in benches if bench.rows]
-        return [self._verdict(bench) for bench in used] if used else [self._not_taken(target, benches)]
+        return [self._verdict(bench, files) for bench in used] if used else [self._not_taken(target, benches)]
 
-    def _verdict(self, bench: _Bench) -> Verdict:
+    def _verdict(self, bench: _Bench, files: Sequence[Detection]) -> Verdict:
         profile = bench.profile
         for rule in profile.rules:
             for problem in rule.whole(self._totals):
@@ -308,6 +336,7 @@ class Checker:
         reasons = [
             *self._errors_in_rows(),
             *(replace(group, source=bench.sources.get(group.rule)) for group in groups(bench.report)),
+            *self._losses_of(bench, files),
             *(self._sent_away() if profile.hosted else ()),
         ]
         others = self._totals.rows - bench.rows
@@ -323,6 +352,18 @@ class Checker:
             doc=f"{profile.doc.source} (read {profile.doc.read_on})",
             format=profile.format,
         )
+
+    def _losses_of(self, bench: _Bench, files: Sequence[Detection]) -> list[Group]:
+        """What `convert --to` the target would refuse to lose; rows of its format already are sent as they are."""
+        told = {finding.rule for finding in bench.report.findings() if finding.severity == "error"}
+        own = {found.file for found in files if found.format == bench.profile.format}
+        return [
+            group
+            for (name, file), report in self._unwritten.items()
+            if name == bench.profile.format and file not in own
+            for group in groups(report)
+            if group.rule.partition("-")[2] not in told
+        ]
 
     def _errors_in_rows(self) -> tuple[Group, ...]:
         if not self.report.errors:

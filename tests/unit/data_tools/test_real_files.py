@@ -27,7 +27,10 @@ ROWS_AND_TARGETS: dict[str, tuple[int, frozenset[str]]] = {
     "tools_openai_stock_train.jsonl": (86, _TOOLS),
     "tools_openai_stock_validation.jsonl": (10, _TOOLS),
     "tools_sharegpt_glaive_en.json": (300, _TOOLS),
-    "vision_openai_chartqa.jsonl": (100, _TOOLS - {"onnx", "peft"}),
+    "vision_openai_chartqa.jsonl": (
+        100,
+        _TOOLS - {"onnx", "peft", "unsloth"},
+    ),  # https: nothing is fetched for training
     "dpo_openai_orca.jsonl": (284, _PAIRS),
     "dpo_sharegpt_en.json": (300, _PAIRS),
     "kto_en.json": (300, frozenset(("peft",))),
