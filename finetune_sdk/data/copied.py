@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -16,7 +17,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from finetune_sdk.data.copiedcalls import Odd
-from finetune_sdk.data.copiedrow import Row, Speech, flat, value_of
+from finetune_sdk.data.copiedrow import Piece, Row, Speech, flat, value_of
 from finetune_sdk.data.copiedturns import CHAT, SHAREGPT, as_json, head_of
 from finetune_sdk.data.formats.messages import CHAT_KEYS, tools
 from finetune_sdk.data.marks import is_clean
@@ -33,7 +34,10 @@ _NO_TOOLS = (b"null", b'""')
 _Tools: TypeAlias = tuple[bytes, Collection[bytes]]
 """How tools are written, and the names of their functions, as JSON."""
 _NOT_OWN = frozenset(("conversations", "conversation", "messages", "functions"))
-_NOTHING = (None, 0)
+_ENDS = (b"}]}\n", b"}]}")
+"""What ends a row that holds nothing but turns, and seldom another one."""
+_Written: TypeAlias = tuple[list[Piece], int]
+"""A row's line, and how many colons more it has than the row, unless a key comes twice there."""
 
 
 class _ShareGpt(Struct, forbid_unknown_fields=True, gc=False):
@@ -53,13 +57,15 @@ class Copied:
     row: msgspec.json.Decoder[Any]
     """Of rows that hold nothing else."""
     speech: Speech
+    start: bytes
+    """What such a row begins with, nearly always."""
     system: bool
     """Whether a system prompt may stand beside the turns."""
 
 
 COPIED: Mapping[str, Copied] = {
-    "sharegpt": Copied(("conversations",), msgspec.json.Decoder(_ShareGpt), SHAREGPT, system=True),
-    "chat": Copied(("messages", "conversations"), msgspec.json.Decoder(_Chat), CHAT, system=False),
+    "sharegpt": Copied(("conversations",), msgspec.json.Decoder(_ShareGpt), SHAREGPT, b'{"conversations"', system=True),
+    "chat": Copied(("messages", "conversations"), msgspec.json.Decoder(_Chat), CHAT, b'{"messages"', system=False),
 }
 """By the format that is read."""
 _fields = msgspec.json.Decoder(dict[str, Raw])
@@ -73,17 +79,19 @@ class Copying:
     def __init__(self, how: Copied) -> None:
         self._how = how
         self._turns_of = attrgetter(how.keys[0])
-        self._beside = False
-        """Whether the last row held more than turns."""
         self._tools: dict[bytes, _Tools] = {}
 
     def pieces(self, first: int, chunk: Chunk) -> Iterator[tuple[int, Chunk, Block | None]]:
         """The chunk in pieces, each with its first line, and with its block unless its one row is odd."""
-        rows = self._rows(chunk)
+        clean = _is_clean(chunk.data)
+        found = [self._row(line) if clean or _is_clean(line) else None for line in chunk.lines]
+        block = _whole(chunk, found)
+        if block is not None:
+            yield first, chunk, block
+            return
+        rows = [_alone(line, row) for line, row in zip(chunk.lines, found, strict=True)]
         start = 0
-        for at, row in enumerate(rows):
-            if row is not None:
-                continue
+        for at in [at for at, row in enumerate(rows) if row is None]:
             if start < at:
                 yield first + start, chunk, _block(rows[start:at])
             yield first + at, Chunk(chunk.lines[at], [chunk.lines[at]]), None
@@ -91,34 +99,21 @@ class Copying:
         if start < len(rows):
             yield first + start, chunk, _block(rows[start:])
 
-    def _rows(self, chunk: Chunk) -> list[bytes | None]:
-        """The lines to write; None for each odd row."""
-        clean = _is_clean(chunk.data)
-        found = [self._row(line) if clean or _is_clean(line) else _NOTHING for line in chunk.lines]
-        rows = [row for row, _ in found]
-        had = chunk.data.count(b":") + sum([gained for _, gained in found])
-        if None in rows or sum([row.count(b":") for row in rows if row is not None]) != had:
-            for at, (line, (row, gained)) in enumerate(zip(chunk.lines, found, strict=True)):
-                if row is not None and row.count(b":") != line.count(b":") + gained:
-                    rows[at] = None
-        return rows
-
-    def _row(self, line: bytes) -> tuple[bytes | None, int]:
-        """The row's line, and how many colons more it has than the row, unless a key comes twice there."""
+    def _row(self, line: bytes) -> _Written | None:
+        """None where the row is odd."""
         row = Row()
         try:
             return self._written(line, row), row.gained
         except (Odd, Fault, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return _NOTHING
+            return None
 
-    def _written(self, line: bytes, row: Row) -> bytes:
+    def _written(self, line: bytes, row: Row) -> list[Piece]:
         how = self._how
-        turns = None if self._beside else self._only_turns(line)
+        turns = self._only_turns(line) if line.startswith(how.start) and line.endswith(_ENDS) else None
         if turns is not None:
             row.speak(turns, how.speech)
-            return row.line(b"", ())
+            return row.line()
         fields = _fields.decode(line)
-        self._beside = len(fields) > 1
         key = next((key for key in how.keys if key in fields), "")
         turns = _turns.decode(fields.pop(key))
         if how.system and "system" in fields:
@@ -132,7 +127,7 @@ class Copying:
         except msgspec.ValidationError:
             return None
 
-    def _after(self, fields: dict[str, Raw], row: Row) -> tuple[bytes, Collection[bytes]]:
+    def _after(self, fields: dict[str, Raw], row: Row) -> tuple[Sequence[bytes], Collection[bytes]]:
         """What follows the turns in the line, and the tools where there are some."""
         known: Collection[bytes] = ()
         first = parallel = kwargs = b""
@@ -150,7 +145,7 @@ class Copying:
                 raise Odd
             else:
                 own += (head_of(key), value_of(text))
-        return b"".join((first, parallel, kwargs, *own)), known
+        return (first, parallel, kwargs, *own), known
 
     def _shared(self, text: bytes) -> _Tools:
         found = self._tools.get(text)
@@ -172,6 +167,23 @@ def _read_tools(text: bytes) -> _Tools:
 
 def _is_clean(data: bytes) -> bool:
     return is_clean(data) and is_utf8(data)
+
+
+def _whole(chunk: Chunk, found: Sequence[_Written | None]) -> Block | None:
+    """All rows together; None where one is odd, or holds a key twice."""
+    rows = [one for one in found if one is not None]
+    if len(rows) < len(found):
+        return None
+    lines = b"".join(chain.from_iterable([row for row, _ in rows]))
+    colons = chunk.data.count(b":") + sum([gained for _, gained in rows])
+    return Block(lines, len(rows)) if lines.count(b":") == colons else None
+
+
+def _alone(line: bytes, found: _Written | None) -> bytes | None:
+    if found is None:
+        return None
+    row = b"".join(found[0])
+    return row if row.count(b":") == line.count(b":") + found[1] else None
 
 
 def _block(rows: Sequence[bytes | None]) -> Block:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Raw
@@ -16,12 +16,17 @@ from finetune_sdk.data.jsonvalue import colons
 from finetune_sdk.data.marks import BLANK
 
 Turn: TypeAlias = dict[str, Raw]
+Piece: TypeAlias = Any
+"""Bytes, or a text as it stands, which can be joined with bytes."""
 
-_ROW = b'{"messages":['
 _HEADS: Mapping[Role, bytes] = {role: b'},{"role":"%b"' % role.encode() for role in ROLES}
 """What begins a turn, and ends the one before it."""
 _TEXT_HEADS: Mapping[Role, bytes] = {role: head + b',"content":' for role, head in _HEADS.items()}
 _UNUSUAL = re.compile(rb'[^"]|"' + BLANK + rb'*"')
+_FIRST: Mapping[Piece, bytes] = {
+    head: b'{"messages":[' + head[2:] for heads in (_HEADS, _TEXT_HEADS) for head in heads.values()
+}
+_NESTING = frozenset((dict, list))
 _BRACKETS = 58
 """So many open at most as many levels, and a value of a turn is no more than five levels below its row."""
 _AS_IT_IS = frozenset((b'"', b"n", b"t", b"f"))
@@ -29,7 +34,7 @@ _AS_IT_IS = frozenset((b'"', b"n", b"t", b"f"))
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
-unusual: Callable[[bytes], object] = _UNUSUAL.match
+unusual: Callable[[bytes | Raw], object] = _UNUSUAL.match
 """Whether JSON is no text, or a blank one."""
 
 
@@ -37,8 +42,8 @@ unusual: Callable[[bytes], object] = _UNUSUAL.match
 class Speech:
     """How turns of one format are read."""
 
-    usual: tuple[str, str]
-    """The keys of a turn that holds nothing but who speaks and what."""
+    keys: tuple[str, str]
+    """Those of who speaks, and what."""
     speakers: Mapping[bytes, Role]
     """By the word, as JSON; for whom there is neither call nor result."""
     other: Callable[[Row, Turn], None]
@@ -48,12 +53,12 @@ class Speech:
 class Row:
     """The turns of one row, while they are written."""
 
-    __slots__ = ("_lines", "_roles", "_trains", "calls", "gained")
+    __slots__ = ("_pieces", "_roles", "_untrained", "calls", "gained")
 
     def __init__(self) -> None:
-        self._lines: list[bytes] = []
+        self._pieces: list[Piece] = []
         self._roles: list[Role] = []
-        self._trains = False
+        self._untrained = 0
         self.calls: Calls | None = None
         self.gained = 0
         """How many colons the line has more than the row."""
@@ -66,35 +71,32 @@ class Row:
             raise Odd
         else:
             self.gained += 1
-            self._roles.append("system")
-            self._lines += (_TEXT_HEADS["system"], text)
+            self.add("system", (b',"content":', text))
 
     def speak(self, turns: Sequence[Turn], speech: Speech) -> None:
         """Take all turns."""
-        usual, speakers, other = speech.usual, speech.speakers, speech.other
-        lines, roles = self._lines, self._roles
+        who, what = speech.keys
+        role_of, other = speech.speakers.get, speech.other
+        add, add_role = self._pieces.append, self._roles.append
         for turn in turns:
-            if tuple(turn) == usual:
-                word, said = turn.values()
-                role = speakers.get(bytes(word))
-                text = bytes(said)
+            if len(turn) == 2 and what in turn:
+                role, text = role_of(bytes(turn[who])), turn[what]
                 if role is not None and not unusual(text):
-                    roles.append(role)
-                    lines += (_TEXT_HEADS[role], text)
-                    if role == "assistant":
-                        self._trains = True
+                    add_role(role)
+                    add(_TEXT_HEADS[role])
+                    add(text)
                     continue
             other(self, turn)
 
-    def add(self, role: Role, body: Collection[bytes], *, says: bool = True, weight: float | None = None) -> None:
+    def add(self, role: Role, body: Collection[Piece], *, says: bool = True, weight: float | None = None) -> None:
         """Take a turn; `body` is what follows its role. Raises `Odd` where it is to be learned and says nothing."""
-        if role == "assistant" and weight != 0:
-            if not says:
-                raise Odd
-            self._trains = True
+        if weight == 0:
+            self._untrained += role == "assistant"
+        elif not says and role == "assistant":
+            raise Odd
         self._roles.append(role)
-        self._lines.append(_HEADS[role])
-        self._lines += body
+        self._pieces.append(_HEADS[role])
+        self._pieces += body
 
     def asked(self) -> Calls:
         """What was asked of tools, for one who asks now or answers."""
@@ -103,18 +105,24 @@ class Row:
         self.calls.move_to(len(self._roles))
         return self.calls
 
-    def line(self, after: bytes, functions: Collection[bytes]) -> bytes:
-        """The whole line. `after`: what follows the turns; `functions`: those that may be called, as JSON, if any are
-        given. Raises `Odd` where something is to be said about the row.
+    def line(self, after: Sequence[bytes] = (), functions: Collection[bytes] = ()) -> list[Piece]:
+        """The whole line in pieces. `after`: what follows the turns; `functions`: those that may be called, as JSON, if
+        any are given. Raises `Odd` where something is to be said about the row.
         """
-        if not self._trains or self._roles[-1] != "assistant":
+        roles = self._roles
+        if not roles or roles[-1] != "assistant" or roles.count("assistant") == self._untrained:
             raise Odd
         if self.calls is not None:
-            self.calls.end(len(self._roles), functions)
-        lines = self._lines
-        lines[0] = _ROW + lines[0][2:]
-        lines += (b"}]", after, b"}\n")
-        return b"".join(lines)
+            self.calls.end(len(roles), functions)
+        pieces = self._pieces
+        pieces[0] = _FIRST[pieces[0]]
+        if after:
+            pieces.append(b"}]")
+            pieces += after
+            pieces.append(b"}\n")
+        else:
+            pieces.append(b"}]}\n")
+        return pieces
 
 
 def value_of(text: bytes) -> bytes:
@@ -122,7 +130,8 @@ def value_of(text: bytes) -> bytes:
     if text[:1] in _AS_IT_IS:
         return text
     value = _decoder.decode(text)
-    flat(text, value)
+    if type(value) in _NESTING:
+        flat(text, value)
     return _encoder.encode(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from finetune_sdk.data.copiedcalls import Odd
-from finetune_sdk.data.copiedrow import Row, Speech, Turn, unusual, value_of
+from finetune_sdk.data.copiedrow import Piece, Row, Speech, Turn, unusual, value_of
 from finetune_sdk.data.example import ROLES, Role
 from finetune_sdk.data.features import MESSAGE_KEYS
 from finetune_sdk.data.formats.messages import NO_TOOLS, REASONING_KEYS
@@ -60,21 +61,22 @@ def head_of(key: str) -> bytes:
 
 
 class _Layout(NamedTuple):
-    """What a turn holds beside who speaks and what, by its keys."""
+    """What a turn holds, by its keys."""
 
     keys: frozenset[str]
     rest: tuple[tuple[str, bytes], ...]
-    """Keys that have a meaning, in the order in which they are written, those of calls and names left out."""
+    """Keys that have a meaning, in the order in which they are written, those of names and calls left out."""
     own: tuple[tuple[str, bytes], ...]
     """The other keys."""
 
 
 _REST = ("weight", *REASONING_KEYS, "refusal", "function_call", "training", "train", "train_detail")
+_SPOKEN = frozenset((*REASONING_KEYS, "refusal"))
 
 
 @lru_cache(_MANY)
-def _layout(keys: tuple[str, ...], role_key: str, text_key: str) -> _Layout:
-    own = tuple((key, head_of(key)) for key in keys if key not in MESSAGE_KEYS and key not in (role_key, text_key))
+def _layout(keys: tuple[str, ...], speech: tuple[str, str]) -> _Layout:
+    own = tuple((key, head_of(key)) for key in keys if key not in MESSAGE_KEYS and key not in speech)
     return _Layout(frozenset(keys), tuple((key, head_of(key)) for key in _REST if key in keys), own)
 
 
@@ -85,10 +87,10 @@ def _weight(text: bytes) -> tuple[float, bytes]:
     return value, b',"weight":' + _encoder.encode(value)
 
 
-def _rest(row: Row, turn: Turn, layout: _Layout) -> tuple[float | None, list[bytes]]:
+def _rest(row: Row, turn: Turn, layout: _Layout) -> tuple[float | None, list[Piece]]:
     """The weight, and what is written after a turn's calls."""
     weight: float | None = None
-    body: list[bytes] = []
+    body: list[Piece] = []
     for key, head in layout.rest:
         text = bytes(turn[key])
         if text == b"null" and key not in REASONING_KEYS:
@@ -96,12 +98,13 @@ def _rest(row: Row, turn: Turn, layout: _Layout) -> tuple[float | None, list[byt
         elif key == "weight":
             weight, written = _weight(text)
             body.append(written)
-        elif text[:1] == b'"' and (key == "refusal" or key in REASONING_KEYS):
+        elif text[:1] == b'"' and key in _SPOKEN:
             body += (head, text)
         else:
             raise Odd
     for key, head in layout.own:
-        body += (head, value_of(bytes(turn[key])))
+        body.append(head)
+        body.append(value_of(bytes(turn[key])))
     return weight, body
 
 
@@ -114,28 +117,28 @@ def _speaker(word: bytes) -> Role | None:
 
 
 _CLASHES = MESSAGE_KEYS.difference(("weight",))
+_NOTHING: Sequence[Piece] = ()
 
 
 def _sharegpt(row: Row, turn: Turn) -> None:
-    text = bytes(turn["value"])
+    text = turn["value"]
     role = _speaker(bytes(turn["from"]))
-    weight: float | None = None
-    body: list[bytes] = []
+    weight, rest = None, _NOTHING
     if len(turn) > 2:
-        layout = _layout(tuple(turn), "from", "value")
+        layout = _layout(tuple(turn), ("from", "value"))
         if not _CLASHES.isdisjoint(layout.keys):
             raise Odd
-        weight, body = _rest(row, turn, layout)
+        weight, rest = _rest(row, turn, layout)
     if role is None:
-        row.add("assistant", (b',"tool_calls":', _asked_calls(row, text), *body), weight=weight)
+        row.add("assistant", (b',"tool_calls":', _asked_calls(row, bytes(text)), *rest), weight=weight)
     elif unusual(text):
         raise Odd
     elif role == "tool":
         name = row.asked().answer(b"")
         row.gained += bool(name)
-        row.add(role, (b',"content":', text, *((b',"tool_call_id":', name) if name else ()), *body))
+        row.add(role, (b',"content":', text, *((b',"tool_call_id":', name) if name else ()), *rest))
     else:
-        row.add(role, (b',"content":', text, *body), weight=weight)
+        row.add(role, (b',"content":', text, *rest), weight=weight)
 
 
 def _asked_calls(row: Row, value: bytes) -> bytes:
@@ -164,32 +167,34 @@ _ROLES: dict[bytes, Role] = {as_json(role): role for role in ROLES}
 
 
 def _chat(row: Row, turn: Turn) -> None:
-    layout = _layout(tuple(turn), "role", "content")
+    layout = _layout(tuple(turn), ("role", "content"))
     keys = layout.keys
     role = _ROLES[bytes(turn["role"])]
-    weight, rest = _rest(row, turn, layout)
-    name, answers, calls = (_stated(row, turn, key) if key in keys else b"" for key in _OPTIONAL)
+    weight, rest = _rest(row, turn, layout) if layout.rest or layout.own else (None, _NOTHING)
+    calls = _stated(row, turn, "tool_calls") if "tool_calls" in keys else b""
     refusal = bytes(turn["refusal"]) if "refusal" in keys else b"null"
-    if len(keys.intersection(REASONING_KEYS)) > 1:
-        raise Odd
     says, body = _content(row, role, turn, optional=bool(calls) or refusal != b"null")
-    if name:
+    if len(layout.rest) > 1 and len(keys.intersection(REASONING_KEYS)) > 1:
+        raise Odd
+    if "name" in keys and (name := _stated(row, turn, "name")):
         body += (b',"name":', name)
     if calls:
         if role != "assistant":
             raise Odd
         body += (b',"tool_calls":', _written_calls(row, calls))
+    answers = _stated(row, turn, "tool_call_id") if "tool_call_id" in keys else b""
     if role == "tool":
-        name = row.asked().answer(answers)
-        row.gained += bool(name) - bool(answers)
-        body += (b',"tool_call_id":', name) if name else ()
+        found = row.asked().answer(answers)
+        row.gained += bool(found) - bool(answers)
+        body += (b',"tool_call_id":', found) if found else ()
     elif answers:
         raise Odd
-    says = says or refusal not in (b"null", b'""') or calls not in (b"", b"[]")
-    row.add(role, (*body, *rest), says=says, weight=weight)
+    body += rest
+    row.add(role, body, says=says or refusal not in _SILENT or calls not in _NO_CALLS, weight=weight)
 
 
-_OPTIONAL = ("name", "tool_call_id", "tool_calls")
+_SILENT = (b"null", b'""')
+_NO_CALLS = (b"", b"[]")
 
 
 def _stated(row: Row, turn: Turn, key: str) -> bytes:
@@ -203,42 +208,47 @@ def _stated(row: Row, turn: Turn, key: str) -> bytes:
     return text
 
 
-def _content(row: Row, role: Role, turn: Turn, *, optional: bool) -> tuple[bool, list[bytes]]:
+def _content(row: Row, role: Role, turn: Turn, *, optional: bool) -> tuple[bool, list[Piece]]:
     """Whether it says something, and how it is written. Raises `Odd` for a silent turn that is not the model's."""
-    if "content" not in turn:
+    content = turn.get("content")
+    if content is None:
         if not optional or role != "assistant":
             raise Odd
         return False, []
-    content = bytes(turn["content"])
-    if content[:1] == b"[":
-        return _of_parts(row, content)
     if not unusual(content):
         return True, [b',"content":', content]
-    if role != "assistant" or (content[:1] != b'"' and content != b"null"):
+    text = bytes(content)
+    if text[:1] == b"[":
+        return _of_parts(row, text)
+    if role != "assistant" or (text[:1] != b'"' and text != b"null"):
         raise Odd
-    return False, [b',"content":', content]
+    return False, [b',"content":', text]
 
 
-def _of_parts(row: Row, content: bytes) -> tuple[bool, list[bytes]]:
+def _of_parts(row: Row, content: bytes) -> tuple[bool, list[Piece]]:
     says = False
-    body: list[bytes] = [b',"content":[']
+    body: list[Piece] = []
+    between = b',"content":['
     for part in _parts.decode(content):
-        if body[1:]:
-            body.append(b",")
         kind = bytes(part["type"])
         if kind == b'"text"':
-            said = bytes(part["text"])
-            if said[:1] != b'"':
+            said = part["text"]
+            blank = unusual(said)
+            if blank and bytes(said)[:1] != b'"':
                 raise Odd
-            says = says or not unusual(said)
+            says = says or not blank
             if tuple(part) == _TEXT_PART:
-                body += (b'{"type":"text","text":', said, b"}")
+                body += (between + b'{"type":"text","text":', said, b"}")
+                between = b","
                 continue
         elif kind[:1] == b'"':
             says = True
         else:
             raise Odd
-        body.append(_part(row, part, is_image=kind == b'"image_url"'))
+        body.append(between + _part(row, part, is_image=kind == b'"image_url"'))
+        between = b","
+    if not body:
+        raise Odd
     body.append(b"]")
     return says, body
 
