@@ -48,10 +48,10 @@ def command(bench: str, only_plan: bool, only_report: bool, fork: str | None, ye
     stopped when it is run again. Ends with the path of the report.
     """
     from finetune_sdk.compare import Comparison  # noqa: PLC0415 - not for `--help`
-    from finetune_sdk.compare.bench import load  # noqa: PLC0415
+    from finetune_sdk.compare.bench import load, renamed  # noqa: PLC0415
 
     read = load(bench)
-    comparison = Comparison(read.model_copy(update={"name": fork}) if fork else read, home=current().home)
+    comparison = Comparison(read if fork is None else renamed(read, fork), home=current().home)
     if only_report:
         _show(comparison, comparison.results())
         return

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from finetune_sdk import config
 from finetune_sdk._document import Document, Problem, is_list, is_mapping
@@ -21,6 +33,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Paths = str | tuple[str, ...]
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class _Part(BaseModel):
@@ -53,6 +66,7 @@ class Rows(_Part):
     """Share of equal word sequences from which two rows count as nearly the same (needs the extra `dedupe`); None =
     only exact copies."""
     max_train: Count | None = None
+    """Learn from only this many training rows, chosen by content."""
     max_test: Count | None = None
     """Ask only this many test rows, chosen by content."""
 
@@ -95,6 +109,20 @@ class Endpoint(_Part):
     model: str
     api_key_env: str | None = None
     """The environment variable that holds the key."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port)
+        except ValueError:
+            raise ValueError("this is no address; give one such as http://127.0.0.1:8000/v1") from None
+        if not sound:
+            raise ValueError("this is no http(s) address; give one such as http://127.0.0.1:8000/v1")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("an address must not hold a name or a password; put the key into `api_key_env`")
+        return value
 
 
 def _names(value: object) -> object:
@@ -145,6 +173,8 @@ class Range(_Part):
     def _ordered(self) -> Range:
         if not self.low < self.high or (self.log and self.low <= 0):
             raise ValueError("a range needs low < high, and low > 0 where it is logarithmic")
+        if self.whole and math.ceil(self.low) > math.floor(self.high):
+            raise ValueError("there is no whole number between low and high")
         return self
 
 
@@ -153,7 +183,7 @@ class Search(_Part):
 
     candidate: str
     """The name of a tuned candidate; its settings are where the search starts."""
-    over: Mapping[str, Range | tuple[JsonValue, ...]]
+    over: Annotated[Mapping[str, Range | Annotated[tuple[JsonValue, ...], Field(min_length=1)]], Field(min_length=1)]
     """Keys of a job description, each with a range or a list of values."""
     trials: Count = 8
     sampler: Literal["random", "quasi-random"] = "random"
@@ -267,7 +297,7 @@ class MetricSpec(_Part):
 class Bench(_Part):
     """A comparison. The YAML file is this, key by key."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "comparison"
+    name: Annotated[str, Field(pattern=_NAME)] = "comparison"
     data: Rows
     metrics: Annotated[tuple[Annotated[MetricSpec, BeforeValidator(_metric_shape)], ...], Field(min_length=1)]
     """The first one decides; `finetune compare --metrics` lists them."""
@@ -327,6 +357,16 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Bench:
     _resolve(tree, Path.cwd() if isinstance(source, Mapping) else Path(source).absolute().parent)
     config.refuse_secrets(document, tree, ())
     return _validated(document, tree)
+
+
+def renamed(bench: Bench, name: str) -> Bench:
+    """The same comparison under another name: one that begins anew. Raises `SpecError`."""
+    if re.match(_NAME, name) is None or name.endswith("\n"):
+        raise SpecError(
+            f"a comparison cannot be called {name!r}: a name is up to 64 letters, digits, '.', '_' and '-', and begins "
+            "with a letter or digit"
+        )
+    return bench.model_copy(update={"name": name})
 
 
 def _validated(document: Document, tree: dict[str, Any]) -> Bench:

@@ -16,6 +16,7 @@ from finetune_sdk.compare.bench import Bench
 from finetune_sdk.compare.costs import break_even
 from finetune_sdk.compare.extras import Extras
 from finetune_sdk.compare.judging import saved
+from finetune_sdk.compare.metrics import Chosen
 from finetune_sdk.compare.pilots import found as found_by_search
 from finetune_sdk.compare.results import CandidateResult, Results
 from finetune_sdk.compare.run import Run, now
@@ -116,11 +117,15 @@ class Comparison:
         return results
 
     def results(self) -> Results:
-        """What the answers on disk say, also while it runs. Raises `WrongStatus` before anything was asked."""
+        """What the answers on disk say, also while it runs.
+
+        Raises `WrongStatus` before anything was asked, `SpecError` when the answers were given to another bench.
+        """
         run = Run(self.bench, self.home)
         work, parts, budget = run.work, run.work.parts, run.work.budget
         if not parts.record.exists():
             raise WrongStatus(f"the comparison {self.bench.name!r} has not been run: there is nothing in {self.folder}")
+        work.folder.check(self.bench)
         items = parts.items()
         work.candidates += tuple(found_by_search(work))
         everybody = [
@@ -140,15 +145,16 @@ class Comparison:
             for one in everybody
         ]
         ranked = _ranked(found, metric.key, higher=metric.higher_is_better)
+        chosen = [spec.chosen for spec in self.bench.metrics]
+        units = {one.key: _unit(one, ranked) for one in chosen}
         summary, findings = verdict(
             ranked,
             scored.pairs,
             metric=metric.key,
             title=metric.title,
-            unit=metric.metric.unit,
+            unit=units[metric.key],
             higher=metric.higher_is_better,
         )
-        chosen = [spec.chosen for spec in self.bench.metrics]
         return Results(
             name=self.bench.name,
             bench_sha256=self.bench.sha256,
@@ -157,7 +163,7 @@ class Comparison:
             split=parts.frozen(),
             metric=metric.key,
             titles={one.key: one.title for one in chosen},
-            units={one.key: one.metric.unit for one in chosen},
+            units=units,
             higher={one.key: one.higher_is_better for one in chosen},
             candidates=tuple(ranked),
             pairs=scored.pairs,
@@ -165,7 +171,7 @@ class Comparison:
             findings=(*findings, *self._money(ranked)),
             shown=shown(items, answered, scored),
             requests_per_month=self.bench.requests_per_month,
-            curve=extras.curve(),
+            curve=extras.curve(units[metric.key]),
             judged=saved(work.folder.path / "judged.json"),
             spent_usd=budget.spent_usd,
             spent_unknown=budget.unknown,
@@ -196,6 +202,12 @@ class Comparison:
         tuned = next((one for one in ranked if one.kind == "tuned" and one.scores), None)
         other = next((one for one in ranked if one.kind != "tuned" and one.scores), None)
         return () if tuned is None or other is None else (break_even(tuned, other)[1],)
+
+
+def _unit(metric: Chosen, candidates: Sequence[CandidateResult]) -> float:
+    """What one whole is shown as. A user's function that goes beyond 0 to 1 counts something, and is shown as it is."""
+    values = [one.scores[metric.key].value for one in candidates if metric.key in one.scores]
+    return 1.0 if metric.metric.foreign and any(not 0 <= value <= 1 for value in values) else metric.metric.unit
 
 
 def _ranked(found: Sequence[CandidateResult], metric: str, *, higher: bool) -> list[CandidateResult]:

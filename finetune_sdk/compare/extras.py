@@ -15,7 +15,7 @@ from finetune_sdk.compare.items import Item
 from finetune_sdk.compare.metrics import Unfit
 from finetune_sdk.compare.pilots import on_the_curve, rows_at
 from finetune_sdk.compare.results import CandidateResult, CurveResult, Drift, TaskScore
-from finetune_sdk.compare.scoring import in_order
+from finetune_sdk.compare.scoring import in_order, model_name
 from finetune_sdk.compare.state import answers_in
 from finetune_sdk.compare.statistics import Measured
 from finetune_sdk.compare.work import Work
@@ -56,16 +56,17 @@ class Extras:
         return tuple(points[:: max(1, len(points) // _MOST_POINTS)])
 
     def _drift(self, result: CandidateResult, folder: Path) -> Drift | None:
-        """Against the answers of a base model of the same name that was asked plainly."""
+        """Against the answers of the same base model, asked plainly."""
         after = answers_in(self._work.folder.candidate(result.name) / "neutral.jsonl")
         for other in self._work.candidates:
             path = self._work.folder.candidate(str(other.name)) / "neutral.jsonl"
-            if other.tune is None and other.provider == result.provider and path.exists():
+            base = (other.provider, model_name(self._work.bench, other, self._work.standing(other)))
+            if other.tune is None and base == (result.provider, result.model) and path.exists():
                 return drift(self._neutral, answers_in(path), after, _neutral_losses(folder))
         return None
 
-    def curve(self) -> CurveResult | None:
-        """The learning curve, as far as its pilots have come. None with fewer than two points."""
+    def curve(self, unit: float) -> CurveResult | None:
+        """The learning curve, as far as its pilots have come; `unit`: its metric's. None with fewer than two points."""
         bench = self._work.bench
         if bench.curve is None:
             return None
@@ -87,7 +88,7 @@ class Extras:
             measured,
             times=bench.curve.times,
             seed=bench.seed,
-            unit=metric.metric.unit,
+            unit=unit,
             higher=metric.higher_is_better,
             title=metric.title,
         )

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from finetune_sdk import registry
-from finetune_sdk.compare.bench import Candidate, Search
+from finetune_sdk.compare.bench import Candidate, Range, Search
+from finetune_sdk.compare.candidates import job_of, over
 from finetune_sdk.compare.items import Answer, Item
 from finetune_sdk.compare.jobs import Jobs
 from finetune_sdk.compare.metrics import Unfit
@@ -89,6 +90,12 @@ def check(work: Work) -> None:
             raise SpecError(f"search: there is no tuned candidate {search.candidate!r}; there are: {listed}")
         if not work.parts.rows("validation").exists():
             raise SpecError("search: settings are chosen on validation rows; give `data: validation: 0.1`")
+        _check_settings(work, search)
+    searched_ = [one.candidate for one in work.bench.search]
+    if twice := [name for name in searched_ if searched_.count(name) > 1]:
+        raise SpecError(f"search: {twice[0]!r} is searched twice; put all keys under one `over:`")
+    if taken := [name for name in map(_found_name, searched_) if name in work.known()]:
+        raise SpecError(f"search: what is found will be called {taken[0]!r}; give the candidate of that name another")
     names, judge = work.known(), work.bench.judge
     if judge is not None and judge.against is not None and judge.against not in (*names, *map(_found_name, tuned)):
         raise SpecError(f"judge: there is no candidate {judge.against!r}; there are: {', '.join(names)}")
@@ -96,6 +103,28 @@ def check(work: Work) -> None:
     if curve is not None and (not tuned or curve.candidate not in (None, *tuned)):
         wanted = "" if curve.candidate is None else f" {curve.candidate!r}"
         raise SpecError(f"curve: there is no tuned candidate{wanted}; there are: {listed}")
+
+
+def _check_settings(work: Work, search: Search) -> None:
+    """Every value of every key as a job of its own: a key nobody knows would fail all pilots, one after the other."""
+    start = work.known()[search.candidate]
+    least = {
+        key: _whole(space.low, space) if isinstance(space, Range) else space[0] for key, space in search.over.items()
+    }
+    for key, space in search.over.items():
+        if key.partition(".")[0] in ("data", "provider", "metadata"):
+            raise SpecError(f"search: {key!r} is the comparison's own, and cannot be searched over")
+        values = (_whole(space.low, space), _whole(space.high, space)) if isinstance(space, Range) else space
+        for value in values if start.base_of is None else ():
+            tried = start.model_copy(update={"tune": over(start.tune or {}, {**least, key: value})})
+            try:
+                job_of(work.bench, tried, {"train": str(work.parts.rows("train")), "format": "chat"})
+            except SpecError as error:
+                raise SpecError(f"search: over {key!r}, value {value!r}: {error}") from error
+
+
+def _whole(value: float, space: Range) -> float:
+    return round(value) if space.whole else value
 
 
 def _found_name(candidate: str) -> str:

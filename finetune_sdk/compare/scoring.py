@@ -141,7 +141,7 @@ def candidate_result(bench: Bench, items: Sequence[Item], one: Answered, scored:
         name=one.name,
         kind="given" if candidate.at else "tuned" if candidate.tune is not None else "base",
         provider=candidate.provider,
-        model=_model(bench, candidate, standing),
+        model=model_name(bench, candidate, standing),
         prompt=_style(candidate),
         stage=standing.stage,
         error=standing.error,
@@ -173,7 +173,7 @@ def candidate_result(bench: Bench, items: Sequence[Item], one: Answered, scored:
     )
 
 
-def _model(bench: Bench, candidate: Candidate, standing: Standing) -> str:
+def model_name(bench: Bench, candidate: Candidate, standing: Standing) -> str:
     """The base model as the bench names it."""
     if candidate.at is not None:
         return candidate.at.model

@@ -14,6 +14,7 @@ import msgspec
 from finetune_sdk.compare.bench import Paths, Rows
 from finetune_sdk.compare.items import Item, item_of
 from finetune_sdk.data import Dataset
+from finetune_sdk.data.canonical import content_digest
 from finetune_sdk.data.example import ChatExample, Example, LabelledExample, Message
 from finetune_sdk.data.formats import format_named
 from finetune_sdk.data.outputs import RowFile
@@ -241,11 +242,11 @@ class _Divided:
 def _write(rows: Rows, parts: Parts, divided: _Divided, slices: tuple[str, ...]) -> dict[str, int]:
     counts = {"train": 0, "validation": 0, "test": 0}
     items: list[Item] = []
-    limit = rows.max_train
+    left_out = _too_many(divided, rows.max_train)
     with ExitStack() as stack:
         outs = {name: stack.enter_context(RowFile(parts.rows(name))) for name in ("train", "validation")}
-        for part, example in divided:
-            if part == "train" and limit is not None and counts["train"] >= limit:
+        for index, (part, example) in enumerate(divided):
+            if index in left_out:
                 continue
             asked = as_chat(example, rows.system)
             if part == "test":
@@ -259,8 +260,17 @@ def _write(rows: Rows, parts: Parts, divided: _Divided, slices: tuple[str, ...])
     counts["test"] = _write_items(items, rows, parts)
     if not counts["train"] or not counts["test"]:
         empty = "train" if not counts["train"] else "test"
-        raise DataError(f"data: no row is left in the {empty} part; give more rows, or other shares")
+        known = f": the held-out rows know {len(divided.known):,} of them" if empty == "train" and divided.known else ""
+        raise DataError(f"data: no row is left in the {empty} part{known}; give more rows, or other shares")
     return counts
+
+
+def _too_many(divided: _Divided, most: int | None) -> frozenset[int]:
+    """Places of the training rows beyond `most`, chosen by content: files are often sorted, by label say."""
+    if most is None:
+        return frozenset()
+    found = sorted((content_digest(one), index) for index, (part, one) in enumerate(divided) if part == "train")
+    return frozenset(index for _, index in found[most:])
 
 
 def _item(asked: Example, source: Example, slices: tuple[str, ...]) -> Item:

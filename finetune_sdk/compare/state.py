@@ -12,8 +12,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,11 @@ import msgspec
 from finetune_sdk.compare.bench import Bench
 from finetune_sdk.compare.items import Answer
 from finetune_sdk.errors import SpecError, WrongStatus
+
+_HARMLESS = re.compile(r"(limits|requests_per_month|tracking|((candidates\[\d+\]|judge)\.)?prices)(\.|$)")
+"""Keys of a bench that change nothing that was measured."""
+_READING = re.compile(r"(metrics|reference)(\[|\.|$)")
+"""Keys that change how answers are read, not what was asked."""
 
 Stage = Literal["waiting", "training", "serving", "asking", "done", "failed", "over budget"]
 
@@ -91,20 +97,33 @@ class Folder:
         if not record.exists() or not (self.split / "split.json").exists():  # nothing rests on it yet
             _replace(record, json.dumps(wanted, indent=1, ensure_ascii=False).encode())
             return
-        changes = list(_differences(json.loads(record.read_text(encoding="utf-8")), wanted))
-        harmless = ("limits", "requests_per_month", "prices", "tracking")  # change nothing that was measured
-        real = [text for key, text in changes if key.partition(".")[0] not in harmless]
+        changes = self._changes(bench)
+        real = [text for key, text in changes if not _HARMLESS.match(key)]
         if real and not self._begun():
             (self.split / "split.json").unlink()  # first: without it nothing else of a split counts
             shutil.rmtree(self.split)
         elif real:
-            shown = "\n  ".join(real[:12]) + (f"\n  and {len(real) - 12} more" if len(real) > 12 else "")
-            raise SpecError(
-                f"the comparison {bench.name!r} in {self.path} was begun with another bench:\n  {shown}\n"
-                "Go back to that one, or start a new comparison: `--fork NAME` keeps the old one as it is."
-            )
+            raise self._other(bench, real)
         if changes:
             _replace(record, json.dumps(wanted, indent=1, ensure_ascii=False).encode())
+
+    def check(self, bench: Bench) -> None:
+        """Raise `SpecError` when the answers here were given to another bench; other metrics can read them, too."""
+        real = [text for key, text in self._changes(bench) if not _HARMLESS.match(key) and not _READING.match(key)]
+        if real:
+            raise self._other(bench, real)
+
+    def _changes(self, bench: Bench) -> list[tuple[str, str]]:
+        """What differs from the bench that this folder belongs to: (key, "key: old -> new")."""
+        old = json.loads((self.path / "bench.json").read_text(encoding="utf-8"))
+        return list(_differences(old, bench.model_dump(mode="json")))
+
+    def _other(self, bench: Bench, changes: Sequence[str]) -> SpecError:
+        shown = "\n  ".join(changes[:12]) + (f"\n  and {len(changes) - 12} more" if len(changes) > 12 else "")
+        return SpecError(
+            f"the comparison {bench.name!r} in {self.path} was begun with another bench:\n  {shown}\n"
+            "Go back to that one, or start a new comparison: `--fork NAME` keeps the old one as it is."
+        )
 
     def _begun(self) -> bool:
         """Whether anything was trained, asked or set aside; a plan does nothing of the kind."""

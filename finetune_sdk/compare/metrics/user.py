@@ -34,7 +34,7 @@ def _one(score: Callable[..., object], item: Item, answer: Answer, where: str, h
     try:
         given = score(answer.text, item.reference, msgspec.to_builtins(item))
         value = float(given) if isinstance(given, SupportsFloat) else math.nan
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if answer.error and higher:
             return 0.0  # it cannot do without an answer, and a question that failed is wrong
         raise Unfit(
@@ -58,7 +58,7 @@ def _load(path: Path, name: str) -> Callable[..., object]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SpecError(f"python metric: {str(path)!r} cannot be loaded: {type(error).__name__}: {error}") from error
     found: object = getattr(module, name, None)
     if not callable(found):

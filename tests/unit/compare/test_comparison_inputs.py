@@ -48,6 +48,16 @@ def test_results_before_anything_was_run_are_refused(tmp_path: Path, rows: Path,
         ({"metric": ["accuracy"]}, "did you mean `metrics`"),
         ({"metrics": ["accuracy", "accuracy"]}, "two metrics are called 'accuracy'"),
         ({"name": "../out"}, "name"),
+        (
+            {"candidates": [{"name": "a", "at": {"base_url": "https://me:pa55word@x/v1", "model": "m"}}]},
+            "must not hold a name or a password",
+        ),
+        ({"candidates": [{"name": "a", "at": {"base_url": "ftp://x/v1", "model": "m"}}]}, "no http(s) address"),
+        ({"candidates": [{"name": "a", "at": {"base_url": "http://x:99999/v1", "model": "m"}}]}, "no address"),
+        (
+            {"search": [{"candidate": "a", "over": {"x": {"low": 1.2, "high": 1.8, "whole": True}}}]},
+            "no whole number between",
+        ),
         ({"data": {"train": "x.jsonl", "test": 1.5}}, "test"),
         (
             {"candidates": [{"name": "a", "at": {"base_url": "http://x/v1", "model": "m"}, "tune": {}}]},
@@ -169,7 +179,58 @@ def test_limits_and_prices_may_change_between_runs(tmp_path: Path, rows: Path, s
     described = bench(rows, {"one": serve(right)})
     Comparison(described, home=tmp_path / "home").run()
     prices = {"given": {"input_per_mtok": 1.0}}
-    Comparison({**described, "limits": {"requests": 2}, "prices": prices}, home=tmp_path / "home").run()
+    described |= {"limits": {"requests": 2}, "prices": prices}
+    described["candidates"][0]["prices"] = {"input_per_mtok": 2.0}
+    Comparison(described, home=tmp_path / "home").run()
+
+
+def test_answers_to_another_bench_are_not_reported_as_those_to_this_one(
+    tmp_path: Path, rows: Path, serve: Serve
+) -> None:
+    described = bench(rows, {"one": serve(right)})
+    Comparison(described, home=tmp_path / "home").run()
+    other_metric = Comparison({**described, "metrics": ["exact_match"]}, home=tmp_path / "home")
+    assert other_metric.results().metric == "exact_match"
+    with pytest.raises(SpecError, match="max_tokens: 256 -> 7"):
+        Comparison({**described, "max_tokens": 7}, home=tmp_path / "home").results()
+
+
+def test_as_many_training_rows_as_asked_for_are_chosen_from_the_whole_file(tmp_path: Path, serve: Serve) -> None:
+    path = tmp_path / "sorted.jsonl"
+    lines = [{"prompt": words(index), "completion": str(index // 30)} for index in range(120)]  # sorted by label
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    described = bench(path, {"one": serve(right)})
+    described["data"] |= {"max_train": 30}
+    comparison = Comparison(described, home=tmp_path / "home")
+    assert comparison.plan()[0].rows["train"] == 30
+    kept = (comparison.folder / "split" / "train.jsonl").read_text().splitlines()
+    assert {json.loads(line)["messages"][-1]["content"] for line in kept} == {"0", "1", "2", "3"}
+
+
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        ({"hyperparams.learning_rate": [0.1]}, "over 'hyperparams.learning_rate', value 0.1: .*did you mean"),
+        ({"hyperparameters.learning_rate": [0.1, "much"]}, "value 'much'"),
+        ({"data.train": ["a", "b"]}, "'data.train' is the comparison's own"),
+    ],
+)
+def test_a_search_over_what_no_job_has_is_refused_before_anything_is_trained(
+    over: dict[str, Any], said: str, tmp_path: Path, rows: Path
+) -> None:
+    described = bench(rows, {}, candidates=[{"name": "lora", "tune": {}}], base={"model": "builtin/tiny"})
+    described["data"] |= {"validation": 0.1}
+    described["search"] = [{"candidate": "lora", "over": over}]
+    with pytest.raises(SpecError, match=said):
+        Comparison(described, home=tmp_path / "home").plan()
+
+
+def test_a_user_s_function_that_counts_is_shown_as_it_is(tmp_path: Path, rows: Path, serve: Serve) -> None:
+    own = tmp_path / "own.py"
+    own.write_text("def score(answer, reference, item):\n    return len(answer)\n")
+    described = bench(rows, {"one": serve(lambda _body: "x" * 12)}, metrics=[{"python": {"file": str(own)}}])
+    results = Comparison(described, home=tmp_path / "home").run()
+    assert results.summary.startswith("Only one was scored: own function 12.0")
 
 
 def test_a_users_function_that_fails_on_answers_costs_only_its_own_metric(
@@ -184,3 +245,22 @@ def test_a_users_function_that_fails_on_answers_costs_only_its_own_metric(
     assert results.candidate("two").scores["accuracy"].value == 0.0
     assert results.summary.startswith("Only one was scored: own function")
     assert any(text.startswith("two has no python: own.py:score raised KeyError") for text in results.findings)
+
+
+def test_what_was_forgotten_is_measured_against_the_same_base_model(tmp_path: Path, rows: Path) -> None:
+    candidates: list[dict[str, Any]] = [
+        {"name": "small", "model": "org/small"},
+        {"name": "large", "model": "org/large"},
+        {"name": "lora", "model": "org/large", "tune": {}},
+    ]
+    comparison = Comparison(bench(rows, {}, candidates=candidates), home=tmp_path / "home")
+    comparison.plan()
+    said = {"small": "nothing like it", "large": "Paris", "lora": "Paris"}
+    for name, text in said.items():
+        folder = comparison.folder / "candidates" / name
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text(json.dumps({"stage": "done", "job_id": "ft-gone"}))
+        (folder / "neutral.jsonl").write_text(json.dumps({"item": "neutral-0000", "text": text}) + "\n")
+    drift = comparison.results().candidate("lora").drift
+    assert drift is not None
+    assert drift.agreement == 100.0

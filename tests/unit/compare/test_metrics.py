@@ -163,6 +163,7 @@ def test_a_users_function_that_is_none_is_told(tmp_path: Path, source: str, said
         ("None", "gave None"),
         ("float('nan')", "gave nan"),
         ("float('inf')", "gave inf"),
+        ("exit(3)", "mine.py:score raised SystemExit: 3"),
         ("{}['score']", "mine.py:score raised KeyError: 'score' for item 0 (t.jsonl:1), answer 'b'"),
     ],
 )
