@@ -10,15 +10,19 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
 from ..choosing import Taste
 from ..rows import Refused, Row
 from ..speech import Speech
-from .batch import Batch
-from .loading import Loaded, Variant, free_memory, load_models
-from .prompts import Prompts
-from .tongue import GUIDED
+from . import spared
+
+with spared.without(*spared.UNUSED):
+    from transformers import DynamicCache
+
+    from .batch import Batch
+    from .loading import Loaded, Variant, free_memory, load_models
+    from .prompts import Prompts
+    from .tongue import GUIDED
 
 _CUTTABLE = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers whose cache is keys and values of every token: rows can be joined and cut."""

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftConfig, PeftModel
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from ..rows import Failed
+from . import spared
 from .tongue import HFTongue
 
 _ADAPTER = "adapter_config.json"
@@ -120,22 +120,37 @@ def free_memory(device: Any = None) -> int:
 
 
 def _attached(model: Any, adapters: dict[str, str]) -> tuple[Any, dict[str, Variant]]:
+    if not adapters:
+        return None, {}
+    library = _library(model)
     peft: Any = None
     variants: dict[str, Variant] = {}
-    kinds = {PeftConfig.from_pretrained(place).is_prompt_learning for place in adapters.values()}
+    kinds = {library.PeftConfig.from_pretrained(place).is_prompt_learning for place in adapters.values()}
     if len(kinds) > 1:
         raise Failed("prompt tuning and other adapters cannot share a server; deploy them one by one")
     for number, (name, place) in enumerate(adapters.items()):
         label = f"a{number}"
         with _translated(place):
             if peft is None:
-                peft = PeftModel.from_pretrained(model, place, adapter_name=label, torch_device=str(model.device))
+                where = str(model.device)
+                peft = library.PeftModel.from_pretrained(model, place, adapter_name=label, torch_device=where)
             else:
                 peft.load_adapter(place, label, torch_device=str(model.device))
         variants[name] = Variant(adapter=label, prefix=_prefix(peft, label, prompts=True in kinds))
-    if peft is not None:
-        peft.eval()
+    peft.eval()
     return peft, variants
+
+
+def _library(model: Any) -> Any:
+    """peft, which a server without adapters does not load; bitsandbytes with it only for a model that is quantised."""
+    quantised = getattr(model, "hf_quantizer", None) is not None
+    with spared.without(*spared.UNUSED, *(() if quantised else ("bitsandbytes",))):
+        import peft  # noqa: PLC0415
+        from peft.import_utils import is_bnb_4bit_available, is_bnb_available  # noqa: PLC0415
+
+        is_bnb_available()  # asked again where adapters are attached; the first answer is kept
+        is_bnb_4bit_available()
+    return peft
 
 
 def _prefix(peft: Any, label: str, *, prompts: bool) -> Any:
