@@ -89,11 +89,19 @@ def break_even(tuned: CandidateResult, other: CandidateResult) -> tuple[float | 
     if saved <= 0:
         most = fixed / saved
         return None, f"{tuned.name} is cheaper than {other.name} up to {most:,.0f} requests a month only."
-    volume = fixed / saved
-    return (
-        volume,
-        f"{tuned.name} is cheaper than {other.name} from {volume:,.0f} requests a month on{_repaid(tuned, saved)}.",
-    )
+    volume = fixed / saved  # how soon training is repaid depends on the volume beyond it
+    return volume, f"{tuned.name} is cheaper than {other.name} from {volume:,.0f} requests a month on{_once(tuned)}."
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:,.2f}" if amount >= 1 else f"{amount:.2g}"
+
+
+def _once(tuned: CandidateResult) -> str:
+    training = tuned.costs.training
+    if training is None:
+        return " (training, of unknown cost, not counted)"
+    return f"; its training costs {_usd(training)} USD once" if training > 0 else ""
 
 
 def _repaid(tuned: CandidateResult, saved: float) -> str:

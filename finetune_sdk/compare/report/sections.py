@@ -33,7 +33,7 @@ def pairs(results: Results) -> str:
         body += row(
             [
                 f"{one.second} against {one.first}",
-                f"{one.difference * results.units[one.metric]:+.1f}",
+                ("+" if one.difference >= 0 else "") + words.number(results, one.metric, one.difference),
                 bounds,
                 f"{one.p_value:.2g}",
                 f"{one.p_adjusted:.2g}",

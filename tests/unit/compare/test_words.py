@@ -129,7 +129,12 @@ def priced(name: str, per_1k: float | None, hosting: float, training: float | No
 @pytest.mark.parametrize(
     ("ours", "theirs", "volume", "said"),
     [
-        (priced("t", 0.1, 365.0, 20.0), priced("f", 1.0, 0.0), 365 / 0.0009, "from 405,556 requests a month on"),
+        (
+            priced("t", 0.1, 365.0, 20.0),
+            priced("f", 1.0, 0.0),
+            365 / 0.0009,
+            "from 405,556 requests a month on; its training costs 20.00 USD once.",
+        ),
         (priced("t", 0.1, 0.0, 9.0), priced("f", 1.0, 0.0), 0.0, "repaid after 10,000 requests"),
         (priced("t", 1.0, 10.0, 9.0), priced("f", 1.0, 0.0), None, "never becomes cheaper"),
         (priced("t", None, 0.0), priced("f", 1.0, 0.0), None, "unknown, for want of prices of t"),
