@@ -1,26 +1,49 @@
-"""Column mapping: our names to theirs, or to a template of theirs such as `"{question}\\n{context}"`."""
+"""Column mapping: our names to theirs (`translation.de` reaches inside), or to a template such as `"{a}\\n{b}"`."""
 
 from __future__ import annotations
 
 import difflib
 import string
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from finetune_sdk.data.jsonvalue import Object, type_name
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault
 
 
 def renamed(row: Object, columns: Mapping[str, str]) -> Object:
     """The row under our column names; what a template uses stays. Raises `Fault` when a mapped column is not there."""
     templates = {ours: theirs for ours, theirs in columns.items() if "{" in theirs}
-    names = {ours: theirs for ours, theirs in columns.items() if ours not in templates}
+    inside = {
+        ours: theirs
+        for ours, theirs in columns.items()
+        if "." in theirs and theirs not in row and ours not in templates
+    }
+    names = {ours: theirs for ours, theirs in columns.items() if ours not in templates and ours not in inside}
     used = {ours: fields_of(template) for ours, template in templates.items()}
     _all_there([*names.values(), *(name for fields in used.values() for name in fields)], row)
     back = {theirs: ours for ours, theirs in names.items()}
     found = {back[key]: row[key] for key in row if key in back}
+    found |= {ours: _reached(path, row) for ours, path in inside.items()}
     for ours, template in templates.items():
         found[ours] = _filled(template, row, used[ours])
     return {**found, **{key: value for key, value in row.items() if key not in back and key not in columns}}
+
+
+def _reached(path: str, row: Object) -> Any:
+    """What lies at a dotted path, such as `translation.de` or `answers.text.0`."""
+    value: Any = row
+    for step in path.split("."):
+        items, found = as_list(value), as_object(value)
+        if items is not None and step.isdecimal() and int(step) < len(items):
+            value = items[int(step)]
+        elif found is not None and step in found:
+            value = found[step]
+        else:
+            what = f"the mapped column {path!r} is not in the row: there is no {step!r}"
+            has = f" in {', '.join(map(repr, found))}" if found else ""
+            raise Fault("column-missing", path, f"{what}{has}", f"The row has: {', '.join(map(repr, row))}.")
+    return value
 
 
 def fields_of(template: str) -> list[str]:

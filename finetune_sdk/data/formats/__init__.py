@@ -11,6 +11,7 @@ from finetune_sdk.data.formats import (
     chat,
     gemini,
     pairs,
+    published,
     sharegpt,
     tagged,
     templated,
@@ -20,7 +21,7 @@ from finetune_sdk.data.formats import (
 from finetune_sdk.data.formats.base import Format
 from finetune_sdk.errors import DataError
 
-_MODULES = (chat, pairs, alpaca, sharegpt, texts, tagged, gemini, bedrock, anthropic, templated, trl)
+_MODULES = (chat, pairs, alpaca, sharegpt, texts, tagged, gemini, bedrock, anthropic, templated, trl, published)
 
 FORMATS: tuple[Format, ...] = tuple(
     sorted(

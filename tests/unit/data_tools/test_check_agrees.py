@@ -60,3 +60,39 @@ def test_a_refused_loss_names_the_option_that_allows_it(tmp_path: Path) -> None:
     assert [reason.fix for reason in verdict.reasons] == [
         "Allow it with `--allow-loss developer`, or choose another format."
     ]
+
+
+@pytest.mark.parametrize(
+    ("turn", "rule"),
+    [
+        ({"content": "b", "reasoning_content": "because"}, "reasoning"),
+        ({"content": "b", "signature": "x"}, "message-keys"),
+        ({"content": "b", "name": "Ann"}, "name"),
+    ],
+)
+def test_mistral_refuses_keys_that_its_validator_forbids(tmp_path: Path, turn: Object, rule: str) -> None:
+    source = tmp_path / "rows.jsonl"
+    row = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", **turn}]}
+    source.write_text(json.dumps(row) + "\n")
+    (verdict,) = check(Dataset.open(source), ("mistral",)).targets
+    assert rule in [reason.rule for reason in verdict.reasons if reason.severity == "error"]
+
+
+@pytest.mark.parametrize(("call_id", "told"), [("call_1", True), ("TX92Jm8Zi", False)])
+def test_mistral_says_where_ids_of_calls_fit_the_newer_tokenizers_only(
+    tmp_path: Path, call_id: str, *, told: bool
+) -> None:
+    call = {"id": call_id, "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    row = {
+        "messages": [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": call_id, "content": "3"},
+            {"role": "assistant", "content": "3"},
+        ]
+    }
+    source = tmp_path / "rows.jsonl"
+    source.write_text(json.dumps(row) + "\n")
+    (verdict,) = check(Dataset.open(source), ("mistral",)).targets
+    assert verdict.accepted
+    assert ("tool-call-id-shape" in [reason.rule for reason in verdict.reasons]) is told
