@@ -225,5 +225,5 @@ def _objects(data: bytes) -> int | None:
         return None
     try:
         return sum(map(truth, map(library.parse, BytesIO(data))))  # neither a line nor a document outlives its turn
-    except ValueError:
+    except (ValueError, RuntimeError):  # the latter for whole numbers of more than 64 bits
         return None

@@ -95,6 +95,11 @@ def test_what_is_cut_is_written_as_what_is_decoded(monkeypatch: pytest.MonkeyPat
     assert fast == TO_CHAT["sharegpt"].lines(chunk) is not None
 
 
+def test_a_number_of_more_than_64_bits_is_left_to_others() -> None:
+    row = b'{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]%b}\n'
+    assert cut(row % b"" + row % (b', "n": %d' % 10**30) + row % b"") is None
+
+
 @pytest.mark.parametrize("text", ["", " ", "\n", "\u3000", "\u2003 ", "a\x7f", "a\u200b", "</s>", "\b"])
 def test_texts_that_deserve_a_finding_are_left_to_others(text: str) -> None:
     row = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": text}]}
