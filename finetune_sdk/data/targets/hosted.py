@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finetune_sdk.data.example import Role
 from finetune_sdk.data.targets.base import Doc, Profile, Rule
-from finetune_sdk.data.targets.hosted_rules import TEXT_ROLES, OtherParts
+from finetune_sdk.data.targets.hosted_rules import TEXT_ROLES, CallIdShape, OtherParts
 from finetune_sdk.data.targets.rules import (
     FirstTurn,
     Images,
@@ -156,6 +156,7 @@ HOSTED = (
             Weights(doc=MISTRAL),
             ToolNames(doc=MISTRAL),
             ToolIds(doc=MISTRAL, forbidden=frozenset(("null",))),
+            CallIdShape(doc=MISTRAL, pattern=r"[a-zA-Z0-9]{9}", who="tokenizers before v13"),
             ToolResults(doc=MISTRAL),
             Refuses(
                 doc=MISTRAL,
@@ -164,6 +165,10 @@ HOSTED = (
                 why="older tokenizers take text or calls, not both",
             ),
             Images(doc=MISTRAL, formats=None, max_bytes=None),
+            *(
+                Refuses(doc=MISTRAL, of=of, why="its messages forbid keys that they do not know")
+                for of in ("reasoning", "name", "message-keys")
+            ),
             *refuses(MISTRAL, "other-parts", "spans", "refusal"),
         ),
         notes=("mistralai 3.7.0 cannot create fine-tuning jobs any more.",),

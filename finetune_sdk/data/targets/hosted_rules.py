@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -149,3 +150,27 @@ class Learnable(Rule):
 
     def words(self) -> str:
         return "at least one turn of the assistant that is learned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallIdShape(Rule):
+    """Some models of the target take ids of one shape only."""
+
+    name: ClassVar[str] = "tool-call-id-shape"
+    severity: Severity = "warning"
+    pattern: str
+    who: str
+    """Which models, in words."""
+
+    def row(self, row: Row) -> Iterator[Problem]:
+        if "tool-call-ids" not in row.features:
+            return
+        for path, message in row.turns:
+            for index, call in enumerate(message.tool_calls or []):
+                if isinstance(call.id, str) and not re.fullmatch(self.pattern, call.id):
+                    what = f"{self.who} refuse the id {call.id[:40]!r}"
+                    yield Problem(f"{path}.tool_calls[{index}].id", what, f"Write ids that match `{self.pattern}`.")
+                    return
+
+    def words(self) -> str:
+        return f"{self.who} take ids of tool calls that match `{self.pattern}` only"
