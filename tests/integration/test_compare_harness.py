@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 import served_models
+from later import Later
 from managed_envs import managed_home
 from toy_chat import chat
-from transformers import PreTrainedTokenizerFast
 
 from finetune_sdk.compare.bench import Harness, Limits
 from finetune_sdk.compare.besides import tokenizer as known_tokenizer
@@ -23,6 +23,7 @@ from finetune_sdk.deploy import local
 from finetune_sdk.errors import EnvError, SpecError
 from finetune_sdk.types import Artifact, Deployment
 
+transformers = Later("transformers")
 WORDS = ("red", "blue", "green", "white")
 HEAD = """
 dataset_path: json
@@ -94,7 +95,7 @@ def test_multiple_choice_is_scored_by_the_log_probabilities_of_a_model_of_this_m
     tasks: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder, home = served_models.once(tmp_path_factory.getbasetemp()) / "base", tmp_path / "served"
-    tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer: Any = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
     local.deploy(home, Artifact(kind="model", uri=str(folder)), name="small")
     try:
         to = local.wait(home, "small", timeout_s=local.READY_S)

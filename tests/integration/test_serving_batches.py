@@ -6,15 +6,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from finetune_providers.serving.worker.choosing import Taste
+from finetune_providers.serving.worker.hf.prompts import Prompts
+from finetune_providers.serving.worker.rows import Row
+from finetune_providers.serving.worker.speech import Speech
+from later import Later
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-
-from finetune_providers.serving.worker.choosing import Taste  # noqa: E402
-from finetune_providers.serving.worker.hf.batch import Batch  # noqa: E402
-from finetune_providers.serving.worker.hf.prompts import Prompts  # noqa: E402
-from finetune_providers.serving.worker.rows import Row  # noqa: E402
-from finetune_providers.serving.worker.speech import Speech  # noqa: E402
+torch = Later("torch")
+transformers = Later("transformers")
+batches = Later("finetune_providers.serving.worker.hf.batch")
 
 _TOKENS = 8
 _START = list(range(3, 43))
@@ -57,7 +57,7 @@ def _alone(model: Any, prompt: list[int]) -> list[int]:
     return made[0, len(prompt) :].tolist()
 
 
-def _answers(batch: Batch, *waves: list[list[int]]) -> list[tuple[list[int], list[int]]]:
+def _answers(batch: Any, *waves: list[list[int]]) -> list[tuple[list[int], list[int]]]:
     """Each wave joins one step after the one before it; a row leaves when it has its tokens."""
     everybody: list[Row] = []
     coming = list(waves)
@@ -82,7 +82,7 @@ def _took(rows: list[Row], logits: Any) -> None:
 @pytest.mark.parametrize("kind", _KINDS)
 def test_answers_are_those_of_generate_alone(kind: str, prompts: list[list[int]]) -> None:
     model = _model(kind)
-    told = _answers(Batch(model, prompts=Prompts(1 << 24)), prompts)
+    told = _answers(batches.Batch(model, prompts=Prompts(1 << 24)), prompts)
 
     assert told == [(prompt, _alone(model, prompt)) for prompt in prompts]
 
@@ -90,7 +90,7 @@ def test_answers_are_those_of_generate_alone(kind: str, prompts: list[list[int]]
 @pytest.mark.parametrize("kind", _KINDS)
 def test_a_prompt_that_was_read_before_is_answered_the_same(kind: str) -> None:
     model, prompts = _model(kind), Prompts(1 << 24)
-    first, again = (_answers(Batch(model, prompts=prompts), _PROMPTS["one beginning"]) for _ in range(2))
+    first, again = (_answers(batches.Batch(model, prompts=prompts), _PROMPTS["one beginning"]) for _ in range(2))
 
     assert first == again
 
@@ -98,7 +98,7 @@ def test_a_prompt_that_was_read_before_is_answered_the_same(kind: str) -> None:
 def test_rows_that_join_late_are_answered_as_alone() -> None:
     model = _model("llama")
     waves = list(_PROMPTS.values())
-    told = _answers(Batch(model, prompts=Prompts(1 << 24)), *waves)
+    told = _answers(batches.Batch(model, prompts=Prompts(1 << 24)), *waves)
 
     assert told == [(prompt, _alone(model, prompt)) for wave in waves for prompt in wave]
 
@@ -107,7 +107,7 @@ def test_a_long_answer_outgrows_the_room_that_was_kept(monkeypatch: pytest.Monke
     monkeypatch.setattr("finetune_providers.serving.worker.hf.cache._AHEAD", 2)
     model = _model("llama")
 
-    assert _answers(Batch(model), [_START]) == [(_START, _alone(model, _START))]
+    assert _answers(batches.Batch(model), [_START]) == [(_START, _alone(model, _START))]
 
 
 def test_what_is_remembered_of_prompts_is_bounded() -> None:
@@ -115,22 +115,22 @@ def test_what_is_remembered_of_prompts_is_bounded() -> None:
     a_prompt = 2 * 2 * 2 * 8 * len(_START) * 4  # layers, keys and values, heads, size, tokens, bytes
     prompts = Prompts(2 * a_prompt)
     wanted = [[start, *_START[1:]] for start in (50, 60, 70)]
-    _answers(Batch(model, prompts=prompts), wanted)
+    _answers(batches.Batch(model, prompts=prompts), wanted)
 
     assert [prompts.longest([*one, 1])[0] for one in wanted].count(len(_START)) == 2
 
 
 def test_only_beginnings_that_were_not_read_go_through_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     model, prompts = _model("llama"), Prompts(1 << 24)
-    _answers(Batch(model, prompts=prompts), [_START])
+    _answers(batches.Batch(model, prompts=prompts), [_START])
     widths: list[int] = []
-    inner = Batch._forward
+    inner = batches.Batch._forward
 
-    def seen(self: Batch, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:
+    def seen(self: Any, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:
         widths.append(inputs["input_ids"].shape[1])
         return inner(self, inputs, *args, **more)
 
-    monkeypatch.setattr(Batch, "_forward", seen)
-    _answers(Batch(model, prompts=prompts), [[*_START, 60, 61, 62]])
+    monkeypatch.setattr(batches.Batch, "_forward", seen)
+    _answers(batches.Batch(model, prompts=prompts), [[*_START, 60, 61, 62]])
 
     assert widths[0] == 3

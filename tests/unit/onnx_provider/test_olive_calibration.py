@@ -8,9 +8,11 @@ from typing import Any
 
 import peft_jobs
 import pytest
-from finetune_providers.onnx.worker.tasks import olive_build
 from finetune_providers.peft.provider import WORKER
-from finetune_providers.peft.worker import builtin
+from later import Later
+
+builtin = Later("finetune_providers.peft.worker.builtin")
+olive_build = Later("finetune_providers.onnx.worker.tasks.olive_build")
 
 
 class Child:
