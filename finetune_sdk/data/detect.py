@@ -8,8 +8,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 from finetune_sdk.data.columns import renamed
@@ -17,11 +18,16 @@ from finetune_sdk.data.containers import Opened, open_file
 from finetune_sdk.data.example import KIND_NAMES, Kind
 from finetune_sdk.data.formats import FORMATS, Format, format_named
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
-from finetune_sdk.data.readers import Chunk, read_rows, rows_of_chunk
+from finetune_sdk.data.readers import Chunk, chunks, guarded, read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault
+from finetune_sdk.data.shapes import NotPlain
+from finetune_sdk.data.straight import TO_CHAT
+from finetune_sdk.data.strict import decode
 
 SAMPLE_ROWS = 200
 _TAIL_BYTES = 1 << 20
+_START = 16
+"""Chunks that are looked at together, at most: rows may be very long."""
 _LONG_KEY = 40  # longer names are texts
 
 
@@ -60,69 +66,115 @@ def detect(
     Raises `Fault` when no format matches or two do; `DataError` when the file or the format's name is unknown.
     """
     path = Path(path)
+    sample = _Sample(columns or {})
     with open_file(path) as opened:
         container = opened.container + (f", {opened.compression}" if opened.compression else "")
-        rows = _sample(path, opened)
-    rows = [renamed(row, columns) for row in rows] if columns else rows
+        _look(path, opened, sample)
     if format is not None:
         given = format_named(format)
-        return _answer(path, container, given, evidence="given by the user", sampled=len(rows))
-    return _vote(path, container, rows, columns or {}, prefer)
+        return _answer(path, container, given, evidence="given by the user", sampled=len(sample.matches))
+    return _vote(path, container, sample, prefer)
 
 
-def _sample(path: Path, opened: Opened) -> list[Object]:
-    rows: list[Object] = []
+def _ignore(_line: int | None, _fault: Fault) -> None:
+    """Rows that cannot be read are reported when the file is read, not here."""
 
-    def ignore(line: int | None, fault: Fault) -> None:
-        """Rows that cannot be read are reported when the file is read, not here."""
 
-    for _, row in read_rows(opened, ignore):
-        rows.append(row)
-        if len(rows) >= SAMPLE_ROWS:
+class _Sample:
+    """What the rows match that were looked at."""
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        self.first: Object = {}
+        self.matches: list[dict[str, str]] = []
+        """For each row the evidence by the format's name."""
+        self._columns = columns
+
+    def take(self, rows: Iterable[Object]) -> None:
+        """At most so many of the rows."""
+        for row in islice(rows, SAMPLE_ROWS):
+            known = renamed(row, self._columns) if self._columns else row
+            self._add(known, _matches(known, self._columns), 1)
+
+    def take_alike(self, lines: Sequence[bytes]) -> bool:
+        """The lines in one go, if it is certain that all match what the first one matches, and nothing else."""
+        if not lines or self._columns:
+            return False
+        try:
+            row = as_object(decode(lines[0])) or {}
+            found = _matches(row, {})
+            lane = TO_CHAT.get(next(iter(found))) if len(found) == 1 else None
+            if lane is None or lane.shape.cut(b"".join(lines)) is None:
+                return False
+        except (Fault, NotPlain):
+            return False
+        self._add(row, found, len(lines))
+        return True
+
+    def _add(self, row: Object, found: dict[str, str], times: int) -> None:
+        self.first = self.first if self.matches else row
+        self.matches += [found] * times
+
+
+def _look(path: Path, opened: Opened, sample: _Sample) -> None:
+    if opened.container != "jsonl":
+        sample.take(row for _, row in read_rows(opened, _ignore))
+        return
+    _take_first(chunks(opened.stream), sample)
+    if len(sample.matches) >= SAMPLE_ROWS and opened.compression is None:
+        for part in _later_parts(path):
+            _take_first(iter([(1, Chunk(part))]), sample)
+
+
+def _take_first(items: Iterator[tuple[int, Chunk]], sample: _Sample) -> None:
+    """The first rows of what follows."""
+    items = guarded(items, _ignore)
+    start: list[Chunk] = []
+    lines: list[bytes] = []
+    for _, chunk in items:
+        start.append(chunk)
+        lines += chunk.lines
+        if len(lines) >= SAMPLE_ROWS or len(start) == _START:
             break
-    if len(rows) >= SAMPLE_ROWS and opened.container == "jsonl" and opened.compression is None:
-        rows += _later_rows(path)
-    return rows
+    few = len(lines) < SAMPLE_ROWS and len(start) == _START
+    if few or not sample.take_alike(lines[:SAMPLE_ROWS]):
+        parts = chain(start, (chunk for _, chunk in items))
+        sample.take(row for chunk in parts for _, row in rows_of_chunk(1, chunk, _ignore))
 
 
-def _later_rows(path: Path) -> list[Object]:
-    rows: list[Object] = []
+def _later_parts(path: Path) -> Iterator[bytes]:
+    """Whole lines from the middle and the end of a large file."""
     size = path.stat().st_size if path.is_file() else 0  # standard input and pipes have no middle
     if size < 4 * _TAIL_BYTES:
-        return rows
+        return
     with path.open("rb") as stream:
         for start in (size // 2, size - _TAIL_BYTES):
             stream.seek(start)
             chunk = stream.read(_TAIL_BYTES)
-            whole = chunk[chunk.find(b"\n") + 1 : chunk.rfind(b"\n") + 1]
-            found = rows_of_chunk(1, Chunk(whole), lambda _line, _fault: None)
-            rows += [row for _, row in zip(range(SAMPLE_ROWS), (row for _, row in found), strict=False)]
-    return rows
+            yield chunk[chunk.find(b"\n") + 1 : chunk.rfind(b"\n") + 1]
 
 
-def _vote(
-    path: Path, container: str, rows: list[Object], columns: Mapping[str, str], prefer: Sequence[Kind]
-) -> Detection:
-    if not rows:
+def _vote(path: Path, container: str, sample: _Sample, prefer: Sequence[Kind]) -> Detection:
+    matches = sample.matches
+    if not matches:
         raise Fault("no-rows", None, "no row could be read", "See the other findings.")
-    if len(rows) == 1:
-        _refuse_columns(rows[0])
-    matches = [_matches(row, columns) for row in rows]
+    if len(matches) == 1:
+        _refuse_columns(sample.first)
     votes = Counter(name for found in matches for name in found)
     if not votes:
-        raise _unknown(rows[0])
+        raise _unknown(sample.first)
     most = max(votes.values())
     if votes["text"] == most and "text" not in prefer:  # labels that a few rows lack make no plain text
-        most = max((count for name, count in votes.items() if name != "text" and 2 * count > len(rows)), default=most)
+        others = [count for name, count in votes.items() if name != "text" and 2 * count > len(matches)]
+        most = max(others, default=most)
     best = [entry for entry in FORMATS if votes[entry.name] == most]
     chosen = next((entry for entry in best if entry.kind in prefer and entry.kind == "text"), best[0])
     chosen = next((entry for entry in FORMATS if entry.extends == chosen.name and votes[entry.name]), chosen)
     if chosen.kind != "text":
-        _refuse_two_conversations(rows[0])
+        _refuse_two_conversations(sample.first)
     first = next(found[chosen.name] for found in matches if chosen.name in found)
     also = tuple(entry.name for entry in best if entry is not chosen)
-    share = most / len(rows)
-    return _answer(path, container, chosen, evidence=first, sampled=len(rows), confidence=share, also=also)
+    share = most / len(matches)
+    return _answer(path, container, chosen, evidence=first, sampled=len(matches), confidence=share, also=also)
 
 
 def _matches(row: Object, columns: Mapping[str, str]) -> dict[str, str]:
@@ -211,6 +263,9 @@ def _unknown(row: Object) -> Fault:
     stranger = next(((what, fix) for marks, what, fix in _STRANGERS if marks <= set(keys)), None)
     if stranger is not None and (len(keys) == 1 or "error" not in keys):
         return Fault("format-unknown", None, f"{stranger[0]}: {', '.join(map(repr, keys[:12]))}", stranger[1])
+    translations = _translations(row)
+    if translations is not None:
+        return translations
     odd = {key: type_name(row[key]) for key in keys if key.lower() in _KNOWN_KEYS and not isinstance(row[key], str)}
     if odd:
         shown = ", ".join(f"{key!r} is {kind}" for key, kind in odd.items())
@@ -242,6 +297,18 @@ def _unknown(row: Object) -> Fault:
         f"no known format has the keys {', '.join(map(repr, keys[:12])) or '(none)'}.{hint}".rstrip("."),
         _mapping(keys),
     )
+
+
+def _translations(row: Object) -> Fault | None:
+    """Texts one level down under codes of languages: which is the question, nobody says."""
+    for key, value in row.items():
+        inner = as_object(value) or {}
+        if len(inner) > 1 and all(isinstance(text, str) and len(name) <= 8 for name, text in inner.items()):
+            first, second, *_ = inner
+            what = f"{key!r} holds texts under {', '.join(map(repr, list(inner)[:6]))}; which one asks?"
+            fix = f"Map the columns, such as `columns: {{prompt: {key}.{first}, completion: {key}.{second}}}`."
+            return Fault("format-unknown", key, what, fix)
+    return None
 
 
 def _wrapped(row: Object) -> Fault | None:
