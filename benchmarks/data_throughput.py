@@ -29,6 +29,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+from rare_rows import write_rare
+
 WORDS = """
 the of and to in is you that it for was on are as with his they at be this have from or one had by word but
 not what all were we when your can said there use an each which she do how their if will up other about out
@@ -127,11 +129,36 @@ def at_once(source: Path, out: Path) -> None:
 
 
 def general(source: Path, out: Path) -> None:
-    """The same without the way for plain rows."""
+    """Plain rows the way that rows with rare features go: the table of the way for plain rows (`TO_CHAT`) is empty."""
     from finetune_sdk.data import dataset
 
-    dataset.TO_CHAT = {}
+    dataset.TO_CHAT = {}  # type: ignore[attr-defined]
     ours(source, out, 1)
+
+
+def by_examples(source: Path, out: Path) -> None:
+    """Every row as an example, as for a target that no way leads straight to: `TO_CHAT` and `COPIED` are empty."""
+    from finetune_sdk.data import dataset
+
+    dataset.TO_CHAT = dataset.COPIED = {}  # type: ignore[attr-defined,assignment]
+    ours(source, out, 1)
+
+
+def rare(name: str) -> Callable[[Path, Path], None]:
+    """Rows that all have a rare feature, by one process, with every check. Their format is named: the file is smaller
+    than that of the plain rows, and looking for it would cost as much.
+    """
+
+    def convert_rare(source: Path, out: Path) -> None:
+        from finetune_sdk.data import Dataset
+        from finetune_sdk.data.convert import convert
+
+        dataset = Dataset.open(source.with_name(f"rare-{name}.jsonl"), format=name)
+        outcome = convert(dataset, out, to="chat", workers=1)
+        if not outcome.written or outcome.findings:
+            raise SystemExit(f"the generated data is not clean: {outcome.findings}")
+
+    return convert_rare
 
 
 def prepare(source: Path, out: Path) -> None:
@@ -303,6 +330,9 @@ CASES: dict[str, Callable[[Path, Path], None]] = {
     "ours, 2 processes": lambda source, out: ours(source, out, 2),
     AT_ONCE: at_once,
     "ours, general way": general,
+    "ours, by examples": by_examples,
+    "ours, rare sharegpt": rare("sharegpt"),
+    "ours, rare chat": rare("chat"),
     "ours, prepare+write": prepare,
     "copy": copy,
     "simdjson C++": simdjson,
@@ -319,6 +349,8 @@ CASES: dict[str, Callable[[Path, Path], None]] = {
     "ours, gunzip": gunzip,
     "zlib, gunzip": zlib_gunzip,
 }
+RARE = {"ours, rare sharegpt": "rare-sharegpt.jsonl", "ours, rare chat": "rare-chat.jsonl"}
+"""Cases on rows that all have a rare feature, by their files."""
 TABLES = ("CSV rows", "Parquet rows", "gunzip")
 """Cases on files of their own: only their ratios are told."""
 IMPORTS = {
@@ -386,13 +418,14 @@ def best_runs(names: list[str], source: Path, folder: Path, repeat: int) -> dict
     return best
 
 
-def show(best: dict[str, dict[str, float]], size: float) -> None:
-    """The table, and the ratios that matter."""
+def show(best: dict[str, dict[str, float]], size: float, rare_sizes: dict[str, float]) -> None:
+    """The table, and the ratios that matter. Sizes are in MB."""
     print(f"{'case':<22}{'MB/CPU-s':>10}{'MB/s':>8}{'peak MB':>9}")
     for name, found in best.items():
         if name.endswith(TABLES) or name == AT_ONCE:
             continue
-        print(f"{name:<22}{size / found['cpu_s']:>10.0f}{size / found['wall_s']:>8.0f}{found['peak_mb']:>9.0f}")
+        read = rare_sizes.get(name, size)
+        print(f"{name:<22}{read / found['cpu_s']:>10.0f}{read / found['wall_s']:>8.0f}{found['peak_mb']:>9.0f}")
     for what, peer in zip(TABLES, ("pyarrow", "pyarrow", "zlib"), strict=True):
         if f"ours, {what}" in best and f"{peer}, {what}" in best:
             times = best[f"{peer}, {what}"]["cpu_s"] / best[f"ours, {what}"]["cpu_s"]
@@ -410,10 +443,20 @@ def show(best: dict[str, dict[str, float]], size: float) -> None:
     if AT_ONCE in best:
         times = 2 * one["wall_s"] / best[AT_ONCE]["wall_s"]
         print(f"two conversions at once, by 1 process each, together: {times:.2f} times as fast as one alone")
-    if "ours, general way" in best:
-        print(f"the general way needs {best['ours, general way']['cpu_s'] / one['cpu_s']:.1f} times the CPU")
+    show_ways({name: found["cpu_s"] / rare_sizes.get(name, size) for name, found in best.items()}, one["cpu_s"] / size)
     if "msgspec alone" in best:
         print(f"of the CPU that msgspec alone needs: {one['cpu_s'] / best['msgspec alone']['cpu_s']:.1f} times")
+
+
+def show_ways(cost: dict[str, float], plain: float) -> None:
+    """What the other ways cost beside the one for plain rows, in CPU seconds per MB."""
+    for name, what in {
+        "ours, general way": "the general way needs",
+        "ours, by examples": "the way by examples needs",
+        **{name: f"{name.removeprefix('ours, ')} rows, all of them, need" for name in RARE},
+    }.items():
+        if name in cost:
+            print(f"{what} {cost[name] / plain:.1f} times the CPU")
 
 
 def main() -> None:
@@ -427,6 +470,9 @@ def main() -> None:
     if arguments.case and arguments.case[0] == "tables":  # in a process of its own: its memory would count as ours
         write_tables(Path(arguments.case[1]))
         return
+    if arguments.case and arguments.case[0] == "rare":
+        write_rare(Path(arguments.case[1]))
+        return
     if arguments.case:
         run_case(arguments.case[0], Path(arguments.case[1]), Path(arguments.case[2]))
         return
@@ -436,6 +482,10 @@ def main() -> None:
         generate(source, arguments.size)
         if any(name.endswith(TABLES) for name in arguments.only or CASES):
             subprocess.run([sys.executable, __file__, "--case", "tables", str(source), ""], check=True)
+        rare_files = {name: source.with_name(file) for name, file in RARE.items() if name in (arguments.only or CASES)}
+        if rare_files:
+            subprocess.run([sys.executable, __file__, "--case", "rare", str(source), ""], check=True)
+        rare_sizes = {name: path.stat().st_size / 1e6 for name, path in rare_files.items()}
         size = source.stat().st_size / 1e6
         print(f"{size:.0f} MB of ShareGPT; {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; {time.strftime('%F')}")
         names = list(arguments.only or CASES)
@@ -443,7 +493,7 @@ def main() -> None:
         if missing:
             print(f"simdjson C++: left out: {missing}")
             names.remove("simdjson C++")
-        show(best_runs(names, source, folder, arguments.repeat), size)
+        show(best_runs(names, source, folder, arguments.repeat), size, rare_sizes)
 
 
 def _roomy(megabytes: float) -> str | None:

@@ -19,6 +19,7 @@ from msgspec import Raw, Struct
 from finetune_sdk.data.copiedcalls import Odd
 from finetune_sdk.data.copiedrow import Piece, Row, Speech, flat, value_of
 from finetune_sdk.data.copiedturns import CHAT, SHAREGPT, as_json, head_of
+from finetune_sdk.data.counting import colons_in
 from finetune_sdk.data.formats.messages import CHAT_KEYS, tools
 from finetune_sdk.data.marks import is_clean
 from finetune_sdk.data.readers import Chunk
@@ -140,11 +141,11 @@ class Copying:
             elif key == "parallel_tool_calls" and text in (b"true", b"false"):
                 parallel = head_of(key) + text
             elif key == "chat_template_kwargs" and text[:1] == b"{":
-                kwargs = head_of(key) + value_of(text)
+                kwargs = head_of(key) + value_of(raw)
             elif key in _NOT_OWN or key in CHAT_KEYS:
                 raise Odd
             else:
-                own += (head_of(key), value_of(text))
+                own += (head_of(key), value_of(raw))
         return (first, parallel, kwargs, *own), known
 
     def _shared(self, text: bytes) -> _Tools:
@@ -175,8 +176,8 @@ def _whole(chunk: Chunk, found: Sequence[_Written | None]) -> Block | None:
     if len(rows) < len(found):
         return None
     lines = b"".join(chain.from_iterable([row for row, _ in rows]))
-    colons = chunk.data.count(b":") + sum([gained for _, gained in rows])
-    return Block(lines, len(rows)) if lines.count(b":") == colons else None
+    colons = colons_in(chunk.data) + sum([gained for _, gained in rows])
+    return Block(lines, len(rows)) if colons_in(lines) == colons else None
 
 
 def _alone(line: bytes, found: _Written | None) -> bytes | None:

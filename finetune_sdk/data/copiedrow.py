@@ -29,7 +29,7 @@ _FIRST: Mapping[Piece, bytes] = {
 _NESTING = frozenset((dict, list))
 _BRACKETS = 58
 """So many open at most as many levels, and a value of a turn is no more than five levels below its row."""
-_AS_IT_IS = frozenset((b'"', b"n", b"t", b"f"))
+_AS_IT_IS = b'"ntf'
 """What a value begins with that is written one way only."""
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
@@ -46,6 +46,9 @@ class Speech:
     """Those of who speaks, and what."""
     speakers: Mapping[bytes, Role]
     """By the word, as JSON; for whom there is neither call nor result."""
+    more: Callable[[Row, Turn], tuple[float | None, Sequence[Piece]] | None]
+    """The weight of a turn whose text is usual, and what follows the text; None where it is a matter of tools.
+    Raises like `other`."""
     other: Callable[[Row, Turn], None]
     """Adds any other turn to a row. Raises `Odd` or `KeyError`, or what reading raises."""
 
@@ -76,17 +79,26 @@ class Row:
     def speak(self, turns: Sequence[Turn], speech: Speech) -> None:
         """Take all turns."""
         who, what = speech.keys
-        role_of, other = speech.speakers.get, speech.other
+        role_of, more_of = speech.speakers.get, speech.more
         add, add_role = self._pieces.append, self._roles.append
         for turn in turns:
-            if len(turn) == 2 and what in turn:
-                role, text = role_of(bytes(turn[who])), turn[what]
-                if role is not None and not unusual(text):
-                    add_role(role)
-                    add(_TEXT_HEADS[role])
-                    add(text)
+            role, text = role_of(bytes(turn[who])), turn.get(what)
+            if role is None or text is None or unusual(text):
+                speech.other(self, turn)
+                continue
+            more = None
+            if len(turn) > 2:
+                more = more_of(self, turn)
+                if more is None:
+                    speech.other(self, turn)
                     continue
-            other(self, turn)
+                if role == "assistant" and more[0] == 0:
+                    self._untrained += 1
+            add_role(role)
+            add(_TEXT_HEADS[role])
+            add(text)
+            if more is not None:
+                self._pieces += more[1]
 
     def add(self, role: Role, body: Collection[Piece], *, says: bool = True, weight: float | None = None) -> None:
         """Take a turn; `body` is what follows its role. Raises `Odd` where it is to be learned and says nothing."""
@@ -125,9 +137,10 @@ class Row:
         return pieces
 
 
-def value_of(text: bytes) -> bytes:
+def value_of(raw: Raw) -> bytes:
     """JSON as we write it, from that of a value without odd escapes. Keys that come twice in it are lost."""
-    if text[:1] in _AS_IT_IS:
+    text = bytes(raw)
+    if text[0] in _AS_IT_IS or text.isdigit():
         return text
     value = _decoder.decode(text)
     if type(value) in _NESTING:

@@ -13,7 +13,7 @@ from finetune_sdk.data.copiedcalls import Odd
 from finetune_sdk.data.copiedrow import Piece, Row, Speech, Turn, unusual, value_of
 from finetune_sdk.data.example import ROLES, Role
 from finetune_sdk.data.features import MESSAGE_KEYS
-from finetune_sdk.data.formats.messages import NO_TOOLS, REASONING_KEYS
+from finetune_sdk.data.formats.messages import NO_TOOLS, REASONING_KEYS, ROLE_WORDS
 from finetune_sdk.data.formats.messages import weight as number
 from finetune_sdk.data.formats.sharegpt import CALL_WORDS, TEXT_ROLES, role_of
 from finetune_sdk.data.strict import decode
@@ -68,16 +68,26 @@ class _Layout(NamedTuple):
     """Keys that have a meaning, in the order in which they are written, those of names and calls left out."""
     own: tuple[tuple[str, bytes], ...]
     """The other keys."""
+    tools: bool
+    """Whether calls or results are meant."""
+    odd: bool
 
 
 _REST = ("weight", *REASONING_KEYS, "refusal", "function_call", "training", "train", "train_detail")
 _SPOKEN = frozenset((*REASONING_KEYS, "refusal"))
+_OF_TOOLS = frozenset(("tool_calls", "tool_call_id"))
+_CLASHES = MESSAGE_KEYS.difference(("weight",))
+"""What a turn of ShareGPT cannot hold: it would mean something else."""
 
 
 @lru_cache(_MANY)
 def _layout(keys: tuple[str, ...], speech: tuple[str, str]) -> _Layout:
+    held = frozenset(keys)
     own = tuple((key, head_of(key)) for key in keys if key not in MESSAGE_KEYS and key not in speech)
-    return _Layout(frozenset(keys), tuple((key, head_of(key)) for key in _REST if key in keys), own)
+    rest = tuple((key, head_of(key)) for key in _REST if key in held)
+    clashes = "role" not in speech and not held.isdisjoint(_CLASHES)
+    odd = clashes or len(held.intersection(REASONING_KEYS)) > 1
+    return _Layout(held, rest, own, not held.isdisjoint(_OF_TOOLS), odd)
 
 
 @lru_cache(_MANY)
@@ -104,7 +114,7 @@ def _rest(row: Row, turn: Turn, layout: _Layout) -> tuple[float | None, list[Pie
             raise Odd
     for key, head in layout.own:
         body.append(head)
-        body.append(value_of(bytes(turn[key])))
+        body.append(value_of(turn[key]))
     return weight, body
 
 
@@ -116,19 +126,20 @@ def _speaker(word: bytes) -> Role | None:
     return None if simple in CALL_WORDS else role_of(said, simple, "")
 
 
-_CLASHES = MESSAGE_KEYS.difference(("weight",))
 _NOTHING: Sequence[Piece] = ()
+
+
+def _more_of_sharegpt(row: Row, turn: Turn) -> tuple[float | None, Sequence[Piece]]:
+    layout = _layout(tuple(turn), ("from", "value"))
+    if layout.odd:
+        raise Odd
+    return _rest(row, turn, layout)
 
 
 def _sharegpt(row: Row, turn: Turn) -> None:
     text = turn["value"]
     role = _speaker(bytes(turn["from"]))
-    weight, rest = None, _NOTHING
-    if len(turn) > 2:
-        layout = _layout(tuple(turn), ("from", "value"))
-        if not _CLASHES.isdisjoint(layout.keys):
-            raise Odd
-        weight, rest = _rest(row, turn, layout)
+    weight, rest = _more_of_sharegpt(row, turn) if len(turn) > 2 else (None, _NOTHING)
     if role is None:
         row.add("assistant", (b',"tool_calls":', _asked_calls(row, bytes(text)), *rest), weight=weight)
     elif unusual(text):
@@ -145,44 +156,72 @@ def _asked_calls(row: Row, value: bytes) -> bytes:
     """The calls that are described in a text."""
     text = _text.decode(value)
     asked = _asked.decode(text)
-    calls = asked if isinstance(asked, list) else [asked]
-    names = [as_json(call.name) for call in calls]
-    said = [_of_arguments(bytes(call.arguments)) for call in calls]
-    colons = 2 * len(calls) + sum([text.count(b":") for text in (*names, *said)])
+    names: list[bytes] = []
+    said: list[bytes] = []
+    colons = 0
+    for call in asked if isinstance(asked, list) else (asked,):
+        name, arguments = as_json(call.name), _of_arguments(call.arguments)
+        colons += 2 + name.count(b":") + arguments.count(b":")
+        names.append(name)
+        said.append(arguments)
     if colons != text.count(":") or "\\u" in text:  # a duplicated key, or escapes that could hide one
         raise Odd
     ids = row.asked().ask(names)
-    written = [_CALL % (id_, b'"function"', *call) for id_, *call in zip(ids, names, said, strict=True)]
-    row.gained += b"".join(written).count(b":") - value.count(b":")
-    return b"[%b]" % b",".join(written)
+    written = b",".join([_MADE_CALL % parts for parts in zip(ids, names, said, strict=True)])
+    row.gained += written.count(b":") - value.count(b":")
+    return b"[%b]" % written
 
 
+_MADE_CALL = b'{"id":%b,"type":"function","function":{"name":%b,"arguments":%b}}'
 _CALL = b'{"id":%b,"type":%b,"function":{"name":%b,"arguments":%b}}'
+_WORDS: dict[str, Role] = {**ROLE_WORDS, **TEXT_ROLES}
 SHAREGPT = Speech(
-    ("from", "value"), {as_json(word): role for word, role in TEXT_ROLES.items() if role != "tool"}, _sharegpt
+    ("from", "value"),
+    {as_json(word): role for word, role in _WORDS.items() if role != "tool"},
+    _more_of_sharegpt,
+    _sharegpt,
 )
 
 
 _ROLES: dict[bytes, Role] = {as_json(role): role for role in ROLES}
 
 
+def _more_of_chat(row: Row, turn: Turn) -> tuple[float | None, Sequence[Piece]] | None:
+    layout = _layout(tuple(turn), ("role", "content"))
+    if layout.odd:
+        raise Odd
+    if layout.tools:
+        return None
+    weight, rest = _rest(row, turn, layout)
+    return weight, _named(row, turn) + rest if "name" in layout.keys else rest
+
+
+def _named(row: Row, turn: Turn) -> list[Piece]:
+    name = _stated(row, turn, "name")
+    return [b',"name":', name] if name else []
+
+
 def _chat(row: Row, turn: Turn) -> None:
+    role = _ROLES[bytes(turn["role"])]
+    if len(turn) == 2 and role != "tool" and "content" in turn:
+        says, body = _content(row, role, turn, optional=False)
+        row.add(role, body, says=says)
+        return
     layout = _layout(tuple(turn), ("role", "content"))
     keys = layout.keys
-    role = _ROLES[bytes(turn["role"])]
+    if layout.odd:
+        raise Odd
     weight, rest = _rest(row, turn, layout) if layout.rest or layout.own else (None, _NOTHING)
     calls = _stated(row, turn, "tool_calls") if "tool_calls" in keys else b""
+    answers = _stated(row, turn, "tool_call_id") if "tool_call_id" in keys else b""
     refusal = bytes(turn["refusal"]) if "refusal" in keys else b"null"
     says, body = _content(row, role, turn, optional=bool(calls) or refusal != b"null")
-    if len(layout.rest) > 1 and len(keys.intersection(REASONING_KEYS)) > 1:
-        raise Odd
-    if "name" in keys and (name := _stated(row, turn, "name")):
-        body += (b',"name":', name)
+    if "name" in keys:
+        body += _named(row, turn)
     if calls:
         if role != "assistant":
             raise Odd
         body += (b',"tool_calls":', _written_calls(row, calls))
-    answers = _stated(row, turn, "tool_call_id") if "tool_call_id" in keys else b""
     if role == "tool":
         found = row.asked().answer(answers)
         row.gained += bool(found) - bool(answers)
@@ -215,11 +254,11 @@ def _content(row: Row, role: Role, turn: Turn, *, optional: bool) -> tuple[bool,
         if not optional or role != "assistant":
             raise Odd
         return False, []
-    if not unusual(content):
-        return True, [b',"content":', content]
     text = bytes(content)
     if text[:1] == b"[":
         return _of_parts(row, text)
+    if not unusual(text):
+        return True, [b',"content":', text]
     if role != "assistant" or (text[:1] != b'"' and text != b"null"):
         raise Odd
     return False, [b',"content":', text]
@@ -228,27 +267,25 @@ def _content(row: Row, role: Role, turn: Turn, *, optional: bool) -> tuple[bool,
 def _of_parts(row: Row, content: bytes) -> tuple[bool, list[Piece]]:
     says = False
     body: list[Piece] = []
-    between = b',"content":['
     for part in _parts.decode(content):
-        kind = bytes(part["type"])
-        if kind == b'"text"':
-            said = part["text"]
-            blank = unusual(said)
-            if blank and bytes(said)[:1] != b'"':
-                raise Odd
-            says = says or not blank
-            if tuple(part) == _TEXT_PART:
-                body += (between + b'{"type":"text","text":', said, b"}")
-                between = b","
-                continue
-        elif kind[:1] == b'"':
+        kind, text = bytes(part["type"]), part.get("text")
+        if kind != b'"text"':
             says = True
-        else:
+            body += (b",", _part(row, part, kind))
+            continue
+        if text is None:
             raise Odd
-        body.append(between + _part(row, part, is_image=kind == b'"image_url"'))
-        between = b","
+        blank = unusual(text)
+        if blank and bytes(text)[:1] != b'"':
+            raise Odd
+        says = says or not blank
+        if tuple(part) == _TEXT_PART:
+            body += (b',{"type":"text","text":', text, b"}")
+        else:
+            body += (b",", _part(row, part, kind))
     if not body:
-        raise Odd
+        return False, [b',"content":[]']
+    body[0] = b',"content":[' + body[0][1:]
     body.append(b"]")
     return says, body
 
@@ -256,10 +293,12 @@ def _of_parts(row: Row, content: bytes) -> tuple[bool, list[Piece]]:
 _TEXT_PART = ("type", "text")
 
 
-def _part(row: Row, part: Turn, *, is_image: bool) -> bytes:
+def _part(row: Row, part: Turn, kind: bytes) -> bytes:
     """A part that is more than a text."""
-    found = {key: value_of(bytes(raw)) for key, raw in part.items()}
-    if is_image:
+    if kind[:1] != b'"':
+        raise Odd
+    found = {key: value_of(raw) for key, raw in part.items()}
+    if kind == b'"image_url"':
         image = found["image_url"]
         if image[:1] == b'"':
             found["image_url"] = b'{"url":%b}' % image
@@ -273,15 +312,25 @@ def _written_calls(row: Row, text: bytes) -> bytes:
     calls = _calls.decode(text)
     if not calls:
         return b"[]"
-    names = [_of_text(call.function.name) for call in calls]
-    kinds = [b'"function"' if call.type is UNSET else _of_text(call.type) for call in calls]
-    row.gained += [call.type for call in calls].count(UNSET) + [call.id for call in calls].count(UNSET)
-    given = [bytes(call.id) for call in calls if call.id is not UNSET and bytes(call.id) != b"null"]
-    if given and len(given) < len(calls):
+    names: list[bytes] = []
+    ids: list[bytes] = []
+    rest: list[tuple[bytes, bytes, bytes]] = []
+    for call in calls:
+        name, kind = _of_text(call.function.name), b'"function"'
+        if call.type is UNSET:
+            row.gained += 1
+        else:
+            kind = _of_text(call.type)
+        if call.id is UNSET:
+            row.gained += 1
+        elif (id_ := bytes(call.id)) != b"null":
+            ids.append(id_)
+        names.append(name)
+        rest.append((kind, name, _of_arguments(call.function.arguments)))
+    if ids and len(ids) < len(calls):
         raise Odd
-    ids = row.asked().ask(names, given)
-    said = [_of_arguments(bytes(call.function.arguments)) for call in calls]
-    return b"[%b]" % b",".join([_CALL % parts for parts in zip(ids, kinds, names, said, strict=True)])
+    found = zip(row.asked().ask(names, ids), rest, strict=True)
+    return b"[%b]" % b",".join([_CALL % (id_, *more) for id_, more in found])
 
 
 def _of_text(raw: Raw) -> bytes:
@@ -291,13 +340,14 @@ def _of_text(raw: Raw) -> bytes:
     return text
 
 
-def _of_arguments(text: bytes) -> bytes:
+def _of_arguments(raw: Raw) -> bytes:
     """The arguments as a text: as they are, or of the object that they are."""
+    text = bytes(raw)
     if text[:1] == b"{":
-        return as_json(value_of(text).decode())
+        return as_json(value_of(raw).decode())
     if not are_arguments(_text.decode(text)):
         raise Odd
     return text
 
 
-CHAT = Speech(("role", "content"), {as_json(role): role for role in NO_TOOLS}, _chat)
+CHAT = Speech(("role", "content"), {as_json(role): role for role in NO_TOOLS}, _more_of_chat, _chat)
