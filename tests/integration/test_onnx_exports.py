@@ -139,6 +139,13 @@ def ask(client: openai.OpenAI, **options: Any) -> Any:
     return create(**wanted)
 
 
+def test_a_served_package_writes_to_the_end_of_its_context_where_nothing_limits_it(served: openai.OpenAI) -> None:
+    long = [{"role": "user", "content": "I smile about number 7 " * 280}]
+    found = ask(served, messages=long, max_tokens=openai.omit, logit_bias={"2": -100})  # never the end token
+    assert found.usage.total_tokens == 2048
+    assert found.choices[0].finish_reason == "length"
+
+
 def test_a_served_packages_answers_keep_to_a_json_schema(served: openai.OpenAI) -> None:
     schema = {"name": "tone", "schema": {"enum": ["joy", "boredom"]}}
     found = ask(

@@ -112,7 +112,8 @@ class ORTEngine:
         try:
             if row.state is None:
                 params = og.GeneratorParams(self._model)
-                params.set_search_options(max_length=len(row.prompt) + row.limit + 1, batch_size=1)
+                most = min(len(row.prompt) + row.limit + 1, self.tongues[row.model].context)  # beyond it, it refuses
+                params.set_search_options(max_length=most, batch_size=1)
                 row.state = og.Generator(self._model, params)
                 logits = self._read(row)
             else:
