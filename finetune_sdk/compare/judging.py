@@ -11,7 +11,7 @@ import msgspec
 
 from finetune_sdk.compare.asking import Asker
 from finetune_sdk.compare.bench import Judge, Limits
-from finetune_sdk.compare.items import Answer, Item
+from finetune_sdk.compare.items import Answer, Item, text_of
 from finetune_sdk.compare.meter import Meter
 from finetune_sdk.compare.results import JudgeResult, Score
 from finetune_sdk.compare.state import Journal, answers_in
@@ -26,7 +26,7 @@ _TASK = (
     "You compare two answers to one question. {instructions}\nThink briefly, then end with one line that is exactly "
     "'Verdict: A', 'Verdict: B' or 'Verdict: tie'."
 )
-_VERDICT = re.compile(r"verdict\W+(a|b|tie)\b", re.IGNORECASE)
+_VERDICT = re.compile(r"verdict\W+(?:a\W+)?(tie|a|b)\b", re.IGNORECASE)  # "a tie" is no A
 MAX_TOKENS = 512
 
 
@@ -61,13 +61,20 @@ def judged(
 def _question(judge: Judge, item: Item, theirs: str, ours: str, *, turned: bool) -> Item:
     """`turned`: ours stands first."""
     first, second = (ours, theirs) if turned else (theirs, ours)
-    text = f"Question:\n{item.question}\n\nReference answer:\n{item.reference or '(none)'}\n\n"
+    text = f"Question:\n{_asked(item)}\n\nReference answer:\n{item.reference or '(none)'}\n\n"
     text += f"Answer A:\n{first}\n\nAnswer B:\n{second}"
     task = _TASK.format(instructions=judge.instructions or _INSTRUCTIONS)
     return Item(
         id=f"{item.id}-{'turned' if turned else 'straight'}",
         messages=[{"role": "system", "content": task}, {"role": "user", "content": text}],
     )
+
+
+def _asked(item: Item) -> str:
+    """What the candidates were asked: the last message is not understood without those before it."""
+    said = [(str(one.get("role")), text_of(one.get("content"))) for one in item.messages]
+    turns = [(role, text) for role, text in said if text and role not in ("system", "developer")]
+    return item.question if len(turns) < 2 else "\n\n".join(f"[{role}] {text}" for role, text in turns)
 
 
 def _replies(  # noqa: PLR0917 - one call

@@ -257,6 +257,9 @@ def _write(rows: Rows, parts: Parts, divided: _Divided, slices: tuple[str, ...])
         for name, out in outs.items():
             if counts[name]:
                 out.commit()
+    for name in slices:
+        if items and not any(name in item.slices for item in items):
+            raise DataError(f"slices: no test row has a key {name!r} with a text or a number; remove it, or correct it")
     counts["test"] = _write_items(items, rows, parts)
     if not counts["train"] or not counts["test"]:
         empty = "train" if not counts["train"] else "test"

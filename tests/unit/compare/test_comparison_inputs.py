@@ -264,3 +264,9 @@ def test_what_was_forgotten_is_measured_against_the_same_base_model(tmp_path: Pa
     drift = comparison.results().candidate("lora").drift
     assert drift is not None
     assert drift.agreement == 100.0
+
+
+def test_a_slice_that_no_test_row_belongs_to_is_refused(tmp_path: Path, rows: Path) -> None:
+    described = bench(rows, {}, candidates=[{"name": "a", "model": "m"}], slices=["languge"])
+    with pytest.raises(DataError, match="slices: no test row has a key 'languge'"):
+        Comparison(described, home=tmp_path / "home").plan()
