@@ -118,6 +118,9 @@ def _unzip(raw: BinaryIO) -> BinaryIO:
         )
     if members[0].flag_bits & 1:
         raise Fault("container-encrypted", None, "the zip is encrypted", "Unpack it first.", fatal=True)
+    if members[0].file_size > max(_FREE_BYTES, members[0].compress_size * MAX_RATIO):  # it says so itself
+        what = f"the zip says that it expands to {members[0].file_size:,} bytes, more than {MAX_RATIO} times its size"
+        raise Fault("container-bomb", None, what, "Unpack it yourself if you trust it.", fatal=True)
     try:
         return cast(BinaryIO, archive.open(members[0]))
     except _BROKEN as error:

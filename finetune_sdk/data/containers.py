@@ -62,7 +62,9 @@ def _find(source: str) -> list[Path]:
         return [path]
     if any(sign in source for sign in "*?["):
         root = Path(path.anchor or ".")
-        matches = sorted(match for match in root.glob(str(path.relative_to(path.anchor))) if match.is_file())
+        found = root.glob(str(path.relative_to(path.anchor)))
+        hidden = path.name.startswith(".")  # as a shell has it: only where the pattern says so
+        matches = sorted(match for match in found if match.is_file() and match.name.startswith(".") <= hidden)
         if matches:
             return matches
         raise DataError(f"{source}: no file matches this pattern.")
@@ -175,6 +177,8 @@ def _unwrap(raw: BinaryIO, path: Path) -> Opened:
         size = os.fstat(raw.fileno()).st_size
         stream = io.BufferedReader(Decompressed(stream, compression, size), 1 << 19)
     head = _peek(stream, _HEAD_BYTES)
+    if compression is not None:
+        _refuse_twice(head, compression)
     repairs: list[tuple[str, str]] = []
     mark, encoding = next(((mark, name) for mark, name in _MARKS if head.startswith(mark)), (b"", ""))
     if mark:
@@ -195,6 +199,14 @@ def _unwrap(raw: BinaryIO, path: Path) -> Opened:
         evidence=evidence,
         head=head,
     )
+
+
+def _refuse_twice(head: bytes, outer: Compression) -> None:
+    """Compressed data inside of compressed data is undone once, and would be read as damaged text."""
+    inner = next((kind for kind in COMPRESSIONS if head.startswith(kind.magic)), None)
+    if inner is not None:
+        what = f"inside of the {outer.name} there is {inner.name} again"
+        raise Fault("container-nested", None, what, "Unpack it once, and give what comes out.", fatal=True)
 
 
 _OFFICE = (".xlsx", ".xlsm")

@@ -1,10 +1,12 @@
-"""Rows to files, by suffix: JSONL, a JSON array, CSV, TSV, Parquet; gzip on top. Whole or not at all."""
+"""Rows to files, by suffix: JSONL, a JSON array, CSV, TSV, Parquet, Arrow; compressed on top. Whole or not at all."""
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +20,7 @@ from finetune_sdk.data.straight import Block
 from finetune_sdk.data.writing import AtomicFile
 from finetune_sdk.errors import DataError
 
-Kind = Literal["jsonl", "json", "csv", "tsv", "parquet"]
+Kind = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow"]
 _KINDS: dict[str, Kind] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -26,7 +28,9 @@ _KINDS: dict[str, Kind] = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
+    ".arrow": "arrow",
 }
+_TABLES: tuple[Kind, ...] = ("parquet", "arrow")
 _TOGETHER = 64  # rows encoded in one call
 
 
@@ -36,25 +40,30 @@ class RowFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         suffixes = [suffix.lower() for suffix in path.suffixes]
-        self._gzip = suffixes[-1:] == [".gz"]
-        kind = _KINDS.get(suffixes[-2 if self._gzip else -1] if suffixes[int(self._gzip) :] else "")
+        self._pack = _PACKERS.get(suffixes.pop()) if suffixes and suffixes[-1] in _PACKERS else None
+        kind = _KINDS.get(suffixes[-1]) if suffixes else None
         if kind is None:
-            raise DataError(f"{path}: the suffix names no output; use {', '.join(_KINDS)}, with .gz if you like.")
+            packed = ", ".join(_PACKERS)
+            raise DataError(
+                f"{path}: the suffix names no output; use {', '.join(_KINDS)}; to compress it add {packed}."
+            )
+        if self._pack is not None and kind in _TABLES:
+            raise DataError(f"{path}: tables of Arrow are not compressed as a whole; leave out {path.suffix!r}.")
         self._kind: Kind = kind
         self._file = AtomicFile(path)
         self._encoder = msgspec.json.Encoder()
         self._rows = 0
         self._pending: list[Object] = []
         self._columns: list[str] = []
-        self._parquet: ArrowRows | None = None
+        self._table: ArrowRows | None = None
         self._put: Callable[[bytes], object] = self._file.write
-        self._zip: gzip.GzipFile | None = None
+        self._zip: Any = None
 
     def __enter__(self) -> RowFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file.__enter__()
-        if self._gzip:
-            self._zip = gzip.GzipFile(fileobj=_Sink(self._file.write), mode="wb", mtime=0)
+        if self._pack is not None:
+            self._zip = self._pack(_Sink(self._file.write))
             self._put = self._zip.write
         return self
 
@@ -83,7 +92,7 @@ class RowFile:
     @property
     def part(self) -> Path | None:
         """The file that several processes may write lines into before `commit`; None where bytes must pass by us."""
-        return self._file.part if self._kind == "jsonl" and not self._gzip else None
+        return self._file.part if self._kind == "jsonl" and self._pack is None else None
 
     def write_block(self, block: Block) -> None:
         """Append finished lines."""
@@ -97,9 +106,9 @@ class RowFile:
             self._pending.clear()
 
     def _write_cells(self, row: Object) -> None:
-        if self._kind == "parquet":
-            self._parquet = self._parquet or ArrowRows()
-            self._parquet.add(row)
+        if self._kind in _TABLES:
+            self._table = self._table or ArrowRows()
+            self._table.add(row)
         else:
             self._write_table_row(row)
 
@@ -109,8 +118,8 @@ class RowFile:
             self._write_pending()
         if self._kind == "json":
             self._put(b"\n]\n" if self._rows else b"[]\n")
-        if self._kind == "parquet":
-            self._write_parquet()
+        if self._kind in _TABLES:
+            self._write_table()
         if self._zip is not None:
             self._zip.close()
         self._file.commit()
@@ -118,8 +127,8 @@ class RowFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._parquet is not None:
-            self._parquet.close()
+        if self._table is not None:
+            self._table.close()
         self._file.__exit__(kind, error, trace)
 
     def _write_table_row(self, row: Object) -> None:
@@ -139,11 +148,16 @@ class RowFile:
             return ""
         return value if isinstance(value, str) else self._encoder.encode(value).decode()
 
-    def _write_parquet(self) -> None:
-        rows = self._parquet
+    def _write_table(self) -> None:
+        rows = self._table
         if rows is None:
             return
-        with needed("pyarrow.parquet").ParquetWriter(_Sink(self._file.write), rows.schema()) as writer:
+        sink, schema = _Sink(self._put), rows.schema()
+        if self._kind == "parquet":
+            opened = needed("pyarrow.parquet").ParquetWriter(sink, schema)
+        else:
+            opened = needed("pyarrow.ipc").new_file(sink, schema)
+        with opened as writer:
             for table in rows.tables():
                 writer.write_table(table)
 
@@ -166,3 +180,20 @@ class _Sink(io.RawIOBase):
 
     def tell(self) -> int:
         return self._at
+
+
+def _zstd(sink: io.RawIOBase) -> Any:
+    return needed("zstandard").ZstdCompressor().stream_writer(sink, closefd=False)
+
+
+def _xz(sink: Any) -> Any:
+    return lzma.LZMAFile(sink, "wb")
+
+
+_PACKERS: dict[str, Callable[[_Sink], Any]] = {
+    ".gz": lambda sink: gzip.GzipFile(fileobj=sink, mode="wb", mtime=0),
+    ".zst": _zstd,
+    ".bz2": lambda sink: bz2.BZ2File(sink, "wb"),
+    ".xz": _xz,
+}
+"""What compresses on the way to a file, by suffix."""

@@ -161,6 +161,9 @@ _PYTHON_REPR = re.compile(r"[{\[,:]\s*(?:'|None\b|True\b|False\b)")
 
 def _syntax_fault(text: str, error: json.JSONDecodeError) -> Fault:
     at = error.pos
+    if text.startswith("\ufeff"):
+        what = "a byte order mark at the start of the line: files were put together with theirs"
+        return _fault("byte-order-mark-inside", what, "Remove it: `sed -i 's/^\\xEF\\xBB\\xBF//' FILE`.")
     rest = text[at:].lstrip()
     before = text[:at].rstrip()
     known = (

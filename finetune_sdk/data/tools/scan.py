@@ -105,6 +105,8 @@ _DETECTORS: tuple[tuple[str, str, str], ...] = (
 )
 
 _EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[\w-]{1,63}\.){1,5}[A-Za-z]{2,24}(?![A-Za-z0-9-])")
+_NOBODY = re.compile(r"(?:git|hg|svn|no-?reply|do-?not-?reply|mailer-daemon)@", re.IGNORECASE)
+"""Accounts of services, such as in `git@github.com:owner/name.git`: nobody reads mail there."""
 _IN_URL = re.compile(r"://[^\s/@]{0,100}$")
 _MADE_UP_ADDRESS = re.compile(
     r"@(?:[\w-]+\.)*(?:example\.\w+|example|test|invalid|localhost)$"
@@ -213,6 +215,8 @@ def _personal(text: str) -> Iterator[tuple[str, str, str]]:
         for match in _EMAIL.finditer(text):
             if _IN_URL.search(text, max(0, match.start() - 110), match.start()):
                 continue  # a password, not a name
+            if _NOBODY.match(match.group()):
+                continue
             rule = MADE_UP if _MADE_UP_ADDRESS.search(match.group().lower()) else PERSONAL
             yield rule, "e-mail address", match.group()
     if not _DIGIT.search(text) or not _DIGITS.search(text):

@@ -351,3 +351,8 @@ def test_bars_cover_every_row_once() -> None:
         lengths.add(number)
 
     assert sum(rows for _, _, rows in lengths.bars()) == 6
+
+
+def test_an_account_of_a_service_is_no_personal_data() -> None:
+    row = texts("Clone git@github.com:owner/name.git, or write to noreply@github.com.")[0]
+    assert [hit.rule for hit in scan_example(row)] == []
