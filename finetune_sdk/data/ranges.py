@@ -29,8 +29,8 @@ from finetune_sdk.types import Finding
 RANGE_BYTES = 2 << 20  # larger ones wait in memory that is new each time, smaller ones are talked about too often
 _LAST_BYTES = 256 << 10
 """Towards the end ranges get shorter, down to this, so that nobody waits for another's last one."""
-LARGE_BYTES = 64 << 20
-"""Smaller files are done by one process before a second one has started."""
+LARGE_BYTES = 32 << 20
+"""Smaller files are nearly done by one process before a second one has started."""
 _QUEUED = 3
 """Ranges that a process knows of: the one it works on, and enough others while we convert one and do not listen."""
 _AHEAD = 6

@@ -63,11 +63,6 @@ class Chunk:
         return len(self.lines) if self.count is None else self.count
 
 
-def chunk_of(data: bytes) -> Chunk:
-    """The bytes, not yet taken apart."""
-    return Chunk(data)
-
-
 def chunks(stream: BinaryIO) -> Iterator[tuple[int, Chunk]]:
     """Whole lines in chunks, each with the number of its first line. Raises `Fault` when a line is too long."""
     line = 1

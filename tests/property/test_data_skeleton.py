@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from finetune_sdk.data import skeleton
-from finetune_sdk.data.readers import chunk_of
+from finetune_sdk.data.readers import Chunk
 from finetune_sdk.data.shapes import SHAREGPT, NotPlain
 from finetune_sdk.data.straight import TO_CHAT
 
@@ -87,7 +87,7 @@ def test_what_is_cut_is_written_as_what_is_decoded(monkeypatch: pytest.MonkeyPat
     call = json.dumps({"name": "f", "arguments": {"q": 'a "b": c'}})
     turns = [("human", "a"), ("function_call", call), ("observation", "é"), ("gpt", "b\n")]
     row = {"conversations": [{"from": role, "value": text} for role, text in turns]}
-    chunk = chunk_of((json.dumps(row, ensure_ascii=False) + "\n").encode() * 3)
+    chunk = Chunk((json.dumps(row, ensure_ascii=False) + "\n").encode() * 3)
     assert SHAREGPT.cut(chunk.data) is not None
     fast = TO_CHAT["sharegpt"].lines(chunk)
     monkeypatch.setattr(skeleton, "_LARGEST", 0)

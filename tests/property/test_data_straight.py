@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from finetune_sdk.data import Dataset, marks, ranges, readers, straight
 from finetune_sdk.data.checks import TEXT_MARKS
 from finetune_sdk.data.convert import Outcome, convert
-from finetune_sdk.data.readers import chunk_of
+from finetune_sdk.data.readers import Chunk
 from finetune_sdk.errors import DataError
 
 ODD_TEXTS = st.sampled_from(
@@ -209,7 +209,7 @@ def test_missing_spaces_never_make_up_for_a_key_that_comes_twice(
     for space in more:
         row = row.replace(b"[", b"[" + space, 1)
     data = b"\n".join((row, *others)) + b"\n"
-    block = straight.TO_CHAT["sharegpt"].lines(chunk_of(data))
+    block = straight.TO_CHAT["sharegpt"].lines(Chunk(data))
     assert block is None or b'"no' not in row
     assert block is None or [json.loads(line) for line in block.lines.splitlines()] == [
         {
@@ -227,28 +227,37 @@ def test_missing_spaces_never_make_up_for_a_key_that_comes_twice(
 def test_rows_as_libraries_write_them_take_the_straight_way(name: str, style: dict[str, Any], end: bytes) -> None:
     row = SHAPES[name]([("human", "Grüße 😀"), ("gpt", "a \\ b\n")])
     line = json.dumps(row, **style).encode() + end
-    assert straight.TO_CHAT[name].lines(chunk_of(line * 3 if end else line)) is not None
+    assert straight.TO_CHAT[name].lines(Chunk(line * 3 if end else line)) is not None
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_plain_row_of_the_format_takes_the_straight_way(name: str) -> None:
     row = SHAPES[name]([("human", "Grüße 😀"), ("gpt", "a \\ b\n")])
     line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-    assert straight.TO_CHAT[name].lines(chunk_of(line * 3)) is not None
+    assert straight.TO_CHAT[name].lines(Chunk(line * 3)) is not None
 
 
 def test_a_call_with_escapes_takes_the_straight_way() -> None:
     row = sharegpt([("function_call", '{"name": "é", "arguments": {"q": "a:b"}}'), ("observation", "ü")])
     line = json.dumps(row).encode() + b"\n"
-    assert straight.TO_CHAT["sharegpt"].lines(chunk_of(line)) is not None
+    assert straight.TO_CHAT["sharegpt"].lines(Chunk(line)) is not None
 
 
 def test_one_odd_row_does_not_send_its_neighbours_the_general_way() -> None:
     good = json.dumps(sharegpt([])).encode() + b"\n"
     journey = straight.Journey(straight.TO_CHAT["sharegpt"])
-    pieces = list(journey.pieces(1, chunk_of(good * 50 + b"oops\n" + good * 49)))
+    pieces = list(journey.pieces(1, Chunk(good * 50 + b"oops\n" + good * 49)))
     assert [line for line, _, block in pieces if block is None] == [51]
     assert sum(block.rows for _, _, block in pieces if block) == 99
+
+
+def test_rows_become_plain_again_soon_after_many_that_were_not() -> None:
+    good = json.dumps(sharegpt([])).encode() + b"\n"
+    odd = good.replace(b'"from"', b'"weight": 1, "from"')
+    journey = straight.Journey(straight.TO_CHAT["sharegpt"], followed=True)
+    handed_back = [len(list(journey.pieces(1, readers.Chunk(odd * 20)))) for _ in range(200)]
+    assert handed_back.count(1) > 190  # taken apart no more
+    assert any(block for _ in range(33) for *_, block in journey.pieces(1, readers.Chunk(good * 20)))
 
 
 @given(text=st.one_of([st.from_regex(mark, fullmatch=True) for mark in TEXT_MARKS]))
@@ -256,7 +265,7 @@ def test_one_odd_row_does_not_send_its_neighbours_the_general_way() -> None:
 def test_every_mark_that_gives_a_text_a_finding_keeps_it_from_the_straight_way(text: str) -> None:
     for style in STYLES:
         line = json.dumps({"prompt": f"a{text}b", "completion": "x"}, **style).encode() + b"\n"
-        assert straight.TO_CHAT["prompt-completion"].lines(chunk_of(line)) is None
+        assert straight.TO_CHAT["prompt-completion"].lines(Chunk(line)) is None
 
 
 @given(text=st.one_of([st.from_regex(mark, fullmatch=True) for mark in TEXT_MARKS]))

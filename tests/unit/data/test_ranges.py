@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,3 +67,38 @@ def test_a_line_that_is_too_long_takes_all_that_follows(tmp_path: Path, monkeypa
     source.write_bytes(b"a\n" * 4 + b"b" * 100 + b"\n" + b"c\n" * 50)
     with source.open("rb") as stream:
         assert [(order.start, order.end) for order in ranges.ranges(stream, longest=20, processes=2)] == [(0, 209)]
+
+
+_TWO_BUSY = """
+import os, select, sys
+from finetune_sdk.data import ranges
+from finetune_sdk.data.report import Report
+
+ranges.RANGE_BYTES = 10
+source, part = sys.argv[1:]
+told, tell = os.pipe()
+caller = os.getpid()
+
+def convert(job, stream, report):
+    rows = stream.read()
+    if os.getpid() != caller:
+        os.write(tell, b".")
+    else:
+        for _ in range(2):
+            assert select.select([told], [], [], 60)[0], "the other process has nothing to do"
+            os.read(told, 1)
+    return [rows], 5, 5
+
+totals = ranges.convert_ranges(ranges.Job(source, part, "", False, "", ()), convert, Report(), 2, 100)
+print(totals.rows)
+"""
+
+
+def test_the_other_process_does_two_ranges_while_the_caller_does_one(tmp_path: Path) -> None:
+    source, part = tmp_path / "source", tmp_path / "part"
+    source.write_bytes(b"".join(b"%09d\n" % number for number in range(300)))
+    part.touch()
+    command = [sys.executable, "-c", _TWO_BUSY, str(source), str(part)]  # alone: it forks
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert part.read_bytes() == source.read_bytes()
