@@ -13,4 +13,6 @@ class Later:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_mock_name":  # pytest asks everything in a file what it is
+            raise AttributeError(name)
         return getattr(importlib.import_module(self._name), name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import worker_jobs as jobs
 from finetune_sdk.types import JobStatus
 from finetune_sdk.worker import process
 
-pytest.importorskip("torch", reason="torchrun comes with torch")
+pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="torchrun comes with torch")
 
 
 def test_ranks_run_together_and_only_the_first_one_speaks(tmp_path: Path) -> None:
