@@ -10,7 +10,8 @@ import huggingface_hub.constants
 import pytest
 import renting
 from finetune_providers.hub import journal, place
-from wire.hub import TOKEN, Hub, serving
+from wire.hub import TOKEN, Hub
+from wire.hub_routes import serving
 
 from finetune_sdk.provider import Capabilities, Provider
 from finetune_sdk.spec import JobSpec

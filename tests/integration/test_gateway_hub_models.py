@@ -10,8 +10,8 @@ import peft_jobs
 import pytest
 import served_models
 from gateway_kit import Gateway, gateway
-from wire import hub as loopback
-from wire.hub import Hub, Repo
+from wire import hub_routes
+from wire.hub import TOKEN, Hub, Repo
 
 from finetune_sdk.deploy import local
 
@@ -24,11 +24,11 @@ PEFT = {"routes": [{"provider": "peft"}], "models": {"gpt-4.1-mini": NAME}}
 def hub(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub with one model, and a cache that is empty."""
     models = served_models.once(tmp_path_factory.getbasetemp())
-    with loopback.serving(tmp_path / "hub") as served:
+    with hub_routes.serving(tmp_path / "hub") as served:
         repo = served.repos["model", NAME] = Repo("model", NAME, private=False)
         repo.commit({file.name: file.read_bytes() for file in (models / "base").iterdir() if file.is_file()})
         monkeypatch.setenv("HF_ENDPOINT", served.url)
-        monkeypatch.setenv("HF_TOKEN", loopback.TOKEN)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
         monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import served_models
-from wire import hub as loopback
-from wire.hub import Fault, Hub, Repo
+from wire import hub_routes
+from wire.hub import TOKEN, Fault, Hub, Repo
 
 from finetune_sdk.deploy.export import Exported, ExportFailed, export
 from finetune_sdk.errors import SpecError
@@ -35,9 +35,9 @@ def adapter(models: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with loopback.serving(tmp_path / "hub") as served:
+    with hub_routes.serving(tmp_path / "hub") as served:
         monkeypatch.setenv("HF_ENDPOINT", served.url)
-        monkeypatch.setenv("HF_TOKEN", loopback.TOKEN)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
         monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
         yield served

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import served_models
-from wire import hub as loopback
-from wire.hub import Hub, Repo
+from wire import hub_routes
+from wire.hub import TOKEN, Hub, Repo
 
 from finetune_sdk.deploy import fetching, local
 from finetune_sdk.deploy.asked import Serving
@@ -29,12 +29,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hub(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub with one model, and a cache that is empty."""
-    with loopback.serving(tmp_path / "hub") as served:
+    with hub_routes.serving(tmp_path / "hub") as served:
         repo = served.repos["model", NAME] = Repo("model", NAME, private=False)
         repo.commit({file.name: file.read_bytes() for file in (models / "base").iterdir() if file.is_file()})
         repo.commits[-1][1]["pytorch_model.bin"] = b"pickled"
         monkeypatch.setenv("HF_ENDPOINT", served.url)
-        monkeypatch.setenv("HF_TOKEN", loopback.TOKEN)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
         monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)

@@ -9,7 +9,8 @@ import huggingface_hub.constants
 import pytest
 from finetune_providers.hub import place
 from renting import Renter
-from wire.hub import TOKEN, Hub, serving
+from wire.hub import TOKEN, Hub
+from wire.hub_routes import serving
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wire import hub as loopback
-from wire.hub import Hub, Refused
+from wire import hub_routes
+from wire.hub import ORG, USER, Hub, Refused
 
 _FIELDS = {"compute", "model", "name", "provider", "type", "tags"}
 _COMPUTE = {"accelerator", "instanceSize", "instanceType", "scaling"}
@@ -128,11 +128,11 @@ def _routes() -> list[tuple[str, re.Pattern[str], str]]:
     return [(method, re.compile(pattern), name) for method, pattern, name in table]
 
 
-class _Handler(loopback._Handler):
+class _Handler(hub_routes.Handler):
     service: Service
     routes = _routes()
 
-    do_DELETE = loopback._Handler.do_GET  # noqa: N815 - the name that http.server looks for
+    do_DELETE = hub_routes.Handler.do_GET  # noqa: N815 - the name that http.server looks for
 
     def _routed(self, path: str) -> tuple[int, dict[str, str], bytes]:
         for method, pattern, name in self.routes:
@@ -145,7 +145,7 @@ class _Handler(loopback._Handler):
         return super()._routed(path)
 
     def _prices(self, namespace: str) -> Any:
-        if namespace not in (loopback.USER, loopback.ORG):
+        if namespace not in (USER, ORG):
             raise Refused(403, "not your namespace")
         return {"vendors": [{"name": "aws", "regions": [{"name": "us-east-1", "computes": self.service.computes}]}]}
 
@@ -184,5 +184,5 @@ def serving(home: Path) -> Generator[Service]:
     """The hub and the endpoints at one address: the hub's, and the same with `/v2`."""
     hub = Hub(home=home)
     service = Service(hub)
-    with loopback.listening(hub, type("Handler", (_Handler,), {"hub": hub, "service": service})):
+    with hub_routes.listening(hub, type("Handler", (_Handler,), {"hub": hub, "service": service})):
         yield service
