@@ -23,6 +23,7 @@ from finetune_sdk.data.strict import decode, decode_lines, diagnose, invalid_utf
 
 CHUNK_BYTES = 256 * 1024  # fits the cache; larger chunks were not faster
 _LOOK_AHEAD = 16 * 1024
+TABLE_BYTES = 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
 
 
@@ -301,8 +302,10 @@ def read_text(stream: BinaryIO, fail: Fail) -> Rows:
 
 
 def _lines(stream: BinaryIO, fail: Fail) -> Iterator[tuple[int, str]]:
-    for first, chunk in guarded(chunks(stream), fail):
-        for line, data in enumerate(chunk.data.splitlines(keepends=True), first):
+    line = 0
+    for _, chunk in guarded(chunks(stream), fail):
+        for data in chunk.data.splitlines(keepends=True):  # a carriage return ends one, too
+            line += 1
             try:
                 yield line, data.decode()
             except UnicodeDecodeError as error:
@@ -319,38 +322,54 @@ def read_table(stream: BinaryIO, fail: Fail, delimiter: str | None = None) -> Ro
     left, line = b"", 1
     header: list[str] = []
     sign = delimiter
-    while True:
-        block = _block(stream)
-        data = left + (block or b"\n" * bool(left))
-        if not data:
-            return
+    while data := left + (block := _block(stream)):
         try:
             sign = sign or _delimiter(_first_line(data))
-            found = quoted.cut(data, sign.encode(), line, most=4 * CHUNK_BYTES if block else 0)
-            rows = [(at, [field.decode() for field in fields]) for at, fields in found.records]
+            found = _cut(data, sign, line, ended=not block)
         except (quoted.Doubtful, UnicodeDecodeError):
-            yield from _read_carefully(_Rejoined(left + block, stream), fail, sign, header, line - 1)
+            yield from _read_carefully(_Rejoined(data, stream), fail, sign, header, line - 1)
             return
-        for at, cells in rows:
-            try:
-                if header:
-                    row = _cells(header, cells)
-                else:
-                    header = _header(cells)
-                    continue
-            except Fault as fault:
-                fail(at, fault)
-                if fault.fatal:
-                    return
-                continue
-            yield at, row
         left, line = found.rest, found.line
+        if not found.cells:
+            continue
+        if not header:
+            try:
+                header = _header(found.cells[: found.ends[0]])
+            except Fault as fault:
+                fail(found.lines[0], fault)
+                return
+            found = found.after_first()
+        yield from _rows(header, found, fail)
 
 
 def _block(stream: BinaryIO) -> bytes:
     """The next bytes, a line end that has two of them never divided."""
-    block = stream.read(CHUNK_BYTES)
+    block = stream.read(TABLE_BYTES)
     return block + stream.read(1) if block.endswith(b"\r") else block
+
+
+def _cut(data: bytes, sign: str, line: int, *, ended: bool) -> quoted.Cut:
+    if line == 1 and len(data) < TABLE_BYTES:
+        raise quoted.Doubtful  # a short table is read before numpy is loaded
+    return quoted.cut(data + b"\n" * ended, sign.encode(), line, most=0 if ended else 4 * TABLE_BYTES)
+
+
+def _rows(header: list[str], found: quoted.Cut, fail: Fail) -> Rows:
+    cells, ends, lines, *_ = found
+    width = len(header)
+    if "" in header or ends != list(range(width, len(cells) + 1, width)):
+        for start, end, line in zip([0, *ends], ends, lines, strict=False):
+            try:
+                yield line, _cells(header, cells[start:end])
+            except Fault as fault:
+                fail(line, fault)
+    elif width == 2:  # as most tables have
+        one, other = header
+        for line, first, second in zip(lines, cells[::2], cells[1::2], strict=True):
+            yield line, {one: first, other: second}
+    else:
+        for line, fields in zip(lines, zip(*[iter(cells)] * width, strict=True), strict=True):
+            yield line, dict(zip(header, fields, strict=True))
 
 
 def _first_line(data: bytes) -> str:
