@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import random
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -16,6 +17,7 @@ from finetune_sdk.evaluate.scoring import normal_label
 Messages: TypeAlias = list[dict[str, Any]]
 Ask: TypeAlias = Callable[[Item], Messages]
 
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
 _RETRIEVED = "Passages that may help:"
 
 
@@ -90,15 +92,22 @@ def _library() -> Any:
 
 
 def _nearest(rows: Sequence[Item]) -> Callable[[str, int], list[Item]]:
-    """Search by BM25 over the questions; the likest row comes last."""
+    """Search by BM25 over the questions, in any language; the likest row comes last."""
     bm25s = _library()
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it would write between the lines of the live table
+    questions = _tokens(row.question for row in rows)
+    if not any(questions):  # nothing to search by: any rows are as near as others
+        return lambda _question, k: list(rows[:k])
     index = bm25s.BM25()
-    index.index(bm25s.tokenize([row.question for row in rows], show_progress=False), show_progress=False)
+    index.index(questions, show_progress=False)
 
     def find(question: str, k: int) -> list[Item]:
-        words = bm25s.tokenize([question], show_progress=False)
-        found, _ = index.retrieve(words, k=min(k, len(rows)), show_progress=False)
+        found, _ = index.retrieve(_tokens([question]), k=min(k, len(rows)), show_progress=False)
         return [rows[int(place)] for place in reversed(found[0])]
 
     return find
+
+
+def _tokens(texts: Iterable[str]) -> list[list[str]]:
+    """Words, and single signs where words are not parted by spaces; how rare one is says what it is worth."""
+    return [_WORD.findall(text.casefold()) for text in texts]
