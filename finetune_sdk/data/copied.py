@@ -32,8 +32,8 @@ from finetune_sdk.data.utf8 import is_utf8
 _MANY, _SHORT = 256, 8192
 """How many lists of tools are remembered, and up to how many bytes each."""
 _NO_TOOLS = (b"null", b'""')
-_Tools: TypeAlias = tuple[bytes, Collection[bytes]]
-"""How tools are written, and the names of their functions, as JSON."""
+_Tools: TypeAlias = tuple[bytes, Collection[bytes], int]
+"""How tools are written, the names of their functions as JSON, and how many colons they gain."""
 _NOT_OWN = frozenset(("conversations", "conversation", "messages", "functions"))
 _ENDS = (b"}]}\n", b"}]}")
 """What ends a row that holds nothing but turns, and seldom another one."""
@@ -136,8 +136,8 @@ class Copying:
         for key, raw in fields.items():
             text = bytes(raw)
             if key == "tools":
-                first, known = self._shared(text)
-                row.gained += first.count(b":") - 1 - text.count(b":")
+                first, known, gained = self._shared(text)
+                row.gained += gained
             elif key == "parallel_tool_calls" and text in (b"true", b"false"):
                 parallel = head_of(key) + text
             elif key == "chat_template_kwargs" and text[:1] == b"{":
@@ -151,7 +151,7 @@ class Copying:
     def _shared(self, text: bytes) -> _Tools:
         found = self._tools.get(text)
         if found is None:
-            found = (b"", ()) if text in _NO_TOOLS else _read_tools(text)
+            found = (b"", (), -1) if text in _NO_TOOLS else _read_tools(text)
             if len(text) < _SHORT and len(self._tools) < _MANY:
                 self._tools[text] = found
         return found
@@ -163,7 +163,9 @@ def _read_tools(text: bytes) -> _Tools:
     read = tools(value, "tools") or []
     if next(check_tools([], read), None) is not None:
         raise Odd
-    return b',"tools":' + _encoder.encode(read), frozenset([as_json(tool_name(tool)) for tool in read])
+    written = b',"tools":' + _encoder.encode(read)
+    names = frozenset([as_json(tool_name(tool)) for tool in read])
+    return written, names, written.count(b":") - 1 - text.count(b":")
 
 
 def _is_clean(data: bytes) -> bool:

@@ -34,8 +34,8 @@ _AS_IT_IS = b'"ntf'
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
-unusual: Callable[[bytes | Raw], object] = _UNUSUAL.match
-"""Whether JSON is no text, or a blank one."""
+unusual: Callable[[bytes | Raw], re.Match[bytes] | None] = _UNUSUAL.match
+"""The first byte of JSON that is no text, or a blank text; None of any other text."""
 
 
 @dataclass(frozen=True, slots=True)

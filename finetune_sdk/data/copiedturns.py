@@ -164,7 +164,7 @@ def _asked_calls(row: Row, value: bytes) -> bytes:
         colons += 2 + name.count(b":") + arguments.count(b":")
         names.append(name)
         said.append(arguments)
-    if colons != text.count(":") or "\\u" in text:  # a duplicated key, or escapes that could hide one
+    if not names or colons != text.count(":") or "\\u" in text:  # a key that comes twice, or escapes that may hide one
         raise Odd
     ids = row.asked().ask(names)
     written = b",".join([_MADE_CALL % parts for parts in zip(ids, names, said, strict=True)])
@@ -254,17 +254,21 @@ def _content(row: Row, role: Role, turn: Turn, *, optional: bool) -> tuple[bool,
         if not optional or role != "assistant":
             raise Odd
         return False, []
-    text = bytes(content)
-    if text[:1] == b"[":
-        return _of_parts(row, text)
-    if not unusual(text):
-        return True, [b',"content":', text]
-    if role != "assistant" or (text[:1] != b'"' and text != b"null"):
+    odd = unusual(content)
+    if odd is None:
+        return True, [b',"content":', content]
+    start = odd[0][:1]
+    if start == b"[":
+        return _of_parts(row, content)
+    if role != "assistant" or start not in _BLANK_OR_NULL:
         raise Odd
-    return False, [b',"content":', text]
+    return False, [b',"content":', content]
 
 
-def _of_parts(row: Row, content: bytes) -> tuple[bool, list[Piece]]:
+_BLANK_OR_NULL = (b'"', b"n")
+
+
+def _of_parts(row: Row, content: Raw) -> tuple[bool, list[Piece]]:
     says = False
     body: list[Piece] = []
     for part in _parts.decode(content):

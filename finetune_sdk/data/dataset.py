@@ -411,7 +411,7 @@ def _looked_at(first: int, chunk: Chunk, express: Express | None, seen: _Seen) -
 
 def _finished(opened: Opened, way: _Way, express: Express | None, seen: _Seen) -> Iterator[_Given]:
     """Blocks of plain rows, then of what is left those of rows that are copied, and examples of the rest."""
-    journey = Journey(way.straight) if way.straight is not None else None
+    journey = Journey(way.straight, followed=way.copied is not None) if way.straight is not None else None
     copying = Copying(way.copied) if way.copied is not None else None
     for first, chunk in guarded(chunks(opened.stream), seen.fault):
         for start, some, done in journey.pieces(first, chunk) if journey is not None else ((first, chunk, None),):

@@ -7,6 +7,7 @@ not the assistant's, anything malformed. Texts are copied as they stand wherever
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -101,41 +102,72 @@ def _good_text(values: Sequence[str]) -> bool:
 
 _GIVE_UP_AFTER = 3
 """Chunks in a row with many odd rows, after which a file goes the general way for good."""
+_FEW = 24
+"""Where odd rows have a quick way of their own, one of so many is worth taking a chunk apart, no more."""
+_PAUSE = 32
+"""Chunks that pass untried at most before the next one is tried."""
 
 
 class Journey:
-    """One file's trip through a lane: plain rows in blocks, the others by themselves."""
+    """One file's trip through a lane: plain rows in blocks, the others by themselves, or, if `followed`, together.
 
-    def __init__(self, lane: Straight) -> None:
+    `followed`: rows that are handed back go another quick way, on which plain ones cost little more.
+    """
+
+    def __init__(self, lane: Straight, *, followed: bool = False) -> None:
         self._lane = lane
+        self._followed = followed
         self._bad_chunks = 0
+        self._left = 0
+        """How many chunks pass untried."""
         self._odd = 0
+        self._most = 0.0
+        """How many odd rows of a chunk are told from plain ones."""
 
     def pieces(self, first: int, chunk: Chunk) -> Iterator[tuple[int, Chunk, Block | None]]:
         """The chunk in pieces, each with its first line, and with its block if it is plain."""
-        if self._bad_chunks >= _GIVE_UP_AFTER:
+        if self._left:
+            self._left -= 1
             yield first, chunk, None
             return
+        block = self._lane.lines(chunk)
+        if block is not None:
+            self._bad_chunks = 0
+            yield first, chunk, block
+            return
+        rows = len(chunk.lines)
         self._odd = 0
-        rows = 0
-        for line, piece, block in self._divided(first, chunk):
-            rows += block.rows if block is not None else 1
-            yield line, piece, block
-        self._bad_chunks = self._bad_chunks + 1 if 4 * self._odd > rows else 0
+        self._most = rows / _FEW if self._followed else rows
+        if rows > 1:
+            yield from self._parts(first, chunk.lines)
+        else:
+            self._odd = 1
+            yield first, chunk, None
+        bad = self._odd > self._most if self._followed else 4 * self._odd > rows
+        self._bad_chunks = self._bad_chunks + 1 if bad else 0
+        if self._followed:
+            self._left = min(1 << self._bad_chunks, _PAUSE) if bad else 0
+        elif self._bad_chunks >= _GIVE_UP_AFTER:
+            self._left = sys.maxsize
 
     def _divided(self, first: int, chunk: Chunk) -> Iterator[tuple[int, Chunk, Block | None]]:
         block = self._lane.lines(chunk)
         if block is not None:
             yield first, chunk, block
-            return
-        lines = chunk.lines
-        if len(lines) == 1:
+        elif len(chunk.lines) == 1:
             self._odd += 1
             yield first, chunk, None
-            return
+        else:
+            yield from self._parts(first, chunk.lines)
+
+    def _parts(self, first: int, lines: Sequence[bytes]) -> Iterator[tuple[int, Chunk, Block | None]]:
         size = int(len(lines) ** 0.5) if len(lines) > 8 else 1
         for start in range(0, len(lines), size):
-            some = lines[start : start + size]
+            if self._odd > self._most:
+                left = list(lines[start:])
+                yield first + start, Chunk(b"".join(left), left), None
+                return
+            some = list(lines[start : start + size])
             yield from self._divided(first + start, Chunk(b"".join(some), some))
 
 

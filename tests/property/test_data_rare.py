@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from finetune_sdk.data import Dataset, prepare
 from finetune_sdk.data.convert import convert
+from finetune_sdk.data.copied import COPIED, Copying
+from finetune_sdk.data.readers import Chunk
 from finetune_sdk.errors import DataError
 from finetune_sdk.spec import DataSpec
 
@@ -77,6 +79,7 @@ CALLING = st.sampled_from((
     {"from": "function_call", "value": '{"name": "f", "arguments": {"q": "a: b"}}'},
     {"from": "function_call", "value": '[{"name": "f", "arguments": "{}"}, {"name": "g", "arguments": {}, "id": 1}]'},
     {"from": "function_call", "value": '{"name": "f", "arguments": {"q": 1, "q": 2}}'},
+    {"from": "function_call", "value": "[]"},
 ))  # fmt: skip
 PLAIN = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]
 PLAIN_TURNS = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}]
@@ -154,3 +157,78 @@ def test_rows_with_rare_features_come_out_the_same_both_ways(case: tuple[str, li
         path.write_bytes(b"\n".join(lines) + b"\n")
         fast, slow = both_ways(patch, path, name, to)
         assert fast == slow
+
+
+SAID = [{"role": "user", "content": "a: b"}, {"role": "assistant", "content": "c"}]
+ASKED = {"type": "function", "function": {"name": "f", "arguments": '{"q": 1}'}}
+TURNS = [{"from": "human", "value": "a: b"}, {"from": "gpt", "value": "c"}]
+CALLED = {"from": "function_call", "value": '[{"name": "f", "arguments": {"q": "a: b"}}]'}
+COMMON: dict[str, tuple[str, dict[str, Any]]] = {
+    "weights": ("chat", {"messages": [SAID[0], SAID[1] | {"weight": 0.5}]}),
+    "names": ("chat", {"messages": [SAID[0] | {"name": "ann"}, SAID[1]]}),
+    "parts": ("chat", {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}, SAID[1]]}),
+    "images": (
+        "chat",
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "h:"}}]}, SAID[1]]},
+    ),
+    "calls": (
+        "chat",
+        {
+            "messages": [
+                SAID[0],
+                {"role": "assistant", "content": None, "tool_calls": [ASKED | {"id": "c1"}]},
+                {"role": "tool", "content": "d", "tool_call_id": "c1"},
+                SAID[1],
+            ],
+            "tools": [TOOL],
+        },
+    ),
+    "calls without ids": (
+        "chat",
+        {"messages": [{"role": "assistant", "tool_calls": [ASKED]}, {"role": "tool", "content": "d"}, SAID[1]]},
+    ),
+    "reasoning": ("chat", {"messages": [SAID[0], SAID[1] | {"reasoning_content": "hm", "refusal": None}]}),
+    "own keys": ("chat", {"messages": [SAID[0] | {"at": 1.5}, SAID[1]], "id": "x", "meta": {"a": [1]}}),
+    "sharegpt weights": ("sharegpt", {"conversations": [TURNS[0], TURNS[1] | {"weight": 1}]}),
+    "sharegpt tools": (
+        "sharegpt",
+        {
+            "conversations": [TURNS[0], CALLED, {"from": "observation", "value": "d"}, TURNS[1]],
+            "tools": json.dumps([TOOL["function"]]),
+        },
+    ),
+    "sharegpt own keys": ("sharegpt", {"conversations": [TURNS[0] | {"at": None}, TURNS[1]], "id": "x", "score": 2}),
+    "sharegpt layout": (
+        "sharegpt",
+        {"system": "s", "tools": "", "conversations": [{"value": "a", "from": "user"}, {"value": "b", "from": "GPT"}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", COMMON)
+def test_a_common_rare_feature_is_copied(kind: str) -> None:
+    name, row = COMMON[kind]
+    lines = [json.dumps(row).encode() + b"\n"] * 3
+    found = list(Copying(COPIED[name]).pieces(1, Chunk(b"".join(lines))))
+    assert [block.rows for *_, block in found if block is not None] == [3]
+
+
+@pytest.mark.parametrize("kind", COMMON)
+def test_what_is_copied_is_what_examples_become(kind: str, tmp_path: Path) -> None:
+    name, row = COMMON[kind]
+    path = tmp_path / "train.jsonl"
+    path.write_text((json.dumps(row, ensure_ascii=False) + "\n") * 3)
+    with pytest.MonkeyPatch.context() as patch:
+        fast, slow = both_ways(patch, path, name, "chat")
+    assert fast == slow
+    assert fast[1] == 3
+    assert len(fast[0].splitlines()) == 3
+
+
+@given(row=st.sampled_from(list(COMMON.values())), key=st.sampled_from(("role", "from", "at", "q", "id", "a")))
+@QUICK
+def test_no_row_with_a_key_twice_is_copied(row: tuple[str, dict[str, Any]], key: str) -> None:
+    text = json.dumps(row[1]).replace(f'"{key}": ', f'"{key}": "lost", "{key}": ', 1)
+    text = text if "lost" in text else text.replace("{", '{"lost": "", "lost": "",', 1)
+    found = list(Copying(COPIED[row[0]]).pieces(1, Chunk(text.encode() + b"\n")))
+    assert [block for *_, block in found] == [None]

@@ -256,7 +256,7 @@ def test_rows_become_plain_again_soon_after_many_that_were_not() -> None:
     odd = good.replace(b'"from"', b'"weight": 1, "from"')
     journey = straight.Journey(straight.TO_CHAT["sharegpt"], followed=True)
     handed_back = [len(list(journey.pieces(1, readers.Chunk(odd * 20)))) for _ in range(200)]
-    assert handed_back.count(1) > 190  # taken apart no more
+    assert handed_back.count(1) > 180  # taken apart no more
     assert any(block for _ in range(33) for *_, block in journey.pieces(1, readers.Chunk(good * 20)))
 
 
