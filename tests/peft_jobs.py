@@ -15,7 +15,7 @@ from finetune_sdk.provider import Provider
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import JobState, JobStatus
 
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 _TONES = ("joy", "anger", "fear", "surprise")
 _CUES = ("I smile", "how dare they", "I am shaking", "who would have thought")
 

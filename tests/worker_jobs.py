@@ -13,7 +13,7 @@ from finetune_sdk.types import JobState, JobStatus
 from finetune_sdk.worker import ends, process, wire
 
 TOY = Path(__file__).parent / "integration" / "toy_worker"
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 
 
 def start(

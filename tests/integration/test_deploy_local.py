@@ -28,7 +28,7 @@ from finetune_sdk.worker.liveness import Process
 
 KEY = "a-key-that-nobody-guesses"
 ASKED: list[Any] = [{"role": "user", "content": "I smile about number 7"}]
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import pytest
 from fakes import write_rows
 
 FAKE_CLI = Path(__file__).parents[1] / "fake_cli.py"
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

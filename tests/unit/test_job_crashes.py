@@ -53,7 +53,7 @@ def _killed_at(point: str, home: Path, spec: JobSpec) -> FineTuneJob:
     """The job of a submitter that was killed when it reached that point."""
     submitter = FORK.Process(target=_submit_and_follow, args=(home, spec, point))
     submitter.start()
-    submitter.join(timeout=30)
+    submitter.join(timeout=240)
     assert submitter.exitcode == KILLED
     [job] = FineTuneJob.list(home=home)
     return job

@@ -114,7 +114,7 @@ def _exit_codes(deed: Callable[[], None], count: int) -> list[int | None]:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(timeout=60)
+        process.join(timeout=240)
     return [process.exitcode for process in processes]
 
 

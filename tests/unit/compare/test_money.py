@@ -187,10 +187,10 @@ def test_a_killed_run_goes_on_without_asking_or_paying_again(tmp_path: Path, row
         path, home = tmp_path / "bench.json", tmp_path / "home"
         path.write_text(json.dumps(described))
         with running(path, home) as process:
-            assert half.wait(120), process.stderr
+            assert half.wait(240), process.stderr
             process.send_signal(how)
             go.set()
-            said = process.communicate(timeout=60)[1].decode()
+            said = process.communicate(timeout=240)[1].decode()
         kept = [one for one in Folder(home, "priced").answers("hosted").values() if not one.error]
         assert len(kept) >= 14
         before = len(vendor.seen)
