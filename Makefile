@@ -22,6 +22,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/finetune run examples/01_quickstart/finetune.yaml --home .finetune
 
+# Written once, or each of the processes that the tests start would compile the project again (empty means: not set).
+export PYTHONDONTWRITEBYTECODE :=
+
 # Tests wait for the jobs and servers that they start, so more processes than cores. One thread each: OpenMP's threads spin
 # while they wait for a core that another process has. tests/conftest.py orders the files.
 WORKERS ?= 3
