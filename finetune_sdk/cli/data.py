@@ -66,6 +66,9 @@ def opened(files: tuple[str, ...], named: str | None, columns: tuple[str, ...]) 
         ours, sign, yours = pair.partition("=")
         if not sign or not ours or not yours:
             raise click.BadParameter(f"{pair!r} is not OURS=YOURS, such as prompt=question.", param_hint="--column")
+        if ours in mapping:
+            what = f"{ours!r} is mapped to {mapping[ours]!r} and to {yours!r}"
+            raise click.BadParameter(f"{what}; join them: '{ours}={{a}} {{b}}'.", param_hint="--column")
         mapping[ours] = _unescaped(yours) if "{" in yours else yours
     click.get_current_context().with_resource(shown())
     return Dataset.open(files, format=named, columns=mapping)

@@ -207,11 +207,27 @@ def _is_text(message: Message) -> bool:
 
 
 def _named_by_call(result: Message, messages: list[Message]) -> bool:
+    """Whether its call says the same: the one of its id, or without ids the one in its place."""
+    if result.tool_call_id is None:
+        return _named_in_place(result, messages)
     return any(
         call.function.name == result.name and call.id == result.tool_call_id
         for message in messages
         for call in message.tool_calls or ()
     )
+
+
+def _named_in_place(result: Message, messages: list[Message]) -> bool:
+    calls: list[ToolCall] = []
+    answered = 0
+    for message in messages:
+        if message is result:
+            return answered < len(calls) and calls[answered].function.name == result.name
+        if message.role == "tool":
+            answered += 1
+        else:
+            calls, answered = message.tool_calls or [], 0
+    return False
 
 
 def _order(messages: list[Message], path: str) -> Used:

@@ -183,6 +183,13 @@ def test_a_template_in_the_shell_fills_columns_and_breaks_lines(tmp_path: Path) 
     assert json.loads(out.read_text())["text"] == "### Why {me}?\n### joy"
 
 
+def test_one_column_cannot_be_two(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"a": "q", "b": "r"}\n')
+    shown = run("check", tmp_path / "t.jsonl", "--column", "prompt=a", "--column", "prompt=b")
+    assert shown.exit_code == 2
+    assert "'prompt' is mapped to 'a' and to 'b'" in shown.stderr
+
+
 def test_long_lines_of_a_check_are_broken_where_the_terminal_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
