@@ -52,6 +52,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "prompt-completion": {"prompt": "q", "completion": "a"},
     "extractive-qa": {"context": "c", "question": "q", "answers": {"text": ["a"], "answer_start": [0]}},
     "glaive": {"system": "SYSTEM: s", "chat": "USER: q\n\n\nASSISTANT: a <|endoftext|>"},
+    "hh": {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"},
     "query-calls": {"query": "q", "tools": "[]", "answers": '[{"name": "f", "arguments": {}}]'},
     "turns": {"conversations": ["q", "a"]},
     "segments": {"segments": [{"label": False, "text": "q"}, {"label": True, "text": "a"}]},

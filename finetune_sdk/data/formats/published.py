@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from finetune_sdk.data.example import ChatExample, FunctionCall, Message, Role, Tool, ToolCall
+from finetune_sdk.data.example import ChatExample, FunctionCall, Message, PreferenceExample, Role, Tool, ToolCall
 from finetune_sdk.data.formats.base import Format, need_text, rest
 from finetune_sdk.data.formats.messages import tools as tools_of
 from finetune_sdk.data.formats.messages import turn
@@ -193,9 +193,49 @@ def _parse_squad(row: Object, _note: Note) -> ChatExample:
     return ChatExample(messages=[turn("user", asked), turn("assistant", first)], extra=extra)
 
 
+_HH_TURN = re.compile(r"\n\n(Human|Assistant):[ ]?")
+
+
+def _hh_turns(text: str, path: str) -> list[Message]:
+    pieces = _HH_TURN.split(text)
+    if pieces[0].strip() or len(pieces) < 3:
+        raise Fault("messages-type", path, "does not begin with 'Human:'", "Write who speaks, or remove the row.")
+    said = zip(pieces[1::2], pieces[2::2], strict=True)
+    return [turn("user" if word == "Human" else "assistant", text) for word, text in said]
+
+
+def _match_hh(row: Object) -> str | None:
+    answers = (row.get("chosen"), row.get("rejected"))
+    if "prompt" in row or not all(isinstance(text, str) and text.startswith("\n\nHuman:") for text in answers):
+        return None
+    return "`chosen` and `rejected` texts of Human: and Assistant:"
+
+
+def _parse_hh(row: Object, _note: Note) -> PreferenceExample:
+    chosen, rejected = (_hh_turns(need_text(row, key), key) for key in ("chosen", "rejected"))
+    same = next((i for i, (one, other) in enumerate(zip(chosen, rejected, strict=False)) if one != other), None)
+    at = min(len(chosen), len(rejected)) - 1 if same is None else same
+    if chosen[at].role != "assistant" or rejected[at].role != "assistant":
+        raise Fault("answer-role", "chosen", "the answers do not part where the assistant speaks", "Remove the row.")
+    return PreferenceExample(
+        prompt=chosen[:at], chosen=chosen[at:], rejected=rejected[at:], extra=rest(row, "chosen", "rejected")
+    )
+
+
 _READ_ON = "2026-11-21"
 
 FORMATS = (
+    Format(
+        name="hh",
+        kind="preference",
+        summary="chosen and rejected texts in which Human: and Assistant: speak: Anthropic's HH-RLHF",
+        match=_match_hh,
+        parse=_parse_hh,
+        rank=50,
+        aliases=("hh-rlhf",),
+        source="https://huggingface.co/datasets/Anthropic/hh-rlhf",
+        read_on=_READ_ON,
+    ),
     Format(
         name="turns",
         kind="chat",

@@ -9,7 +9,7 @@ import pytest
 from msgspec import UNSET
 
 from finetune_sdk.data import Dataset
-from finetune_sdk.data.example import ChatExample
+from finetune_sdk.data.example import ChatExample, PreferenceExample
 from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.report import Report
 from finetune_sdk.errors import DataError
@@ -139,3 +139,19 @@ def test_a_column_that_is_not_inside_another_says_what_is(tmp_path: Path) -> Non
             {"translation": {"de": "a", "en": "b"}},
             {"prompt": "translation.fr", "completion": "translation.en"},
         )
+
+
+def test_texts_of_human_and_assistant_part_where_the_answers_do(tmp_path: Path) -> None:
+    start = "\n\nHuman: q\n\nAssistant: a\n\nHuman: r\n\nAssistant:"
+    row = {"chosen": f"{start} yes\n\nWell: so.", "rejected": f"{start} no\n\nHuman: why?\n\nAssistant: because"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    example = next(iter(Dataset.open(tmp_path / "rows.jsonl")))
+    assert isinstance(example, PreferenceExample)
+    assert [message.content for message in example.prompt] == ["q", "a", "r"]
+    assert [message.content for message in example.chosen] == ["yes\n\nWell: so."]
+    assert [message.content for message in example.rejected] == ["no", "why?", "because"]
+
+
+def test_texts_whose_questions_differ_are_an_error_of_their_row(tmp_path: Path) -> None:
+    row: Object = {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: r\n\nAssistant: b"}
+    assert _rules(tmp_path, row) == ["answer-role"]
