@@ -49,6 +49,10 @@ def described(kind: str, folder: Path) -> Path:
         return source
     bench = yaml.safe_load(source.read_text())
     bench["data"] |= {"train": str(SYMPTOMS), "system": "Name the illness."}
+    peft = next(one for one in bench["candidates"] if "grid" in one)
+    gently = {"hyperparameters": {**peft["tune"]["hyperparameters"], "learning_rate": 1e-3}}  # for 24 labels
+    bench["candidates"].append({"name": "peft-full", "tune": {**peft["tune"], "adapter": "full", **gently}})
+    peft["grid"]["adapter"] = ["lora"]
     (folder / "bench.yaml").write_text(yaml.safe_dump(bench))
     return folder / "bench.yaml"
 
