@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 _QUOTE, _FEED, _RETURN = b'"\n\r'
 _STEP = 256 * 1024
 """Bytes looked at together: what numpy makes of them stays in the cache, and needs no new memory each time."""
+_SAMPLE = 4096
+"""Bytes that tell whether it is worth looking if all fields are quoted."""
 
 
 class Doubtful(Exception):
@@ -51,7 +53,9 @@ def cut(data: bytes, sign: bytes, line: int, *, most: int) -> Cut:
     if returns and data.count(b"\r") != data.count(b"\r\n"):
         raise Doubtful
     text = np.frombuffer(data, np.uint8)
-    found = None if returns or text[0] != _QUOTE else _find_quoted(np, text, sign[0])
+    found = None
+    if data[:1] == b'"' and not returns and _find_quoted(np, text[:_SAMPLE], sign[0]):
+        found = _find_quoted(np, text, sign[0])
     quotes, ends, feeds, passed = found or _find(np, text, sign[0])
     size = len(feeds) - int(feeds[::-1].argmax()) if feeds.any() else 0  # what follows is no whole record
     ends, feeds = ends[:size], feeds[:size]
