@@ -35,7 +35,14 @@ def once(base: Path) -> Path:
 
 
 def _write(folder: Path) -> None:
-    import torch  # noqa: PLC0415 - in the other process only
+    from finetune_providers.serving.worker.hf import spared  # noqa: PLC0415 - in the other process only
+
+    with spared.without(*spared.UNUSED, "bitsandbytes"):
+        _write_models(folder)
+
+
+def _write_models(folder: Path) -> None:
+    import torch  # noqa: PLC0415
     from finetune_providers.peft.worker import builtin  # noqa: PLC0415
     from peft import LoraConfig, get_peft_model  # noqa: PLC0415
     from transformers import AutoModelForCausalLM  # noqa: PLC0415

@@ -11,7 +11,10 @@ from typing import Any
 
 import torch
 
-from ..hf.loading import load_models
+from ..hf import spared
+
+with spared.without(*spared.UNUSED):
+    from ..hf.loading import load_models
 
 
 class HFForm:
