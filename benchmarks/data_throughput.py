@@ -360,6 +360,7 @@ IMPORTS = {
     "LLaMA-Factory": ("datasets", "llamafactory.data.converter"),
     "pyarrow, CSV rows": ("pyarrow.csv",),
     "pyarrow, Parquet rows": ("pyarrow.parquet",),
+    "ours, CSV rows": ("finetune_sdk.data.readers", "numpy", "pyarrow.compute"),
     "ours, Parquet rows": ("finetune_sdk.data.readers", "pyarrow.parquet"),
 }
 
