@@ -16,6 +16,7 @@ from finetune_sdk.deploy.record import id_of
 from finetune_sdk.errors import FineTuneError, JobNotFound, SpecError
 from finetune_sdk.job import FineTuneJob
 from finetune_sdk.provider import Support
+from finetune_sdk.store import JobStore
 from finetune_sdk.types import Artifact, Deployment
 
 
@@ -97,9 +98,11 @@ def _ended(home: Path, provider: str, deployment: Deployment) -> None:
     """Free the memory, or end what costs by the hour."""
     if is_local(home, deployment):
         local.remove(home, id_of(deployment.model))
+        JobStore(home).forget_deployment(deployment.id)
         return
     vendor = registry.load(provider, home=home)
     hosted = Artifact(kind="hosted", uri=deployment.model)
     ends = vendor.capabilities.claim("feature.undeploy").support not in (Support.UNSUPPORTED, Support.NOT_IMPLEMENTED)
     if ends and vendor.deploy_terms(hosted) and not vendor.undeploy_terms(deployment.id):
         vendor.undeploy(deployment.id)  # it costs by the hour, and nothing is lost with it
+        JobStore(home).forget_deployment(deployment.id)

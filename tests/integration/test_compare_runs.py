@@ -17,6 +17,8 @@ from managed_envs import managed_home
 from wire import stub
 from wire.learner import Learner
 
+from finetune_sdk.deploy import hub
+
 ROOT = Path(__file__).resolve().parents[2]
 SYMPTOMS = ROOT.parent / "shared" / "data" / "classify_symptoms.csv"
 BENCHES = {"classification": "11_compare", "generation": "13_compare_text"}
@@ -109,3 +111,7 @@ def test_the_key_is_in_no_file(ran: Ran) -> None:
 
 def test_nothing_is_left_standing(ran: Ran) -> None:
     assert list((ran.home / "deployments").glob("*/deployment.json")) == []
+
+
+def test_nothing_that_was_stopped_is_listed_as_answering(ran: Ran) -> None:
+    assert [one.id for one in hub.listed(ran.home) if one.provider != "openai"] == []
