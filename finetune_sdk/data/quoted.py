@@ -7,6 +7,7 @@ it gives up: `csv` says what is wrong, and where.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 _QUOTE, _FEED, _RETURN = b'"\n\r'
@@ -39,7 +40,7 @@ class Cut(NamedTuple):
         return self._replace(cells=self.cells[size:], ends=[end - size for end in self.ends[1:]], lines=self.lines[1:])
 
 
-def cut(data: bytes, sign: bytes, line: int, *, most: int) -> Cut:
+def cut(data: bytes | bytearray, sign: bytes, line: int, *, most: int) -> Cut:
     """All records that end in the data, which begins with one on that line; blank lines are skipped.
 
     Raises `Doubtful`, also when more than `most` bytes would be left.
@@ -61,7 +62,7 @@ def cut(data: bytes, sign: bytes, line: int, *, most: int) -> Cut:
     ends, feeds = ends[:size], feeds[:size]
     starts = np.append(0, ends + 1).astype(np.int32)
     stops = ends - (feeds & (text[ends - 1] == _RETURN)) if returns else ends
-    rest = data[starts[-1] :]
+    rest = bytes(data[starts[-1] :])
     if len(rest) > most:
         raise Doubtful
     starts = starts[:-1]
@@ -109,23 +110,28 @@ def _find_quoted(np: Any, text: Any, sign: int) -> _Found | None:
 def _places(np: Any, text: Any, *signs: int) -> Any:
     """Where one of the signs is."""
     found: list[Any] = []
-    for start in range(0, len(text), _STEP):
-        step = text[start : start + _STEP]
-        marked = step == signs[0]
+    for start, marked in _steps(np, text, signs[0]):
         for sign in signs[1:]:
-            marked |= step == sign
+            marked |= text[start : start + _STEP] == sign  # noqa: PLW2901  what is looped over is one piece of memory
         found.append(marked.nonzero()[0] + start)
     return np.concatenate(found).astype(np.int32)
 
 
+def _steps(np: Any, text: Any, sign: int) -> Iterator[tuple[int, Any]]:
+    """For some bytes after others: where they start, and which of them are the sign, until the next are asked for."""
+    kept = np.empty(min(_STEP, len(text)), bool)
+    for start in range(0, len(text), _STEP):
+        step = text[start : start + _STEP]
+        yield start, np.equal(step, sign, out=kept[: len(step)])
+
+
 def _feeds(np: Any, text: Any, places: Any) -> Any:
     """How many line feeds there are up to each place, counted 64 bytes at a time."""
-    bits = [np.packbits(text[start : start + _STEP] == _FEED) for start in range(0, len(text), _STEP)]
-    words = np.concatenate([*bits, np.zeros(-len(bits[-1]) % 8, np.uint8)]).view(">u8").astype(np.uint64)
-    counts = np.bitwise_count(words)
-    before = np.cumsum(counts, dtype=np.int64) - counts
+    bits = [np.packbits(marked, bitorder="little") for _, marked in _steps(np, text, _FEED)]
+    words = np.concatenate([*bits, np.zeros(-len(bits[-1]) % 8, np.uint8)]).view("<u8")
+    passed = np.cumsum(np.bitwise_count(words), dtype=np.int64)
     word = places >> 6
-    return before[word] + np.bitwise_count(words[word] >> (63 - (places & 63)).astype(np.uint64))
+    return passed[word] - np.bitwise_count(words[word] >> (places & 63).astype(np.uint64) >> np.uint64(1))
 
 
 def _find(np: Any, text: Any, sign: int) -> _Found:
@@ -153,18 +159,19 @@ def _prove(text: Any, sign: int, quotes: Any) -> None:
         raise Doubtful
 
 
-def _texts(np: Any, data: bytes, starts: Any, stops: Any, pairs: Any) -> list[str]:
+def _texts(np: Any, data: bytes | bytearray, starts: Any, stops: Any, pairs: Any) -> list[str]:
     """What lies between, each pair of quotes within made one. Raises `Doubtful` if it is not UTF-8."""
     arrow: Any = importlib.import_module("pyarrow")
     begins = np.append(starts << 1 | 1, pairs + 2 << 1)  # odd where a text begins, even where it goes on
     begins.sort()
     size = len(begins)
-    bounds = np.full(2 * size + 1, len(data), np.int32)
+    bounds = np.empty(2 * size + 1, np.int32)
+    bounds[-1] = len(data)
     bounds[:-1:2] = begins >> 1
     bounds[1::2] = np.sort(np.append(stops, pairs + 1))
     pieces = _array(arrow, bounds, data).take(arrow.array(np.arange(0, 2 * size, 2, dtype=np.int32)))
     _, offsets, joined = pieces.buffers()
-    whole = np.append((begins & 1).nonzero()[0], size)
+    whole = np.append((begins & 1 == 1).nonzero()[0], size)
     try:
         texts: list[str] = (
             _array(arrow, np.frombuffer(offsets, np.int32)[whole], joined).to_numpy(zero_copy_only=False).tolist()

@@ -12,8 +12,8 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from io import BytesIO
-from typing import BinaryIO
+from io import BufferedIOBase, BytesIO
+from typing import BinaryIO, cast
 
 from finetune_sdk.data import arrow, quoted
 from finetune_sdk.data.containers import Opened
@@ -23,7 +23,7 @@ from finetune_sdk.data.strict import decode, decode_lines, diagnose, invalid_utf
 
 CHUNK_BYTES = 256 * 1024  # fits the cache; larger chunks were not faster
 _LOOK_AHEAD = 16 * 1024
-TABLE_BYTES = 1024 * 1024
+TABLE_BYTES = 2 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
 
 
@@ -322,12 +322,14 @@ def read_table(stream: BinaryIO, fail: Fail, delimiter: str | None = None) -> Ro
     left, line = b"", 1
     header: list[str] = []
     sign = delimiter
-    while data := left + (block := _block(stream)):
+    kept = bytearray(TABLE_BYTES)
+    while data := _read_on(stream, left, kept):
+        ended = len(data) == len(left)
         try:
             sign = sign or _delimiter(_first_line(data))
-            found = _cut(data, sign, line, ended=not block)
+            found = _cut(data, sign, line, ended=ended)
         except (quoted.Doubtful, UnicodeDecodeError):
-            yield from _read_carefully(_Rejoined(data, stream), fail, sign, header, line - 1)
+            yield from _read_carefully(_Rejoined(bytes(data), stream), fail, sign, header, line - 1)
             return
         left, line = found.rest, found.line
         if not found.cells:
@@ -340,39 +342,51 @@ def read_table(stream: BinaryIO, fail: Fail, delimiter: str | None = None) -> Ro
                 return
             found = found.after_first()
         yield from _rows(header, found, fail)
+        del found  # the next texts lie where these did
 
 
-def _block(stream: BinaryIO) -> bytes:
-    """The next bytes, a line end that has two of them never divided."""
-    block = stream.read(TABLE_BYTES)
-    return block + stream.read(1) if block.endswith(b"\r") else block
+def _read_on(stream: BinaryIO, left: bytes, kept: bytearray) -> bytes | bytearray:
+    """What is left and what follows it, in the memory kept if it fills that; a line end of two bytes is not divided."""
+    data: bytes | bytearray
+    if len(left) > len(kept) // 2:
+        data = left + stream.read(len(kept))
+    else:
+        kept[: len(left)] = left
+        with memoryview(kept) as view, view[len(left) :] as free:
+            size = len(left) + cast(BufferedIOBase, stream).readinto(free)
+        data = kept if size == len(kept) else kept[:size]
+    return data + stream.read(1) if data.endswith(b"\r") else data
 
 
-def _cut(data: bytes, sign: str, line: int, *, ended: bool) -> quoted.Cut:
-    if line == 1 and len(data) < TABLE_BYTES:
+def _cut(data: bytes | bytearray, sign: str, line: int, *, ended: bool) -> quoted.Cut:
+    if line == 1 and len(data) < TABLE_BYTES // 2:
         raise quoted.Doubtful  # a short table is read before numpy is loaded
-    return quoted.cut(data + b"\n" * ended, sign.encode(), line, most=0 if ended else 4 * TABLE_BYTES)
+    return quoted.cut(data + b"\n" if ended else data, sign.encode(), line, most=0 if ended else 4 * TABLE_BYTES)
 
 
 def _rows(header: list[str], found: quoted.Cut, fail: Fail) -> Rows:
     cells, ends, lines, *_ = found
     width = len(header)
     if "" in header or ends != list(range(width, len(cells) + 1, width)):
-        for start, end, line in zip([0, *ends], ends, lines, strict=False):
-            try:
-                yield line, _cells(header, cells[start:end])
-            except Fault as fault:
-                fail(line, fault)
-    elif width == 2:  # as most tables have
+        return _unlike_rows(header, found, fail)
+    if width == 2:  # as most tables have
         one, other = header
-        for line, first, second in zip(lines, cells[::2], cells[1::2], strict=True):
-            yield line, {one: first, other: second}
+        rows = [{one: first, other: second} for first, second in zip(cells[::2], cells[1::2], strict=True)]
     else:
-        for line, fields in zip(lines, zip(*[iter(cells)] * width, strict=True), strict=True):
-            yield line, dict(zip(header, fields, strict=True))
+        rows = [dict(zip(header, fields, strict=True)) for fields in zip(*[iter(cells)] * width, strict=True)]
+    return zip(lines, rows, strict=True)
 
 
-def _first_line(data: bytes) -> str:
+def _unlike_rows(header: list[str], found: quoted.Cut, fail: Fail) -> Rows:
+    cells, ends, lines, *_ = found
+    for start, end, line in zip([0, *ends], ends, lines, strict=False):
+        try:
+            yield line, _cells(header, cells[start:end])
+        except Fault as fault:
+            fail(line, fault)
+
+
+def _first_line(data: bytes | bytearray) -> str:
     end = data.find(b"\n")
     if end < 0:
         raise quoted.Doubtful
