@@ -78,6 +78,8 @@ _BOUNDS = {
     "string_too_long": ("max_length", "text of at most this many characters:"),
     "too_short": ("min_length", "a list of at least this many items:"),
 }
+_UNLESS_DEEPER = frozenset((*_KINDS, "too_short"))
+"""Items that are wrong are not counted: a list of them is said to be too short."""
 
 
 def explain(
@@ -92,7 +94,7 @@ def explain(
         Problem(path, _sentence(path, group, raw.get(path), root))
         for path, group in grouped.items()
         # `train: [1]` fails as text and, deeper, as a list of texts: the deeper place says more
-        if not (path in deeper and all(details["type"] in _KINDS for details in group))
+        if not (path in deeper and all(details["type"] in _UNLESS_DEEPER for details in group))
     ]
 
 

@@ -17,7 +17,8 @@ _SECRET_SHAPE = re.compile(
     r"|xox[abpr]-[A-Za-z0-9-]{10,}|AIza[0-9A-Za-z_-]{30,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"
     r"|(?<=Bearer )[A-Za-z0-9._~+/-]{8,}=*"
 )
-_MIN_LENGTH = 8  # a shorter value would redact ordinary words
+SHORTEST = 8
+"""Characters: a shorter value would redact ordinary words."""
 _named: set[str] = set()
 
 
@@ -39,9 +40,7 @@ def secret_shape(text: str) -> bool:
 def redact(text: str) -> str:
     """The text with `***` for every secret: values of variables that are named as, or look like, keys; known shapes."""
     values = (
-        value
-        for name, value in os.environ.items()
-        if len(value) >= _MIN_LENGTH and (name in _named or secret_name(name))
+        value for name, value in os.environ.items() if len(value) >= SHORTEST and (name in _named or secret_name(name))
     )
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, "***")

@@ -18,8 +18,8 @@ import tenacity
 from finetune_sdk.compare.bench import Limits
 from finetune_sdk.compare.items import Answer, Item
 from finetune_sdk.compare.meter import Meter
-from finetune_sdk.errors import AuthFailed, BudgetExceeded, FineTuneError, MissingExtra, SpecError, Unreachable
-from finetune_sdk.redact import redact, remember
+from finetune_sdk.errors import AuthFailed, MissingExtra, SpecError, Unreachable
+from finetune_sdk.redact import SHORTEST, redact, remember
 from finetune_sdk.types import Deployment
 
 _AGAIN = frozenset(
@@ -94,7 +94,7 @@ class Asker(AbstractContextManager["Asker"]):
         further question would be too), `BudgetExceeded` when the money is up; what was in flight is given before.
         """
         waiting = iter(items)
-        ended: FineTuneError | None = None
+        ended: Exception | None = None
         with ThreadPoolExecutor(self._limits.requests, thread_name_prefix="asking") as pool:
             running: set[Future[Answer]] = set()
             while True:
@@ -109,7 +109,7 @@ class Asker(AbstractContextManager["Asker"]):
                 for one in done:
                     try:
                         yield one.result()
-                    except (AuthFailed, BudgetExceeded) as error:
+                    except Exception as error:  # noqa: BLE001 - raised below: what was paid for is given before
                         ended = error
         if ended is not None:
             raise ended
@@ -182,13 +182,13 @@ class Asker(AbstractContextManager["Asker"]):
             first_token_s=heard.first_token_s,
             prompt_tokens=heard.usage.prompt_tokens,
             completion_tokens=heard.usage.completion_tokens,
-            finish=heard.finish,
+            finish=None if heard.finish is None else self._without_key(heard.finish),
             at=at,
         )
 
     def _without_key(self, text: str) -> str:
         """A server that echoes our key must not bring it into an answer: answers are kept."""
-        return text if self._key is None else text.replace(self._key, "***")
+        return text if self._key is None or len(self._key) < SHORTEST else text.replace(self._key, "***")
 
     def _body(self, item: Item, messages: list[dict[str, Any]]) -> dict[str, Any]:
         manners = self._manners
@@ -316,7 +316,7 @@ def _read(text: str) -> _Heard:
 def _reply(text: str) -> _Reply:
     try:
         reply = _decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise _Refused(502, f"the reply is not a chat completion: {text}") from None
     if reply.error is not None and bytes(reply.error) != b"null":
         raise _Refused(502, bytes(reply.error).decode())

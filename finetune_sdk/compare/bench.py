@@ -115,7 +115,7 @@ class Endpoint(_Part):
     def _an_address(cls, value: str) -> str:
         try:
             parts = urlsplit(value)
-            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port)
+            sound = value.startswith(("http://", "https://")) and parts.hostname and (parts.port is None or parts.port)
         except ValueError:
             raise ValueError("this is no address; give one such as http://127.0.0.1:8000/v1") from None
         if not sound:

@@ -141,7 +141,7 @@ class Comparison:
         scored = score(self.bench, items, answered)
         metric = self.bench.metrics[0].chosen
         found = [
-            extras.added(candidate_result(self.bench, items if one in answered else [], one, scored))
+            extras.added(candidate_result(self.bench, items if one in answered else [], one, scored, work.known()))
             for one in everybody
         ]
         ranked = _ranked(found, metric.key, higher=metric.higher_is_better)

@@ -58,9 +58,10 @@ class Extras:
     def _drift(self, result: CandidateResult, folder: Path) -> Drift | None:
         """Against the answers of the same base model, asked plainly."""
         after = answers_in(self._work.folder.candidate(result.name) / "neutral.jsonl")
-        for other in self._work.candidates:
-            path = self._work.folder.candidate(str(other.name)) / "neutral.jsonl"
-            base = (other.provider, model_name(self._work.bench, other, self._work.standing(other)))
+        known = self._work.known()
+        for name, other in known.items():
+            path = self._work.folder.candidate(name) / "neutral.jsonl"
+            base = (other.provider, model_name(self._work.bench, other, self._work.standing(other), known))
             if other.tune is None and base == (result.provider, result.model) and path.exists():
                 return drift(self._neutral, answers_in(path), after, _neutral_losses(folder))
         return None

@@ -26,7 +26,7 @@ _TASK = (
     "You compare two answers to one question. {instructions}\nThink briefly, then end with one line that is exactly "
     "'Verdict: A', 'Verdict: B' or 'Verdict: tie'."
 )
-_VERDICT = re.compile(r"verdict\W+(?:a\W+)?(tie|a|b)\b", re.IGNORECASE)  # "a tie" is no A
+_VERDICT = re.compile(r"verdict\W+(?:a\s+(?=tie\b))?(tie|a|b)\b", re.IGNORECASE)  # "a tie" is no A
 MAX_TOKENS = 512
 
 

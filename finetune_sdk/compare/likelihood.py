@@ -111,7 +111,7 @@ class Likelihood:
             raise NotTold(f"HTTP {response.status_code} at {response.url.path}")
         try:
             return msgspec.json.decode(response.content, type=kind)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise NotTold(f"{response.url.path} answers something else: {error}") from error
 
 

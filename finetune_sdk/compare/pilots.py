@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from finetune_sdk import registry
 from finetune_sdk.compare.bench import Candidate, Range, Search
@@ -15,6 +19,9 @@ from finetune_sdk.compare.questions import Questions
 from finetune_sdk.compare.searching import pilot_of, searched, winner
 from finetune_sdk.compare.work import Work
 from finetune_sdk.errors import RegistryError, SpecError
+
+_COMBINATIONS = 100
+"""Tried before a value is refused, at most."""
 
 
 class Pilots:
@@ -106,25 +113,46 @@ def check(work: Work) -> None:
 
 
 def _check_settings(work: Work, search: Search) -> None:
-    """Every value of every key as a job of its own: a key nobody knows would fail all pilots, one after the other."""
+    """Every value of every key in some job: a key nobody knows would fail all pilots, one after the other."""
     start = work.known()[search.candidate]
-    least = {
-        key: _whole(space.low, space) if isinstance(space, Range) else space[0] for key, space in search.over.items()
-    }
-    for key, space in search.over.items():
+    values = {key: _to_try(space) for key, space in search.over.items()}
+    for key in values:
         if key.partition(".")[0] in ("data", "provider", "metadata"):
             raise SpecError(f"search: {key!r} is the comparison's own, and cannot be searched over")
-        values = (_whole(space.low, space), _whole(space.high, space)) if isinstance(space, Range) else space
-        for value in values if start.base_of is None else ():
-            tried = start.model_copy(update={"tune": over(start.tune or {}, {**least, key: value})})
-            try:
-                job_of(work.bench, tried, {"train": str(work.parts.rows("train")), "format": "chat"})
-            except SpecError as error:
+    if start.base_of is not None:
+        return
+    for key, several in values.items():
+        for value in several:
+            if (error := _refused(work, start, key, value, values)) is not None:
                 raise SpecError(f"search: over {key!r}, value {value!r}: {error}") from error
 
 
-def _whole(value: float, space: Range) -> float:
-    return round(value) if space.whole else value
+def _refused(
+    work: Work, start: Candidate, key: str, value: JsonValue, values: Mapping[str, Sequence[JsonValue]]
+) -> SpecError | None:
+    """Why a value makes no job, neither alone nor beside others; None where it does."""
+    beside = itertools.product(*({**values, key: (value,)}).values())
+    settings = ({key: value}, *(dict(zip(values, one, strict=True)) for one in itertools.islice(beside, _COMBINATIONS)))
+    refusal: SpecError | None = None
+    for setting in settings:
+        tried = start.model_copy(update={"tune": over(start.tune or {}, setting)})
+        try:
+            job_of(work.bench, tried, {"train": str(work.parts.rows("train")), "format": "chat"})
+        except SpecError as error:
+            refusal = refusal or error
+        else:
+            return None
+    return refusal
+
+
+def _to_try(space: Range | Sequence[JsonValue]) -> Sequence[JsonValue]:
+    """All choices, or what a range draws at its ends: a bound that is no whole number is never drawn exactly."""
+    if not isinstance(space, Range):
+        return space
+    if space.whole:
+        return (math.ceil(space.low), math.floor(space.high))
+    inwards = (space.high - space.low) * 1e-6
+    return (space.low + inwards, space.high - inwards)
 
 
 def _found_name(candidate: str) -> str:

@@ -132,8 +132,10 @@ def _by_item(bench: Bench, items: Sequence[Item], answered: Sequence[Answered]) 
 # --- one candidate --------------------------------------------------------------------------------------------------
 
 
-def candidate_result(bench: Bench, items: Sequence[Item], one: Answered, scored: Scored) -> CandidateResult:
-    """Everything that the answers and the state tell about a candidate."""
+def candidate_result(
+    bench: Bench, items: Sequence[Item], one: Answered, scored: Scored, known: Mapping[str, Candidate]
+) -> CandidateResult:
+    """Everything that the answers and the state tell about a candidate. `known`: all candidates by name."""
     standing, candidate = one.standing, one.candidate
     errors = Counter(answer.error for answer in one.answers if answer.error)
     good = [answer for answer in one.answers if not answer.error]
@@ -141,7 +143,7 @@ def candidate_result(bench: Bench, items: Sequence[Item], one: Answered, scored:
         name=one.name,
         kind="given" if candidate.at else "tuned" if candidate.tune is not None else "base",
         provider=candidate.provider,
-        model=model_name(bench, candidate, standing),
+        model=model_name(bench, candidate, standing, known),
         prompt=_style(candidate),
         stage=standing.stage,
         error=standing.error,
@@ -173,12 +175,12 @@ def candidate_result(bench: Bench, items: Sequence[Item], one: Answered, scored:
     )
 
 
-def model_name(bench: Bench, candidate: Candidate, standing: Standing) -> str:
-    """The base model as the bench names it."""
+def model_name(bench: Bench, candidate: Candidate, standing: Standing, known: Mapping[str, Candidate]) -> str:
+    """The base model as the bench names it: that of another candidate, where `base_of` says so."""
     if candidate.at is not None:
         return candidate.at.model
     try:
-        return model_of(bench, candidate)
+        return model_of(bench, known.get(candidate.base_of or "", candidate))
     except SpecError:
         return standing.model or ""
 

@@ -110,7 +110,7 @@ class Folder:
     def check(self, bench: Bench) -> None:
         """Raise `SpecError` when the answers here were given to another bench; other metrics can read them, too."""
         real = [text for key, text in self._changes(bench) if not _HARMLESS.match(key) and not _READING.match(key)]
-        if real:
+        if real and self._begun():
             raise self._other(bench, real)
 
     def _changes(self, bench: Bench) -> list[tuple[str, str]]:

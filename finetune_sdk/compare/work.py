@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from finetune_sdk.compare.split import Parts
 from finetune_sdk.compare.state import Folder, Stage, Standing
 from finetune_sdk.errors import BudgetExceeded, FineTuneError, JobFailed
 from finetune_sdk.job import FineTuneJob
+from finetune_sdk.redact import redact
 
 _log = logging.getLogger(__name__)
 Tell = Callable[[str, Standing, int, int], None]
@@ -83,8 +85,8 @@ class Work:
         except (FineTuneError, JobFailed, OSError) as error:
             self.staged(candidate, "failed", error=str(error))
         except Exception as error:  # noqa: BLE001 - a provider is anybody's code: its fault is this candidate's
-            _log.exception("candidate %s", candidate.name)
-            self.staged(candidate, "failed", error=f"internal error: {type(error).__name__}: {error}")
+            _log.error("candidate %s: %s", candidate.name, redact(traceback.format_exc()))
+            self.staged(candidate, "failed", error=redact(f"internal error: {type(error).__name__}: {error}"))
 
     def each(self, deed: Deed, groups: Sequence[tuple[Sequence[Candidate], int]]) -> None:
         """The deed for every candidate, guarded; those of a group side by side up to its limit, the groups too.

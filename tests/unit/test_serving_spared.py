@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 
 import pytest
 from finetune_providers.serving.worker.hf import spared
 
 
-def test_what_is_spared_is_not_there_and_comes_back() -> None:
-    assert "sndhdr" not in sys.modules, "this test needs a module that nobody has loaded"
-    with spared.without("sndhdr"), pytest.raises(ModuleNotFoundError, match="sndhdr"):
-        importlib.import_module("sndhdr")
-    assert "sndhdr" not in sys.modules
+def test_what_is_spared_is_not_there_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nobody_has_loaded_this.py").write_text("here = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with spared.without("nobody_has_loaded_this"), pytest.raises(ModuleNotFoundError, match="nobody_has_loaded_this"):
+        importlib.import_module("nobody_has_loaded_this")
+    assert importlib.import_module("nobody_has_loaded_this").here
+    monkeypatch.delitem(sys.modules, "nobody_has_loaded_this")
 
 
 def test_what_is_loaded_already_stays() -> None:

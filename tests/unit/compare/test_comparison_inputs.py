@@ -54,6 +54,7 @@ def test_results_before_anything_was_run_are_refused(tmp_path: Path, rows: Path,
         ),
         ({"candidates": [{"name": "a", "at": {"base_url": "ftp://x/v1", "model": "m"}}]}, "no http(s) address"),
         ({"candidates": [{"name": "a", "at": {"base_url": "http://x:99999/v1", "model": "m"}}]}, "no address"),
+        ({"candidates": [{"name": "a", "at": {"base_url": " http://x/v1", "model": "m"}}]}, "no http(s) address"),
         (
             {"search": [{"candidate": "a", "over": {"x": {"low": 1.2, "high": 1.8, "whole": True}}}]},
             "no whole number between",
@@ -225,6 +226,36 @@ def test_a_search_over_what_no_job_has_is_refused_before_anything_is_trained(
         Comparison(described, home=tmp_path / "home").plan()
 
 
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"adapter.r": {"low": 0.4, "high": 8, "whole": True}},
+        {"hyperparameters.epochs": {"low": 0, "high": 3}},
+        {"hyperparameters.learning_rate": [1e-4, "auto"], "hyperparameters.learning_rate_multiplier": ["auto", 2.0]},
+    ],
+)
+def test_a_search_is_not_refused_for_what_it_never_draws_or_can_draw_beside_something_else(
+    over: dict[str, Any], tmp_path: Path, rows: Path
+) -> None:
+    described = bench(
+        rows, {}, candidates=[{"name": "lora", "tune": {"adapter": "lora"}}], base={"model": "builtin/tiny"}
+    )
+    described["data"] |= {"validation": 0.1}
+    described["search"] = [{"candidate": "lora", "over": over}]
+    assert Comparison(described, home=tmp_path / "home").plan()[0].rows["train"] > 0
+
+
+def test_a_password_in_an_address_is_not_shown_by_what_refuses_it(tmp_path: Path) -> None:
+    path = tmp_path / "bench.yaml"
+    at = {"base_url": "https://me:pa55word@x/v1", "model": "m"}
+    path.write_text(
+        json.dumps({"data": {"train": "x"}, "metrics": ["accuracy"], "candidates": [{"name": "a", "at": at}]})
+    )
+    with pytest.raises(SpecError, match="must not hold a name or a password") as caught:
+        load(path)
+    assert "pa55word" not in str(caught.value)
+
+
 def test_a_user_s_function_that_counts_is_shown_as_it_is(tmp_path: Path, rows: Path, serve: Serve) -> None:
     own = tmp_path / "own.py"
     own.write_text("def score(answer, reference, item):\n    return len(answer)\n")
@@ -252,18 +283,20 @@ def test_what_was_forgotten_is_measured_against_the_same_base_model(tmp_path: Pa
         {"name": "small", "model": "org/small"},
         {"name": "large", "model": "org/large"},
         {"name": "lora", "model": "org/large", "tune": {}},
+        {"name": "plain", "base_of": "lora"},
+        {"name": "other", "model": "org/other", "tune": {}},
+        {"name": "plain-other", "base_of": "other"},
     ]
     comparison = Comparison(bench(rows, {}, candidates=candidates), home=tmp_path / "home")
     comparison.plan()
-    said = {"small": "nothing like it", "large": "Paris", "lora": "Paris"}
+    said = {"small": "nothing like it", "large": "Paris", "lora": "Paris", "other": "Rome", "plain-other": "Rome"}
     for name, text in said.items():
         folder = comparison.folder / "candidates" / name
         folder.mkdir(parents=True)
         (folder / "state.json").write_text(json.dumps({"stage": "done", "job_id": "ft-gone"}))
         (folder / "neutral.jsonl").write_text(json.dumps({"item": "neutral-0000", "text": text}) + "\n")
-    drift = comparison.results().candidate("lora").drift
-    assert drift is not None
-    assert drift.agreement == 100.0
+    drifts = [comparison.results().candidate(name).drift for name in ("lora", "other")]
+    assert [one and one.agreement for one in drifts] == [100.0, 100.0]
 
 
 def test_a_slice_that_no_test_row_belongs_to_is_refused(tmp_path: Path, rows: Path) -> None:

@@ -22,7 +22,13 @@ def test_servers_that_echo_the_key_get_it_into_no_file_whatever_its_variable_is_
     tmp_path: Path, rows: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("THEIR_VARIABLE", KEY)
-    replies: list[Reply] = [(401, f"no key: {KEY}"), (400, f"no key: {KEY}"), f"the key is {KEY}"]
+    finished = {"choices": [{"delta": {"content": "yes"}, "finish_reason": KEY}]}
+    replies: list[Reply] = [
+        (401, f"no key: {KEY}"),
+        (400, f"no key: {KEY}"),
+        f"the key is {KEY}",
+        b"data: " + json.dumps(finished).encode() + b"\n\n",
+    ]
     servers = [serve(lambda _body, reply=reply: reply) for reply in replies]
     candidates = [
         {"name": f"echo-{place}", "at": {"base_url": one.base_url, "model": "m", "api_key_env": "THEIR_VARIABLE"}}
@@ -33,6 +39,15 @@ def test_servers_that_echo_the_key_get_it_into_no_file_whatever_its_variable_is_
     assert all(f"Bearer {KEY}" in one.keys for one in servers)
     leaky = [path for path in comparison.folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert leaky == []
+
+
+def test_a_word_that_stands_in_for_a_key_is_left_in_answers(
+    tmp_path: Path, rows: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THEIR_VARIABLE", "joy")
+    at = {"base_url": serve(right).base_url, "model": "m", "api_key_env": "THEIR_VARIABLE"}
+    results = Comparison(bench(rows, {}, candidates=[{"name": "one", "at": at}]), home=tmp_path / "home").run()
+    assert results.candidate("one").scores["accuracy"].value == 1.0
 
 
 @pytest.mark.parametrize("key", ["corridor-7788\r", "corridor 7788\n", "corridor\u00e9"])
@@ -57,6 +72,8 @@ def test_a_stream_that_is_no_answer_is_an_error_of_its_question_and_stops_nobody
         "nothing": b"",
         "an-end-only": b"data: [DONE]\n\n",
         "a-call-before-the-first": _chunk({"tool_calls": [{"index": -1, "function": {"name": "a"}}]}),
+        "brackets-without-end": b"data: " + b"[" * 200_000 + b"\n\n",
+        "a-nest-without-end": b'data: {"a": ' + b"[" * 200_000 + b"]" * 200_000 + b"}\n\n",
         "the-thousand-millionth-call": _chunk({"tool_calls": [{"index": 10**9, "function": {"name": "a"}}]}),
     }
     servers = {name: serve(lambda _body, stream=stream: stream) for name, stream in streams.items()}

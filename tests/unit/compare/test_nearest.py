@@ -35,12 +35,17 @@ def test_rows_without_a_word_are_examples_all_the_same() -> None:
     assert [one["content"] for one in ask(asked("why"))] == ["?", "yes", "why"]
 
 
-def test_a_fault_in_a_providers_code_is_its_candidates_alone(tmp_path: Path, rows: Path) -> None:
+def test_a_fault_in_a_providers_code_is_its_candidates_alone(
+    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("THEIR_API_KEY", "corridor-7788-velvet")
     work = Run(load(bench(rows, {}, candidates=[{"name": "a", "model": "m"}])), tmp_path).work
 
     def broken(_candidate: Candidate) -> None:
-        raise ZeroDivisionError("somebody else's")
+        raise ZeroDivisionError("somebody else's corridor-7788-velvet")
 
     work.guarded(work.candidates[0], broken)
     standing = work.standing(work.candidates[0])
-    assert (standing.stage, standing.error) == ("failed", "internal error: ZeroDivisionError: somebody else's")
+    assert (standing.stage, standing.error) == ("failed", "internal error: ZeroDivisionError: somebody else's ***")
+    assert "in broken" in caplog.text
+    assert "corridor" not in caplog.text
