@@ -116,6 +116,8 @@ class Copying:
             return row.line()
         fields = _fields.decode(line)
         key = next((key for key in how.keys if key in fields), "")
+        if not key:
+            raise Odd
         turns = _turns.decode(fields.pop(key))
         if how.system and "system" in fields:
             row.system(bytes(fields.pop("system")))

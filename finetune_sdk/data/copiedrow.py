@@ -31,6 +31,8 @@ _BRACKETS = 58
 """So many open at most as many levels, and a value of a turn is no more than five levels below its row."""
 _AS_IT_IS = b'"ntf'
 """What a value begins with that is written one way only."""
+_SHORT = 20
+"""So many digits are looked at: beyond some thousands of them a number is refused."""
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
@@ -140,7 +142,7 @@ class Row:
 def value_of(raw: Raw) -> bytes:
     """JSON as we write it, from that of a value without odd escapes. Keys that come twice in it are lost."""
     text = bytes(raw)
-    if text[0] in _AS_IT_IS or text.isdigit():
+    if text[0] in _AS_IT_IS or (len(text) < _SHORT and text.isdigit()):
         return text
     value = _decoder.decode(text)
     if type(value) in _NESTING:

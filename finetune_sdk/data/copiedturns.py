@@ -327,8 +327,8 @@ def _written_calls(row: Row, text: bytes) -> bytes:
             kind = _of_text(call.type)
         if call.id is UNSET:
             row.gained += 1
-        elif (id_ := bytes(call.id)) != b"null":
-            ids.append(id_)
+        elif bytes(call.id) != b"null":
+            ids.append(_of_text(call.id))
         names.append(name)
         rest.append((kind, name, _of_arguments(call.function.arguments)))
     if ids and len(ids) < len(calls):

@@ -55,7 +55,7 @@ CALL: st.SearchStrategy[Any] = st.fixed_dictionaries(
         "type": st.sampled_from(("function", "custom")),
         "function": st.fixed_dictionaries({"name": WORDS, "arguments": WORDS}),
     },
-    optional={"id": st.sampled_from(("c1", "c2", None)), "index": st.just(0)},
+    optional={"id": st.sampled_from(("c1", "c2", None, 5)), "index": st.just(0)},
 )
 MESSAGE: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {"role": st.sampled_from(("user", "assistant", "assistant", "tool", "system", "developer", "User"))},
@@ -232,3 +232,34 @@ def test_no_row_with_a_key_twice_is_copied(row: tuple[str, dict[str, Any]], key:
     text = text if "lost" in text else text.replace("{", '{"lost": "", "lost": "",', 1)
     found = list(Copying(COPIED[row[0]]).pieces(1, Chunk(text.encode() + b"\n")))
     assert [block for *_, block in found] == [None]
+
+
+@pytest.mark.parametrize("id_", [5, True, 1.5, [], {}])
+def test_no_call_whose_id_is_no_text_is_copied(id_: object, tmp_path: Path) -> None:
+    called = {"role": "assistant", "content": None, "tool_calls": [ASKED | {"id": id_}]}
+    _refused_both_ways(tmp_path, "chat", json.dumps({"messages": [SAID[0], called]}), "the id must be text")
+
+
+@pytest.mark.parametrize("name", ["chat", "sharegpt"])
+def test_turns_under_an_empty_key_are_no_conversation(name: str, tmp_path: Path) -> None:
+    _refused_both_ways(tmp_path, name, json.dumps({"": SAID if name == "chat" else TURNS}), "missing")
+
+
+@pytest.mark.parametrize("where", ["row", "turn", "object"])
+def test_no_number_of_more_digits_than_can_be_read_is_copied(where: str, tmp_path: Path) -> None:
+    number = "1" * 5000
+    beside = {"row": f'"n": {number}', "turn": '"id": 1', "object": f'"n": {{"a": {number}}}'}[where]
+    last = json.dumps(SAID[1])[:-1] + (f', "n": {number}}}' if where == "turn" else "}")
+    _refused_both_ways(
+        tmp_path, "chat", f'{{"messages": [{json.dumps(SAID[0])}, {last}], {beside}}}', "an integer of 5000 digits"
+    )
+
+
+def _refused_both_ways(folder: Path, name: str, line: str, why: str) -> None:
+    path = folder / "train.jsonl"
+    path.write_text(line + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        fast, slow = both_ways(patch, path, name, "chat")
+    assert fast == slow
+    assert not fast[0]
+    assert any(why in told for told in fast[-1][0])
