@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,8 +53,23 @@ def _inlined(folder: Path, row: Mapping[str, Any]) -> Mapping[str, Any]:
             [{"type": "text", "text": "What?"}, PICTURE],
         ),
         ("What?<image>", [DATA_URL], [{"type": "text", "text": "What?"}, PICTURE]),
+        (
+            "\n\n  code:\n<image>\n\n    x = 1\n\n",
+            ["dot.png"],
+            [{"type": "text", "text": "\n\n  code:"}, PICTURE, {"type": "text", "text": "    x = 1\n\n"}],
+        ),
+        (
+            [{"type": "text", "text": "<image>a"}, {"type": "text", "text": "b<image>"}],
+            ["dot.png", DATA_URL],
+            [PICTURE, {"type": "text", "text": "a"}, {"type": "text", "text": "b"}, PICTURE],
+        ),
+        (
+            [{"type": "image", "image": "dot.png"}, {"type": "text", "text": "or <image>"}],
+            [DATA_URL],
+            [PICTURE, {"type": "text", "text": "or "}, PICTURE],
+        ),
     ],
-    ids=["mark in front", "mark within", "trl's part", "already an address"],
+    ids=["in front", "within", "trl's part", "already an address", "white space", "two texts", "beside its own"],
 )
 def test_pictures_beside_a_conversation_go_where_the_row_marks_them(
     tmp_path: Path, content: object, images: list[str], expected: list[object]
@@ -74,6 +91,88 @@ def test_a_part_that_names_its_own_file_becomes_an_address(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["notes.txt", "../dot.png", "/etc/hostname", "gone.png", "x\0y"])
 def test_nothing_is_inlined_that_is_no_picture_of_the_datasets_folder(tmp_path: Path, name: str) -> None:
     given = {"messages": _conversation("<image>What?"), "images": [name]}
+    assert _inlined(tmp_path, given) == given
+
+
+_SAYS = {"type": "text", "text": "What?"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "text", "text": "<ima"}, {"type": "text", "text": "ge> What?"}],
+        [{"type": "text", "text": "<image>What?", "cache_control": {"type": "ephemeral"}}],
+        [{"type": "image", "image": "dot.png"}, _SAYS],
+        [PICTURE, _SAYS],
+        [{"type": "image", "image": "notes.txt"}, {"type": "text", "text": "<image>"}],
+        [{"type": "text", "text": "<image><image>"}],
+    ],
+    ids=["a mark across parts", "a mark in an odd part", "its own part", "its own address", "not read", "marks"],
+)
+def test_a_conversation_stays_as_it_is_where_the_pictures_beside_it_have_no_clear_place(
+    tmp_path: Path, content: object
+) -> None:
+    given = {"messages": _conversation(content), "images": ["dot.png"]}
+    assert _inlined(tmp_path, given) == given
+
+
+def test_a_text_that_is_trained_on_in_parts_is_not_split(tmp_path: Path) -> None:
+    detail = [{"begin_offset": 0, "end_offset": 6, "train": False}]
+    answer = {"role": "assistant", "content": "<image>a dot", "train_detail": detail}
+    given = {"messages": [{"role": "user", "content": "What?"}, answer], "images": ["dot.png"]}
+    assert _inlined(tmp_path, given) == given
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image", "image": "dot.png", "min_pixels": 5},
+        {"type": "image", "image": "dot.png", "detail": "low"},
+        {"type": "image", "image": {"url": DATA_URL, "detail": "low"}},
+    ],
+)
+def test_a_picture_with_more_than_an_address_keeps_it(tmp_path: Path, part: Mapping[str, Any]) -> None:
+    given = {"messages": _conversation([part, _SAYS])}
+    assert _inlined(tmp_path, given) == given
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a permission there")
+@pytest.mark.parametrize("name", ["link.png", "linked/dot.png", "loop.png"])
+def test_links_do_not_lead_out_of_the_datasets_folder(tmp_path: Path, name: str) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "set"
+    outside.mkdir()
+    folder.mkdir()
+    (outside / "dot.png").write_bytes(PNG)
+    (folder / "link.png").symlink_to(outside / "dot.png")
+    (folder / "linked").symlink_to(outside)
+    (folder / "loop.png").symlink_to("loop.png")
+    given = {"messages": _conversation("<image>What?"), "images": [name]}
+    assert _inlined(folder, given) == given
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a permission there")
+@pytest.mark.parametrize(("repository", "read"), [("datasets--me--dots", True), ("dots", False)])
+def test_a_snapshot_in_hugging_faces_cache_may_link_to_its_own_blobs(
+    tmp_path: Path, repository: str, read: bool
+) -> None:
+    blobs, folder = tmp_path / repository / "blobs", tmp_path / repository / "snapshots" / "abc" / "data"
+    blobs.mkdir(parents=True)
+    folder.mkdir(parents=True)
+    (blobs / "0a1b").write_bytes(PNG)
+    (folder / "a.png").symlink_to(Path("../../../blobs/0a1b"))
+    row = _inlined(folder, {"messages": _conversation("<image>What?"), "images": ["a.png"]})
+    assert ("images" not in row) == read
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such pipes there")
+def test_only_regular_files_are_read_and_no_more_of_them_than_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    given = {"messages": _conversation("<image>What?"), "images": ["pipe.png"]}
+    assert _inlined(tmp_path, given) == given
+    monkeypatch.setattr("finetune_sdk.data.tools.pictures._MOST_BYTES", len(PNG) - 1)
+    given["images"] = ["dot.png"]
     assert _inlined(tmp_path, given) == given
 
 
