@@ -57,13 +57,14 @@ class RowFile:
         self._columns: list[str] = []
         self._table: ArrowRows | None = None
         self._put: Callable[[bytes], object] = self._file.write
+        self._sink = _Sink(self._file.write)
         self._zip: Any = None
 
     def __enter__(self) -> RowFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file.__enter__()
         if self._pack is not None:
-            self._zip = self._pack(_Sink(self._file.write))
+            self._zip = self._pack(self._sink)
             self._put = self._zip.write
         return self
 
@@ -122,14 +123,20 @@ class RowFile:
             self._write_table()
         if self._zip is not None:
             self._zip.close()
+            self._zip = None
         self._file.commit()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._table is not None:
-            self._table.close()
-        self._file.__exit__(kind, error, trace)
+        try:
+            if self._table is not None:
+                self._table.close()
+            if self._zip is not None:  # left open it would write its end into a closed file, whenever it is forgotten
+                self._sink.forget()
+                self._zip.close()
+        finally:
+            self._file.__exit__(kind, error, trace)
 
     def _write_table_row(self, row: Object) -> None:
         text = io.StringIO()
@@ -168,6 +175,10 @@ class _Sink(io.RawIOBase):
     def __init__(self, put: Callable[[bytes], object]) -> None:
         self._put = put
         self._at = 0
+
+    def forget(self) -> None:
+        """Let everything that is still written go nowhere."""
+        self._put = len
 
     def writable(self) -> bool:
         return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,4 +41,27 @@ def test_a_suffix_that_says_nothing_or_too_much_is_refused_and_nothing_written(
 ) -> None:
     with pytest.raises(DataError, match=why):
         convert(Dataset.from_rows(ROWS), tmp_path / name, to="alpaca")
+    assert not list(tmp_path.iterdir())
+
+
+_REFUSED = """
+import sys
+from pathlib import Path
+from finetune_sdk.data.outputs import RowFile
+
+try:
+    with RowFile(Path(sys.argv[1])) as file:
+        for _ in range(100):
+            file.write({"instruction": "a"})
+        raise KeyError("refused")
+except KeyError:
+    print("refused")
+"""
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.gz", "out.jsonl.zst", "out.json.bz2", "out.csv.xz"])
+def test_a_compressed_output_that_is_given_up_leaves_nothing_and_says_nothing(tmp_path: Path, name: str) -> None:
+    command = [sys.executable, "-X", "dev", "-W", "ignore", "-c", _REFUSED, str(tmp_path / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("refused\n", "")
     assert not list(tmp_path.iterdir())
