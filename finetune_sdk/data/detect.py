@@ -17,6 +17,7 @@ from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, open_file
 from finetune_sdk.data.example import KIND_NAMES, Kind
 from finetune_sdk.data.formats import FORMATS, Format, format_named
+from finetune_sdk.data.formats.published import YIELDS, only_questions
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.readers import Chunk, chunks, guarded, read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault
@@ -182,8 +183,13 @@ def _matches(row: Object, columns: Mapping[str, str]) -> dict[str, str]:
     for candidate in (mapped, row) if mapped else (row,):
         found = {entry.name: evidence for entry in FORMATS if (evidence := entry.match(candidate))}
         if found:
-            return found
+            return {name: why for name, why in found.items() if not _yields(name, found)} or found
     return {}
+
+
+def _yields(name: str, found: Mapping[str, str]) -> bool:
+    """Whether a published shape is not what the row is, as it holds another conversation beside it."""
+    return name in YIELDS and bool(found.keys() - YIELDS[name] - {name})
 
 
 def _answer(
@@ -217,6 +223,14 @@ def _refuse_two_conversations(row: Object) -> None:
                 f"the rows hold two conversations: `messages`, and `{pair[0]}` with `{pair[1]}`",
                 f"Say which one: `format: chat` or `format: {_NAMES[pair[0]]}` (`--as`), or drop one.",
             )
+    answers = (row.get("chosen"), row.get("rejected"))
+    if row.get("messages") and all(isinstance(text, str) and text.startswith("\n\nHuman:") for text in answers):
+        raise Fault(
+            "format-ambiguous",
+            None,
+            "the rows hold two conversations: `messages`, and `chosen` and `rejected` of Human: and Assistant:",
+            "Say which one: `format: chat` or `format: hh` (`--as`), or drop one.",
+        )
     if row.get("messages") and row.get("conversations"):
         raise Fault(
             "format-ambiguous",
@@ -263,9 +277,9 @@ def _unknown(row: Object) -> Fault:
     stranger = next(((what, fix) for marks, what, fix in _STRANGERS if marks <= set(keys)), None)
     if stranger is not None and (len(keys) == 1 or "error" not in keys):
         return Fault("format-unknown", None, f"{stranger[0]}: {', '.join(map(repr, keys[:12]))}", stranger[1])
-    translations = _translations(row)
-    if translations is not None:
-        return translations
+    questions = only_questions(row)
+    if questions is not None:
+        return questions
     odd = {key: type_name(row[key]) for key in keys if key.lower() in _KNOWN_KEYS and not isinstance(row[key], str)}
     if odd:
         shown = ", ".join(f"{key!r} is {kind}" for key, kind in odd.items())
@@ -282,14 +296,14 @@ def _unknown(row: Object) -> Fault:
             f"the first row looks like data, not like a header: {', '.join(map(repr, keys[:6]))}",
             "Write the columns' names into the first row, such as prompt,completion.",
         )
-    better = _joined(keys) or _wrapped(row)
-    if better is not None:
-        return better
     near = [
         f"{key!r} ~ {close[0]!r}"
         for key in keys
         if (close := difflib.get_close_matches(key.lower(), _KNOWN_KEYS, n=1, cutoff=0.72)) and close[0] != key
     ]
+    better = _joined(keys) or _wrapped(row) or _translations(row, near=bool(near))
+    if better is not None:
+        return better
     hint = f" Nearest: {', '.join(near)}." if near else ""
     return Fault(
         "format-unknown",
@@ -299,11 +313,21 @@ def _unknown(row: Object) -> Fault:
     )
 
 
-def _translations(row: Object) -> Fault | None:
-    """Texts one level down under codes of languages: which is the question, nobody says."""
+_LANGUAGE = re.compile(r"[a-z]{2}([_-][A-Za-z]{2,4})?|[a-z]{3}_[A-Z][a-z]{3}")
+"""A language's code, such as de, pt-BR, zh_Hans, deu_Latn."""
+
+
+def _translations(row: Object, *, near: bool) -> Fault | None:
+    """Texts one level down under codes of languages: which is the question, nobody says.
+
+    `near`: other keys of the row nearly are those of a format; then only a key of that very name counts.
+    """
     for key, value in row.items():
         inner = as_object(value) or {}
-        if len(inner) > 1 and all(isinstance(text, str) and len(name) <= 8 for name, text in inner.items()):
+        if len(inner) < 2 or not all(isinstance(text, str) for text in inner.values()):
+            continue
+        codes = not near and all(_LANGUAGE.fullmatch(name) for name in inner)
+        if codes or key.lower() in ("translation", "translations"):
             first, second, *_ = inner
             what = f"{key!r} holds texts under {', '.join(map(repr, list(inner)[:6]))}; which one asks?"
             fix = f"Map the columns, such as `columns: {{prompt: {key}.{first}, completion: {key}.{second}}}`."

@@ -8,10 +8,10 @@ from typing import Any
 
 from msgspec import UNSET
 
-from finetune_sdk.data.example import ChatExample, FunctionCall, Message, PreferenceExample, Role, Tool, ToolCall
+from finetune_sdk.data.example import ROLES, ChatExample, FunctionCall, Message, PreferenceExample, Role, Tool, ToolCall
 from finetune_sdk.data.formats.base import Format, need_text, rest
+from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, extras_of_chat, turn
 from finetune_sdk.data.formats.messages import tools as tools_of
-from finetune_sdk.data.formats.messages import turn
 from finetune_sdk.data.formats.sharegpt import function_calls
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object
 from finetune_sdk.data.report import Fault, Note
@@ -34,33 +34,114 @@ def _is_exchange(value: Any) -> bool:
     return isinstance(found.get("input"), str) and isinstance(found.get("output"), str)
 
 
+_QUESTION_KEYS = ("question_id", "reference", "references")
+"""Beside texts they show that these are a benchmark's questions, none of them an answer."""
+
+
+def only_questions(row: Object) -> Fault | None:
+    """What is wrong with rows of a benchmark such as MT-bench: several questions, and no answers."""
+    key = next((key for key in _TALK_KEYS if as_list(row.get(key))), None)
+    mark = next((mark for mark in _QUESTION_KEYS if mark in row), None)
+    items = as_list(row[key]) or [] if key else []
+    if (
+        mark is None
+        or not items
+        or not all(isinstance(item, str) or list(as_object(item) or {}) == ["content"] for item in items)
+    ):
+        return None
+    what = f"beside {mark!r}, {key!r} lists a benchmark's questions, not a user and an assistant in turn"
+    fix = f"Write the answers too, as messages; if every second text is an answer, remove {mark!r}."
+    return Fault("format-unknown", key, what, fix)
+
+
 def _match_turns(row: Object) -> str | None:
     found = _talk(row)
-    if found is None:
+    if found is None or only_questions(row) is not None:
         return None
     what = "texts, the user's and the assistant's in turn" if isinstance(found[1][0], str) else "inputs and outputs"
     return f"`{found[0]}` lists {what}"
 
 
-def _parse_turns(row: Object, _note: Note) -> ChatExample:
+def _parse_turns(row: Object, note: Note) -> ChatExample:
     found = _talk(row)
     if found is None:
         what = "no list of texts, or of input and output"
         raise Fault("field-type", None, what, f"Write one under {', '.join(_TALK_KEYS[:3])}, or remove the row.")
+    fault = only_questions(row)
+    if fault is not None:
+        raise fault
     key, items = found
+    named = next((name for name in _SYSTEM_KEYS if row.get(name)), None)
+    system = need_text(row, named) if named else ""
     if isinstance(items[0], str):
         said = list(items)
+        _verify_speakers(row, key, len(items))
     else:
         said = [text for item in items for text in (item["input"], item["output"])]
+        system = _system_of(items, key, system)
     roles: tuple[Role, Role] = ("user", "assistant")
     messages = [turn(roles[index % 2], text) for index, text in enumerate(said)]
-    return ChatExample(messages=messages, extra=rest(row, key), shape="turns")
+    start = [turn("system", system)] if system else []
+    empty = [name for name in _SYSTEM_KEYS if name in row and not row[name]]
+    extra = rest(row, key, *empty, *([named] if named else []), *CHAT_KEYS)
+    return ChatExample(messages=[*start, *messages], **extras_of_chat(row, note), extra=extra, shape="turns")
+
+
+_SYSTEM_KEYS = ("system", "system_prompt")
+_EXCHANGE_KEYS = frozenset(("input", "output", "system"))
+
+
+def _system_of(items: list[Object], key: str, beside: str) -> str:
+    """The one system text of all exchanges. Raises `Fault` where they hold more than a conversation has."""
+    system = beside
+    for index, item in enumerate(items):
+        path = f"{key}[{index}]"
+        odd = [name for name in item if name not in _EXCHANGE_KEYS]
+        if odd:
+            what = f"an exchange holds input, output and system, this one also {', '.join(map(repr, odd[:4]))}"
+            raise Fault("message-keys", path, what, "Remove these keys, or write the conversation as messages.")
+        own = need_text(item, "system") if item.get("system") else ""
+        if own and own != system and (system or index):
+            what = "this system text is not that of the conversation's start"
+            raise Fault("messages-type", f"{path}.system", what, "Write one system text, in the first exchange.")
+        system = own or system
+    return system
+
+
+_SPEAKER_KEYS = ("speakers", "speaker", "roles", "role")
+
+
+def _verify_speakers(row: Object, key: str, texts: int) -> None:
+    """Raises `Fault` where a list beside the texts names others than a user and an assistant in turn."""
+    for name in _SPEAKER_KEYS:
+        given = as_list(row.get(name))
+        if given is None:
+            continue
+        words = [who.strip().lower() if isinstance(who, str) else who for who in given]
+        who = [ROLE_WORDS.get(word, word) if isinstance(word, str) else word for word in words]
+        breaks = (index for index, word in enumerate(who) if index > 0 and (word == who[0]) == (index % 2 == 1))
+        at = next(breaks, None) or next((index for index, word in enumerate(who) if word != who[index % 2]), None)
+        if len(who) != texts:
+            what = f"{name!r} names {len(who)} speakers, but {key!r} lists {texts} texts"
+        elif at is not None:
+            what = f"two speakers do not take turns: text {at + 1} is said by {given[at]!r:.40}"
+        elif {who[0], who[1]} & {*ROLES} and (who[0] in _NOT_FIRST or who[1] in _NOT_SECOND):
+            what = f"{given[0]!r:.40} and {given[1]!r:.40} speak in turn, not a user and an assistant"
+        else:
+            continue
+        raise Fault("messages-type", name, what, "Write the conversation as messages with roles, or remove the row.")
+
+
+_NOT_FIRST = frozenset(ROLES) - {"user"}
+_NOT_SECOND = frozenset(ROLES) - {"assistant"}
 
 
 _SPEAKER = re.compile(r"(?:^|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE):[ \t]*")
 _END = "<|endoftext|>"
 _CALL = re.compile(r'\s*\{\s*"name":\s*"([^"]+)",\s*"arguments":\s*(.*)\}\s*', re.DOTALL)
-_OFFER = re.compile(r"\s+with access to the following functions\b.*", re.DOTALL)
+_OFFER = re.compile(
+    r",?\s+with access to the following functions\b[ \t]*[.:]*(?:\s*Use them if required)?[\s.:,\-]*", re.IGNORECASE
+)
 _GLAIVE_ROLES: dict[str, Role] = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
 
 
@@ -78,9 +159,8 @@ def _parse_glaive(row: Object, note: Note) -> ChatExample:
         raise Fault("messages-type", "chat", "does not begin with 'USER:'", "Write who speaks, or remove the row.")
     said = zip(pieces[1::2], pieces[2::2], strict=True)
     messages = [_said(word, text, index) for index, (word, text) in enumerate(said)]
-    tools = _offered(system)
+    system, tools = _offered(system)
     if tools:
-        system = f"{_OFFER.sub('', system)}."
         note("tools-in-text", "system", "the functions in the system text are read as tools", "")
     start = [turn("system", system)] if system else []
     return ChatExample(messages=[*start, *messages], tools=tools or None, extra=rest(row, "system", "chat"))
@@ -106,20 +186,27 @@ def _said(word: str, text: str, index: int) -> Message:
     return Message(role="assistant", content=before.strip() or UNSET, tool_calls=calls)
 
 
-def _offered(system: str) -> list[Tool]:
-    """The definitions that a system text holds one after another."""
-    if _OFFER.search(system) is None:
-        return []
+def _offered(system: str) -> tuple[str, list[Tool]]:
+    """A system text without the definitions that it holds one after another, and these."""
+    offer = _OFFER.search(system)
+    if offer is None:
+        return system, []
     found: list[Tool] = []
-    at = system.find("{")
-    while at >= 0:
+    said = [f"{system[: offer.start()].rstrip()}."]
+    start = offer.end()
+    while (at := system.find("{", start)) >= 0:
+        said.append(system[start:at])
         try:
-            value, at = json.JSONDecoder().raw_decode(system, at)
-        except ValueError:
-            raise Fault("tools-type", "system", "a function's definition is no JSON", "Remove the row.") from None
+            value, start = json.JSONDecoder().raw_decode(system, at)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance((as_object(value) or {}).get("name"), str):
+            what = f"what begins with {system[at : at + 30]!r} is no function's definition as JSON"
+            raise Fault("tools-type", "system", what, "Correct the definition, or remove the row.")
         found.append({"type": "function", "function": value})
-        at = system.find("{", at)
-    return found
+    said.append(system[start:])
+    kept = [text.strip() for text in said if text.strip(" \t\r\n,;[]")]
+    return ("\n\n".join(kept) if found else system), found
 
 
 _PYTHON_TYPES = {
@@ -162,18 +249,41 @@ def _with_schema(tool: Tool, note: Note) -> Tool:
     note("tools-schema", "tools", "parameters with Python's types are read as a JSON Schema", "")
     named = {name: as_object(item) or {} for name, item in given.items()}
     schema: Object = {"type": "object", "properties": {name: _property(item) for name, item in named.items()}}
-    required = [
-        name for name, item in named.items() if "default" not in item and "optional" not in str(item.get("type"))
-    ]
+    required = [name for name, item in named.items() if "default" not in item and not _kind(item.get("type"))[1]]
     if required:
         schema["required"] = required
     return {**tool, "function": {**function, "parameters": schema}}
 
 
+_TYPES = {word: kind for kind, words in _PYTHON_TYPES.items() for word in (kind, *words)} | dict.fromkeys(
+    ("null", "none", "nonetype"), "null"
+)
+
+
+def _kind(given: Any) -> tuple[str, bool]:
+    """A type as Python writes it, in lower case and without what makes it optional; whether something does."""
+    word = given.strip().lower() if isinstance(given, str) else ""
+    plain = re.sub(r"[\s,(]+optional\)?$", "", word)
+    inner = re.fullmatch(r"(?:typing\.)?optional\[(.*)\]", plain, re.DOTALL)
+    return (inner[1] if inner else plain).strip().removeprefix("typing."), inner is not None or plain != word
+
+
 def _property(given: Object) -> Object:
-    word = re.match(r"\w*", str(given.get("type", "")).lower())
-    known = next((kind for kind, words in _PYTHON_TYPES.items() if word and word[0] in words), None)
-    return {**({"type": known} if known else {}), **rest(given, "type")}
+    """One parameter's schema. A type that JSON Schema has no word for is kept in the description."""
+    kind, others = given.get("type"), rest(given, "type")
+    listed = [_TYPES.get(_kind(item)[0]) for item in as_list(kind) or []]
+    if listed and all(listed):
+        return {"type": listed, **others}
+    plain = _kind(kind)[0]
+    if kind in (None, "") or plain == "any":
+        return others
+    word = re.match(r"\w*", plain)
+    known = _TYPES.get(word[0]) if word and not re.search(r"\||\bor\b", plain) else None
+    if known is not None and re.fullmatch(r"\w+(\[.*\])?", plain, re.DOTALL):
+        return {"type": known, **others}
+    shown, said = kind if isinstance(kind, str) else json.dumps(kind), others.get("description")
+    described = {**others, "description": f"{said} (type: {shown})" if said else f"type: {shown}"}
+    return {"type": known, **described} if known else described
 
 
 def _match_squad(row: Object) -> str | None:
@@ -231,7 +341,7 @@ FORMATS = (
         summary="chosen and rejected texts in which Human: and Assistant: speak: Anthropic's HH-RLHF",
         match=_match_hh,
         parse=_parse_hh,
-        rank=50,
+        rank=31,
         aliases=("hh-rlhf",),
         source="https://huggingface.co/datasets/Anthropic/hh-rlhf",
         read_on=_READ_ON,
@@ -242,7 +352,6 @@ FORMATS = (
         summary="a list of texts that the user and the assistant say in turn, or of input and output: LIMA, UltraChat",
         match=_match_turns,
         parse=_parse_turns,
-        rank=30,
         aliases=("lima", "ultrachat"),
         source="https://huggingface.co/datasets/GAIR/lima",
         read_on=_READ_ON,
@@ -253,7 +362,6 @@ FORMATS = (
         summary="`chat` as one text of USER: and ASSISTANT:, functions in the `system` text: Glaive v2",
         match=_match_glaive,
         parse=_parse_glaive,
-        rank=50,
         source="https://huggingface.co/datasets/glaiveai/glaive-function-calling-v2",
         read_on=_READ_ON,
     ),
@@ -263,7 +371,6 @@ FORMATS = (
         summary="a query, tools, and the calls that answer it, as JSON text: xLAM's function calling",
         match=_match_query,
         parse=_parse_query,
-        rank=50,
         aliases=("xlam",),
         source="https://huggingface.co/datasets/Salesforce/xlam-function-calling-60k",
         read_on=_READ_ON,
@@ -274,9 +381,18 @@ FORMATS = (
         summary="context, question and answers with texts and their places: SQuAD, AutoTrain's question answering",
         match=_match_squad,
         parse=_parse_squad,
-        rank=50,
         aliases=("squad",),
         source="https://huggingface.co/datasets/rajpurkar/squad",
         read_on=_READ_ON,
     ),
 )
+
+YIELDS: dict[str, frozenset[str]] = {
+    **{entry.name: frozenset(("turns",)) for entry in FORMATS},
+    "hh": frozenset(("turns", "preference", "text", "labelled")),
+    "turns": frozenset(),
+}
+"""The formats of this module: a row that is of another format too is only of that one, but for those named here.
+
+Tools that rewrite a dataset often keep its old columns: the conversation that they wrote is the one that is meant.
+"""

@@ -155,3 +155,195 @@ def test_texts_of_human_and_assistant_part_where_the_answers_do(tmp_path: Path) 
 def test_texts_whose_questions_differ_are_an_error_of_their_row(tmp_path: Path) -> None:
     row: Object = {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: r\n\nAssistant: b"}
     assert _rules(tmp_path, row) == ["answer-role"]
+
+
+MESSAGES = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+FROM_VALUE = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
+CALLS: Object = {"query": "q", "tools": "[]", "answers": '[{"name": "f", "arguments": {}}]'}
+HH: Object = {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}
+TURNS: Object = {"turns": ["q", "a"]}
+OLD_COLUMNS: dict[str, tuple[Object, str]] = {
+    "squad-messages": ({**SQUAD, "messages": MESSAGES}, "chat"),
+    "squad-conversations": ({**SQUAD, "conversations": FROM_VALUE}, "sharegpt"),
+    "squad-alpaca": ({**SQUAD, "instruction": "Q", "output": "A"}, "alpaca"),
+    "squad-pair": ({**SQUAD, "prompt": "Q", "completion": "A"}, "prompt-completion"),
+    "squad-answer": ({**SQUAD, "answer": "A"}, "prompt-completion"),
+    "squad-text": ({**SQUAD, "text": "t"}, "text"),
+    "squad-turns": ({**SQUAD, **TURNS}, "extractive-qa"),
+    "calls-messages": ({**CALLS, "id": 0, "messages": MESSAGES}, "chat"),
+    "glaive-messages": ({"system": "s", "chat": GLAIVE, "messages": MESSAGES}, "anthropic"),
+    "turns-messages": ({**TURNS, "messages": MESSAGES}, "chat"),
+    "turns-pair": ({"data": ["q", "a"], "prompt": "Q", "completion": "A"}, "prompt-completion"),
+    "turns-question": ({"dialog": ["q", "a"], "question": "Q", "answer": "A"}, "prompt-completion"),
+    "turns-label": ({"utterances": ["q", "a"], "text": "t", "label": 1}, "labelled"),
+    "turns-text": ({"data": ["q", "a"], "text": "t"}, "text"),
+    "turns-alpaca": ({**TURNS, "instruction": "Q", "output": "A"}, "alpaca"),
+    "turns-preference": ({**TURNS, "prompt": "Q", "chosen": "A", "rejected": "B"}, "preference"),
+    "hh-alpaca": ({**HH, "instruction": "Q"}, "alpaca-preference"),
+    "hh-text": ({**HH, "text": "t"}, "hh"),
+}
+
+
+@pytest.mark.parametrize("name", OLD_COLUMNS)
+def test_old_columns_in_a_published_shape_are_not_what_is_learned(tmp_path: Path, name: str) -> None:
+    row, wanted = OLD_COLUMNS[name]
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(row)}\n" * 3)
+    assert Dataset.open(tmp_path / "rows.jsonl").detection[0].format == wanted
+
+
+def test_a_few_rows_without_the_newer_conversation_do_not_bring_the_old_columns_back(tmp_path: Path) -> None:
+    rows = [{**TURNS, "messages": MESSAGES}] * 8 + [{**TURNS, "messages": []}] * 2
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert Dataset.open(tmp_path / "rows.jsonl").detection[0].format == "chat"
+
+
+def test_messages_beside_answers_of_human_and_assistant_are_ambiguous(tmp_path: Path) -> None:
+    assert _rules(tmp_path, {**HH, "messages": MESSAGES}) == ["format-ambiguous"]
+
+
+def _said(example: ChatExample) -> list[tuple[str, object]]:
+    return [(message.role, message.content) for message in example.messages]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"conversation": [{"system": "S", "input": "a", "output": "b"}, {"input": "c", "output": "d"}]},
+        {"conversation": [{"system": "S", "input": "a", "output": "b"}, {"system": "S", "input": "c", "output": "d"}]},
+        {"system": "S", "conversation": [{"input": "a", "output": "b"}, {"input": "c", "output": "d", "system": ""}]},
+        {"system": "S", "conversation": ["a", "b", "c", "d"]},
+        {"system_prompt": "S", "system": "", "turns": ["a", "b", "c", "d"]},
+    ],
+    ids=["first", "repeated", "beside", "texts", "system_prompt"],
+)
+def test_a_system_text_of_exchanges_or_beside_turns_begins_the_conversation(tmp_path: Path, row: Object) -> None:
+    example = _read(tmp_path, row)
+    assert _said(example) == [("system", "S"), ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
+    assert example.extra == {}
+
+
+def test_tools_beside_turns_are_the_conversations(tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "f"}}
+    assert _read(tmp_path, {**TURNS, "tools": [tool]}).tools == [tool]
+
+
+@pytest.mark.parametrize(
+    ("row", "rule"),
+    [
+        ({"conversation": [{"input": "a", "output": "b", "weight": 0}]}, "message-keys"),
+        ({"conversations": [{"instruction": "Translate", "input": "a", "output": "b"}]}, "message-keys"),
+        ({"conversation": [{"input": "a", "output": "b"}, {"system": "S", "input": "a", "output": "b"}]}, None),
+        ({"system": "T", "conversation": [{"system": "S", "input": "a", "output": "b"}]}, None),
+        ({"conversation": [{"system": ["S"], "input": "a", "output": "b"}]}, "field-type"),
+        ({"system": 5, "turns": ["a", "b"]}, "field-type"),
+    ],
+)
+def test_what_an_exchange_holds_besides_is_an_error_of_its_row(tmp_path: Path, row: Object, rule: str | None) -> None:
+    assert _rules(tmp_path, row) == [rule or "messages-type"]
+
+
+BENCH: Object = {"question_id": 81, "category": "writing", "turns": ["Compose a post", "Rewrite it"], "reference": []}
+
+
+@pytest.mark.parametrize("left_out", ["question_id", "reference", None])
+def test_a_benchmarks_questions_are_no_conversation(tmp_path: Path, left_out: str | None) -> None:
+    row = {key: value for key, value in BENCH.items() if key != left_out}
+    with pytest.raises(DataError, match="'turns' lists a benchmark's questions, not a user and an assistant in turn"):
+        _read(tmp_path, row)
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(DataError, match="lists a benchmark's questions"):
+        list(Dataset.open(tmp_path / "rows.jsonl", format="turns"))
+
+
+@pytest.mark.parametrize(
+    "speakers", [["Ann", "Bob", "Ann"], ["user", "assistant", "User"], [0, 1, 0], ["me", "ai", "me"]]
+)
+def test_speakers_that_take_turns_are_the_user_and_the_assistant(tmp_path: Path, speakers: list[object]) -> None:
+    example = _read(tmp_path, {"dialogue": ["a", "b", "c"], "speakers": speakers})
+    assert [message.role for message in example.messages] == ["user", "assistant", "user"]
+    assert example.extra == {"speakers": speakers}
+
+
+@pytest.mark.parametrize(
+    ("speakers", "message"),
+    [
+        (["A", "A", "B"], "text 2 is said by 'A'"),
+        (["A", "B", "B"], "text 3 is said by 'B'"),
+        (["A", "B", "C"], "text 3 is said by 'C'"),
+        (["A", "B"], "'speakers' names 2 speakers, but 'dialogue' lists 3 texts"),
+        (["assistant", "user", "assistant"], "'assistant' and 'user' speak in turn, not a user and an assistant"),
+        (["system", "user", "system"], "'system' and 'user' speak in turn, not a user and an assistant"),
+    ],
+)
+def test_speakers_that_do_not_take_turns_are_an_error_of_the_row(
+    tmp_path: Path, speakers: list[str], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        _read(tmp_path, {"dialogue": ["a", "b", "c"], "speakers": speakers})
+
+
+def test_what_glaives_system_text_says_around_its_functions_stays(tmp_path: Path) -> None:
+    one, two = DEFINED.split("\n\n")
+    system = f"{OFFER}{one}\nThe next one is slow.\n{two}\n\nAlways answer in French."
+    example = _read(tmp_path, {"system": system, "chat": GLAIVE})
+    assert (
+        example.messages[0].content
+        == "You are a helpful assistant.\n\nThe next one is slow.\n\nAlways answer in French."
+    )
+    assert [tool["function"]["name"] for tool in example.tools or []] == ["rate", "date"]
+
+
+@pytest.mark.parametrize("after", ["Answer as {x}.", '{"answer": "in French"}'])
+def test_braces_in_glaives_system_text_that_are_no_function_are_an_error_of_the_row(tmp_path: Path, after: str) -> None:
+    assert _rules(tmp_path, {"system": f"{OFFER}{DEFINED}{after}", "chat": GLAIVE}) == ["tools-type"]
+
+
+TYPES: dict[str, tuple[object, Object, bool]] = {
+    "capital": ("Optional[str]", {"type": "string"}, False),
+    "nested": ("Optional[List[int]]", {"type": "array"}, False),
+    "inside": ("List[Optional[int]]", {"type": "array"}, True),
+    "suffix": ("Int, Optional", {"type": "integer"}, False),
+    "json": ("string", {"type": "string"}, True),
+    "listed": (["string", "null"], {"type": ["string", "null"]}, True),
+    "listed-python": (["str", "None"], {"type": ["string", "null"]}, True),
+    "null": ("null", {"type": "null"}, True),
+    "any": ("Any", {}, True),
+    "unknown": ("Literal['a']", {"description": "type: Literal['a']"}, True),
+    "either": ("int | str", {"description": "type: int | str"}, True),
+    "listed-unknown": (["string", "date"], {"description": 'type: ["string", "date"]'}, True),
+    "more": ("str (ISO)", {"type": "string", "description": "type: str (ISO)"}, True),
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_no_type_of_a_parameter_vanishes(tmp_path: Path, name: str) -> None:
+    given, wanted, required = TYPES[name]
+    tools = json.dumps([{"name": "f", "parameters": {"x": {"type": given}}}])
+    example = _read(tmp_path, {**CALLS, "tools": tools})
+    schema = {"type": "object", "properties": {"x": wanted}, **({"required": ["x"]} if required else {})}
+    assert [tool["function"]["parameters"] for tool in example.tools or []] == [schema]
+
+
+def test_a_type_without_a_word_in_json_schema_follows_the_description(tmp_path: Path) -> None:
+    tools = json.dumps([{"name": "f", "parameters": {"x": {"type": "datetime", "description": "When"}}}])
+    found = (_read(tmp_path, {**CALLS, "tools": tools}).tools or [])[0]["function"]["parameters"]
+    assert found["properties"] == {"x": {"description": "When (type: datetime)"}}
+
+
+@pytest.mark.parametrize("row", [{"translation": {"x": "a", "y": "b"}}, {"id": 1, "pair": {"en": "a", "pt-BR": "b"}}])
+def test_texts_under_languages_ask_which_one_asks(tmp_path: Path, row: Object) -> None:
+    with pytest.raises(DataError, match="which one asks"):
+        _read(tmp_path, row)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"input_text": "a", "target_text": "b", "meta": {"x": "1", "y": "2"}}, "no known format has the keys"),
+        ({"promts": "a", "answr": "b", "names": {"en": "a", "de": "b"}}, "Nearest: 'promts' ~ 'prompt'"),
+        ({"prompt;completion": "a;b", "meta": {"x": "1", "y": "2"}}, "no known format has the keys"),
+    ],
+)
+def test_texts_one_level_down_hide_no_other_hint(tmp_path: Path, row: Object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        _read(tmp_path, row)
