@@ -64,7 +64,11 @@ class RowFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file.__enter__()
         if self._pack is not None:
-            self._zip = self._pack(self._sink)
+            try:
+                self._zip = self._pack(self._sink)
+            except BaseException as error:  # its library is missing
+                self._file.__exit__(type(error), error, error.__traceback__)
+                raise
             self._put = self._zip.write
         return self
 

@@ -65,3 +65,12 @@ def test_a_compressed_output_that_is_given_up_leaves_nothing_and_says_nothing(tm
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("refused\n", "")
     assert not list(tmp_path.iterdir())
+
+
+def test_where_the_library_of_a_compression_is_missing_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(DataError, match="zstandard"):
+        convert(Dataset.from_rows(ROWS), tmp_path / "out.jsonl.zst", to="alpaca")
+    assert list(tmp_path.iterdir()) == []
