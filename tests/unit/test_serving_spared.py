@@ -12,7 +12,7 @@ from finetune_providers.serving.worker.hf import spared
 
 def test_what_is_spared_is_not_there_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nobody_has_loaded_this.py").write_text("here = True\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with spared.without("nobody_has_loaded_this"), pytest.raises(ModuleNotFoundError, match="nobody_has_loaded_this"):
         importlib.import_module("nobody_has_loaded_this")
     assert importlib.import_module("nobody_has_loaded_this").here
