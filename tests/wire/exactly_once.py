@@ -148,7 +148,7 @@ def spec_for(dialect: str, folder: Path, port: int) -> JobSpec:
         if provider == "openai"
         else {"endpoint": f"http://127.0.0.1:{port}", "api": dialect.removeprefix("azure-")}
     )
-    options = {**where, "reconcile_wait_s": 0.05, "timeout_s": 0.3}
+    options = {**where, "reconcile_wait_s": 0.05, "timeout_s": 1.0}
     return spec.model_copy(update={"options": {provider: options}, "model": "a-model"})
 
 

@@ -33,7 +33,7 @@ class Fault:
     stall_s: float = 0.0
     """Wait so long before answering."""
     late_s: float = 0.0
-    """Hand the request on only after so long, when the client has given up."""
+    """Hang up, and hand the request on when a later one was answered, or after so long if none comes."""
 
 
 _NO_QUOTA = {"message": "You exceeded your current quota", "type": "insufficient_quota", "param": None}
@@ -47,7 +47,7 @@ FAULTS = {
         Fault("page before", reaches=False, status=200, body=b"<html>log in</html>", content_type="text/html"),
         Fault("page after", reaches=True, status=200, body=b"<html>log in</html>", content_type="text/html"),
         Fault("nonsense after", reaches=True, status=200, body=b'{"id": '),
-        Fault("stalled", reaches=True, stall_s=0.6),
+        Fault("stalled", reaches=True, stall_s=30),
         Fault("408 before", reaches=False, status=408),
         Fault("409 before", reaches=False, status=409),
         Fault("409 after", reaches=True, status=409),
@@ -87,6 +87,8 @@ class Plan:
     hits: list[str] = field(default_factory=list)
     on_their_way: int = 0
     """Requests that were held back and have not arrived yet."""
+    went_through: threading.Event = field(default_factory=threading.Event)
+    """A concerned request came after those held back, and was answered."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next(self, method: str, path: str) -> Fault | None:
@@ -106,15 +108,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _do(self) -> None:
         body = self._read()
-        fault = self.server.plan.next(self.command, self.path)
+        plan = self.server.plan
+        fault = plan.next(self.command, self.path)
         if fault is None:
-            return self._answer(*self._upstream(body))
+            self._answer(*self._upstream(body))
+            if plan.concerns(self.command, self.path):
+                plan.went_through.set()
+            return
         if fault.late_s:
-            self.server.plan.on_their_way += 1
-            threading.Timer(fault.late_s, self._deliver_late, [body]).start()
-            time.sleep(fault.late_s)
+            plan.on_their_way += 1
+            threading.Thread(target=self._deliver_late, args=[body, fault.late_s], daemon=True).start()
             self.close_connection = True
-            return None
+            return
         answer = self._upstream(body) if fault.reaches else None
         time.sleep(fault.stall_s)
         if fault.hang_up:
@@ -123,9 +128,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(fault.status, [("content-type", fault.content_type), *fault.headers], fault.body)
         elif answer is not None:
             self._answer(*answer, cut=fault.cut)
-        return None
 
-    def _deliver_late(self, body: bytes) -> None:
+    def _deliver_late(self, body: bytes, late_s: float) -> None:
+        self.server.plan.went_through.wait(late_s)
         try:
             self._upstream(body)
         finally:
