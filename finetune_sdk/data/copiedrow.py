@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from finetune_sdk.data.copiedcalls import Calls, Odd
 from finetune_sdk.data.example import ROLES, Role
-from finetune_sdk.data.jsonvalue import colons
+from finetune_sdk.data.jsonvalue import INSIDE, MAX_DEPTH, colons
 from finetune_sdk.data.marks import BLANK
 
 Turn: TypeAlias = dict[str, Raw]
@@ -27,8 +27,8 @@ _FIRST: Mapping[Piece, bytes] = {
     head: b'{"messages":[' + head[2:] for heads in (_HEADS, _TEXT_HEADS) for head in heads.values()
 }
 _NESTING = frozenset((dict, list))
-_BRACKETS = 58
-"""So many open at most as many levels, and a value of a turn is no more than five levels below its row."""
+_BRACKETS = MAX_DEPTH - INSIDE
+"""So many open at most as many levels."""
 _AS_IT_IS = b'"ntf'
 """What a value begins with that is written one way only."""
 _SHORT = 20
@@ -153,4 +153,4 @@ def value_of(raw: Raw) -> bytes:
 def flat(text: bytes, value: object) -> None:
     """Raises `RecursionError` where the value of a row may be nested too deeply."""
     if text.count(b"[") + text.count(b"{") > _BRACKETS:
-        colons([[[[[value]]]]])
+        colons([value], depth=INSIDE)

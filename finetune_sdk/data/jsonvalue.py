@@ -44,12 +44,13 @@ _KINDS = {
 """What JSON and the columns of tables hold, by Python's name."""
 
 
-def colons(values: Sequence[Any]) -> int:
+def colons(values: Sequence[Any], *, depth: int = 0) -> int:
     """How many colons the JSON of these values holds: one for each key, and those in texts; those in keys are left out.
 
-    JSON that has more may hold a key twice. Raises `RecursionError` below `MAX_DEPTH` levels.
+    JSON that has more may hold a key twice. Raises `RecursionError` below `MAX_DEPTH` levels; the values lie `depth`
+    levels below the row.
     """
-    count = depth = 0
+    count = 0
     below: list[Any] = [*values]
     while True:
         kinds = set(map(_type, below))
@@ -72,3 +73,5 @@ _NESTING = frozenset((dict, list))
 _OBJECTS = {dict}
 MAX_DEPTH = 64
 """Levels of nesting; deeper rows are refused: trainers' parsers give up at different depths."""
+INSIDE = 10
+"""More levels than lie between a row and any value that a fast way decodes by itself: near the limit it gives up."""

@@ -26,7 +26,7 @@ from finetune_sdk.data.example import (
 )
 from finetune_sdk.data.formats.messages import CHAT_KEYS, NO_TOOLS, Speakers, content_parts, tools
 from finetune_sdk.data.formats.sharegpt import TEXT_ROLES, function_calls
-from finetune_sdk.data.jsonvalue import colons
+from finetune_sdk.data.jsonvalue import INSIDE, colons
 from finetune_sdk.data.readers import Chunk
 from finetune_sdk.data.report import Fault
 from finetune_sdk.data.strict import decode, hides_colons
@@ -156,7 +156,7 @@ def _message(turn: _Said) -> tuple[Message, int]:
     count = 0
     if type(content) is not str:
         if isinstance(content, list):
-            count += colons(content)
+            count += colons(content, depth=INSIDE)
             content = content_parts(content, "")
         elif content is UNSET:
             if turn.role != "assistant" or turn.tool_calls is UNSET:
@@ -270,7 +270,7 @@ class Express:
                 continue
             if key not in _NOT_EXTRA:
                 beside.extra[key] = value = _json.decode(raw)
-                beside.colons += 1 + key.count(":") + colons([value])
+                beside.colons += 1 + key.count(":") + colons([value], depth=INSIDE)
             elif key == "tools":
                 beside.tools, count = self._shared(bytes(raw))
                 beside.colons += 1 + count
@@ -290,7 +290,7 @@ class Express:
             read = tools(value, "tools")
             if not read or (isinstance(value, str) and not self._lane.system):
                 raise Odd
-            found = SharedTools(read), colons([value])
+            found = SharedTools(read), colons([value], depth=INSIDE)
             if len(text) < _SHORT and len(self._tools) < _MANY:
                 self._tools[text] = found
         return found

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, Union
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, defstruct
 
+from finetune_sdk.data.jsonvalue import INSIDE, MAX_DEPTH
 from finetune_sdk.data.skeleton import Skeleton, Written, one_of
 
 _USUAL: dict[str, Any] = {"forbid_unknown_fields": True, "gc": False}
@@ -130,6 +131,8 @@ def _asked(value: bytes, number: int) -> bytes:
         raise NotPlain from None
     colons = 2 + call.name.count(":") + arguments.count(":")
     if colons != text.count(":") or "\\u" in text:  # a duplicated key, or escapes that could hide one
+        raise NotPlain
+    if arguments.count("[") + arguments.count("{") > MAX_DEPTH - INSIDE:  # it may be nested too deeply
         raise NotPlain
     return asked
 
