@@ -43,7 +43,7 @@ def _function_call(value: Any) -> dict[str, Any]:
 
 
 def _tools(value: Any) -> dict[str, Any]:
-    parameters = {"type": "object", "properties": {}, "x": value}
+    parameters: dict[str, Any] = {"type": "object", "properties": {}, "x": value}
     return {"tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": parameters}}]}
 
 
