@@ -102,11 +102,11 @@ def test_after_a_reboot_nothing_is_alive(tmp_path: Path) -> None:
 
 
 def test_the_time_budget_stops_the_job_and_keeps_its_checkpoints(tmp_path: Path) -> None:
-    job = jobs.start(tmp_path / "job", "train", steps=10_000, budget_max_hours=0.0001)
+    job = jobs.start(tmp_path / "job", "train", steps=100_000, budget_max_hours=0.002)
     state = jobs.end(job)
     assert state.status is JobStatus.FAILED
     assert state.error is not None
-    assert state.error.startswith("budget.max_hours (0.0001 h) reached; checkpoints are kept.")
+    assert state.error.startswith("budget.max_hours (0.002 h) reached; checkpoints are kept.")
     assert int((job / "checkpoint").read_text()) > 0
 
 

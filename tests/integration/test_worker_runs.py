@@ -53,13 +53,14 @@ def test_the_submitter_is_left_without_children_and_warnings(tmp_path: Path) -> 
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "import os, pathlib, worker_jobs as jobs\n"
-        "jobs.start(pathlib.Path(sys.argv[1]), 'train', steps=100)\n"
+        "jobs.start(pathlib.Path(sys.argv[1]), 'train', held_at=2)\n"
         "try: os.waitpid(-1, os.WNOHANG); print('has a child')\n"
         "except ChildProcessError: print('none')\n"
     )
     command = [sys.executable, "-W", "error", "-X", "dev", "-c", code, str(tmp_path / "job"), TESTS]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("none\n", "")
+    (tmp_path / "job" / "go").touch()
     assert jobs.end(tmp_path / "job").status is JobStatus.SUCCEEDED
 
 
@@ -68,13 +69,14 @@ def test_a_job_survives_its_submitter_being_killed_with_its_whole_group(tmp_path
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "import pathlib, time, worker_jobs as jobs\n"
-        "jobs.start(pathlib.Path(sys.argv[1]), 'train', steps=60); print('started', flush=True); time.sleep(60)\n"
+        "jobs.start(pathlib.Path(sys.argv[1]), 'train', held_at=2); print('started', flush=True); time.sleep(600)\n"
     )
     command = [sys.executable, "-c", code, str(job), TESTS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as submitter:
         assert submitter.stdout is not None
         assert submitter.stdout.readline() == b"started\n"
         os.killpg(submitter.pid, signal.SIGKILL)
+    (job / "go").touch()
     assert jobs.end(job).status is JobStatus.SUCCEEDED
     assert process.events(job)[-1].message == "done"
 

@@ -96,18 +96,19 @@ def test_more_signals_do_not_interrupt_the_farewell(tmp_path: Path) -> None:
     for pid in (jobs.pid(job), jobs.pid(job, "worker_pid")):
         os.kill(pid, signal.SIGTERM)
         os.kill(pid, signal.SIGINT)
+    (job / "go").touch()
     assert jobs.end(job).status is JobStatus.PAUSED
 
 
 def test_a_paused_job_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    job = jobs.start(tmp_path / "job", "train", steps=60)
+    job = jobs.start(tmp_path / "job", "train", steps=20, held_at=5)
     jobs.until_event(job, "step")
     process.pause(job)
     assert jobs.end(job).status is JobStatus.PAUSED
     process.resume(job)
     assert jobs.end(job).status is JobStatus.SUCCEEDED
     events = process.events(job)
-    assert [event.step for event in events] == [*range(1, 61), 60]
+    assert [event.step for event in events] == [*range(1, 21), 20]
     assert events[-1].metrics["attempt"] == 2
     cursors = [event.cursor for event in events]
     assert cursors == sorted(set(cursors))
@@ -137,7 +138,7 @@ def test_cancelling_overtakes_a_pause_that_takes_too_long(tmp_path: Path) -> Non
 
 
 def test_a_killed_job_resumes_with_higher_cursors_after_a_torn_line(tmp_path: Path) -> None:
-    job = jobs.start(tmp_path / "job", "train", steps=60)
+    job = jobs.start(tmp_path / "job", "train", steps=20, held_at=5)
     jobs.until_event(job, "step")
     os.kill(jobs.pid(job, "worker_pid"), signal.SIGKILL)
     jobs.end(job)
@@ -147,14 +148,15 @@ def test_a_killed_job_resumes_with_higher_cursors_after_a_torn_line(tmp_path: Pa
     process.resume(job)
     assert jobs.end(job).status is JobStatus.SUCCEEDED
     after = process.events(job, before[-1].cursor)
-    assert {event.step for event in (*before, *after)} == set(range(1, 61))
+    assert {event.step for event in (*before, *after)} == set(range(1, 21))
     assert len(process.events(job)) == len(before) + len(after)
 
 
 def test_resuming_a_running_or_finished_job_is_refused(tmp_path: Path) -> None:
-    job = jobs.start(tmp_path / "job", "train", steps=50)
+    job = jobs.start(tmp_path / "job", "train", held_at=2)
     with pytest.raises(ProviderError, match="still running"):
         process.resume(job)
+    (job / "go").touch()
     jobs.end(job)
     with pytest.raises(ProviderError, match="nothing to resume"):
         process.resume(job)

@@ -17,10 +17,15 @@ Answer = dict[str, Any]
 
 
 def train(ctx: Any) -> Answer:
-    """Steps of 10 ms, a checkpoint each, obeying `stop`; goes on where the attempt before stopped."""
+    """Steps of 10 ms, a checkpoint each, obeying `stop`; goes on where the attempt before stopped.
+
+    `held_at` is the step at which the first attempt waits until it is stopped, or until there is a file `go`.
+    """
     saved = ctx.dir / "checkpoint"
     first = int(saved.read_text()) if saved.exists() else 0
     for step in range(first + 1, ctx.request.get("steps", 3) + 1):
+        while ctx.attempt == 1 and step == ctx.request.get("held_at") and not (ctx.stop or (ctx.dir / "go").exists()):
+            time.sleep(0.01)
         if ctx.stop:
             return {"status": "paused" if ctx.stop == "pause" else "cancelled"}
         ctx.event("step", step=step, loss=1 / step)
@@ -46,14 +51,14 @@ def deaf(ctx: Any) -> None:
 
 
 def slow_farewell(ctx: Any) -> Answer:
-    """Needs a while to save after being told to stop."""
+    """Told to stop, it saves until there is a file `go`, and a moment longer."""
     ctx.event("running")
     while not ctx.stop:
         time.sleep(0.01)
     ctx.event("saving")
-    until_s = time.monotonic() + 0.5
-    while time.monotonic() < until_s:
+    while not (ctx.dir / "go").exists():
         time.sleep(0.01)
+    time.sleep(0.2)  # signals arrive a moment after they were sent
     return {"status": "paused"}
 
 
