@@ -100,7 +100,7 @@ def test_an_awaiting_task_can_be_cancelled_while_a_call_blocks() -> None:
     release = threading.Event()
 
     def stuck() -> Steps[bool]:
-        return (yield from Call(lambda: release.wait(5)))
+        return (yield from Call(lambda: release.wait(60)))
 
     async def impatient() -> None:
         async with asyncio.timeout(0.02):
@@ -112,14 +112,21 @@ def test_an_awaiting_task_can_be_cancelled_while_a_call_blocks() -> None:
 
 
 def test_a_call_that_must_not_be_abandoned_is_waited_for() -> None:
-    done: list[bool] = []
+    begun, done = threading.Event(), list[bool]()
+
+    def deed() -> None:
+        begun.set()
+        threading.Event().wait(0.04)
+        done.append(True)
 
     def careful() -> Steps[None]:
-        yield from Call(lambda: (threading.Event().wait(0.04), done.append(True)), abandon=False)
+        yield from Call(deed, abandon=False)
 
     async def impatient() -> None:
-        with anyio.move_on_after(0.01):
-            await arun(careful())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(arun, careful())
+            await asyncio.to_thread(begun.wait, 60)
+            tasks.cancel_scope.cancel()
 
     asyncio.run(impatient())
     assert done == [True]
@@ -138,12 +145,12 @@ def test_a_call_once_begun_runs_to_its_end_even_when_its_task_is_cancelled() -> 
 
     async def impatient() -> None:
         task = asyncio.create_task(arun(careful()))
-        await asyncio.to_thread(begun.wait, 5)
+        await asyncio.to_thread(begun.wait, 60)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(impatient())
-    assert ended.wait(5)
+    assert ended.wait(60)
 
 
 def _missing() -> str:

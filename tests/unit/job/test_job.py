@@ -34,17 +34,6 @@ from finetune_sdk.testing.fake import FakeProvider
 from finetune_sdk.types import Artifact, Deployment
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path) -> Iterator[Path]:
-    with standing_in("fake", lambda home: FakeProvider(home=home)):
-        yield tmp_path / "home"
-
-
-@pytest.fixture
-def fake(home: Path) -> FakeProvider:
-    return FakeProvider(home=home)
-
-
 def test_a_job_runs_to_its_end(home: Path) -> None:
     record = submit(home).wait(poll_s=FAST_S)
 

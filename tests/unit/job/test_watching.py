@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,6 @@ HELD = ["queued", "running"]
 SHORT = ["queued", "running", "succeeded"]
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path) -> Iterator[Path]:
-    with standing_in("fake", lambda home: FakeProvider(home=home)):
-        yield tmp_path / "home"
-
-
 def submit(home: Path, **options: Any) -> str:
     return FineTuneJob.submit(fake_spec(write_rows(home.parent / "data"), **options), home=home).id
 
@@ -43,9 +37,10 @@ def requests(home: Path, name: str) -> int:
 
 
 class Counting(FakeProvider):
-    """Polls slowly, and counts how many do so at the same time."""
+    """Counts how many poll at the same time; the first waits for a second one."""
 
     lock = threading.Lock()
+    two = threading.Event()
     now = 0
     most = 0
 
@@ -53,7 +48,9 @@ class Counting(FakeProvider):
         with self.lock:
             Counting.now += 1
             Counting.most = max(self.most, self.now)
-        time.sleep(0.002)
+        if self.now > 1:
+            self.two.set()
+        self.two.wait(60)
         try:
             return super().poll(ref)
         finally:
@@ -135,7 +132,7 @@ def test_a_job_cancelled_by_another_process_ends_its_watch(home: Path) -> None:
 
 
 def test_requests_at_the_same_time_are_few(home: Path) -> None:
-    Counting.most = 0
+    Counting.most, Counting.two = 0, threading.Event()
     for _ in range(3 * _watching.AT_ONCE):
         submit(home, script=["queued", "succeeded"])
     with standing_in("fake", lambda home: Counting(home=home)):

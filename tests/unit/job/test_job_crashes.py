@@ -27,17 +27,6 @@ FORK = multiprocessing.get_context("fork")
 KILLED = -signal.SIGKILL
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path) -> Iterator[Path]:
-    with standing_in("fake", lambda home: FakeProvider(home=home)):
-        yield tmp_path / "home"
-
-
-@pytest.fixture
-def fake(home: Path) -> FakeProvider:
-    return FakeProvider(home=home)
-
-
 @pytest.fixture
 def spec(tmp_path: Path) -> JobSpec:
     return fake_spec(write_rows(tmp_path / "data"), script=["queued", "running"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,19 +16,7 @@ from finetune_sdk.errors import (
     WaitTimeout,
     WrongStatus,
 )
-from finetune_sdk.registry import standing_in
 from finetune_sdk.testing.fake import FakeProvider
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path) -> Iterator[Path]:
-    with standing_in("fake", lambda home: FakeProvider(home=home)):
-        yield tmp_path / "home"
-
-
-@pytest.fixture
-def fake(home: Path) -> FakeProvider:
-    return FakeProvider(home=home)
 
 
 def test_following_gives_every_event_once(home: Path) -> None:
@@ -56,6 +43,7 @@ def test_following_can_be_left_and_the_job_goes_on(home: Path) -> None:
 
 def test_waiting_can_time_out_and_does_not_cancel(home: Path) -> None:
     job = submit(home, script=HELD)
+    job.refresh()
 
     with pytest.raises(WaitTimeout, match=job.id):
         job.wait(timeout_s=0.01, poll_s=FAST_S)
