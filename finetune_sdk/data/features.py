@@ -17,6 +17,7 @@ from finetune_sdk.data.example import (
     Example,
     LabelledExample,
     Message,
+    Part,
     PreferenceExample,
     PromptExample,
     TextExample,
@@ -51,6 +52,7 @@ FEATURES: dict[str, str] = {
     "spans": "training switched per part of a message",
     "images": "images",
     "image-detail": "an image's level of detail",
+    "image-type": "an image's media type or owner beside its address",
     "other-parts": "audio, video, files or other parts",
     "content-list": "text as a list of parts",
     "content-null": "null or no content",
@@ -332,6 +334,9 @@ def _content(message: Message, path: str) -> Used:
             yield "images", at
             if "detail" in part["image_url"]:
                 yield "image-detail", f"{at}.image_url.detail"
+            for key in part["image_url"]:
+                if key not in IMAGE_KEYS:
+                    yield ("image-type" if in_the_cloud(part, key) else "message-keys"), f"{at}.image_url.{key}"
         elif part.get("type") != "text":
             yield "other-parts", at
         if "weight" in part or "train" in part:
@@ -343,9 +348,23 @@ def _content(message: Message, path: str) -> Used:
 
 PART_KEYS = frozenset(("type", "text", "image_url", "weight", "train"))
 """Keys of texts and images among the parts of a content."""
+IMAGE_KEYS = frozenset(("url", "detail"))
+"""Keys of an image that chat formats know."""
+
+
+def in_the_cloud(image: Part, key: str) -> bool:
+    """Whether the key says about an image at an address what Gemini's or Bedrock's format say: its type, its owner."""
+    return key in ("mime_type", "bucketOwner") and not str(image["image_url"].get("url")).startswith("data:")
+
 
 _LOOKS: tuple[tuple[Callable[[Message, str], Used], tuple[str, ...]], ...] = (
-    (_content, ("content-null", "content-list", "images", "image-detail", "other-parts", "spans", "message-keys")),
+    (
+        _content,
+        (
+            *("content-null", "content-list", "images", "image-detail", "image-type", "other-parts", "spans"),
+            "message-keys",
+        ),
+    ),
     (_weights, ("weights", "weights-elsewhere", "weights-fraction", "spans")),
     (_fields, ("reasoning", "refusal", "name", "result-name")),
     (_keys, ("message-keys", "message-keys-clash")),

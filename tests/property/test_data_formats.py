@@ -55,6 +55,10 @@ def calls(draw: st.DrawFn) -> ToolCall:
 PART = st.one_of(
     TEXT.map(lambda text: {"type": "text", "text": text}),
     st.just({"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}),
+    st.just({"type": "image_url", "image_url": {"url": "https://x.test/a", "mime_type": "image/webp"}}),
+    st.just(
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "mime_type": "image/png", "x": 1}}
+    ),
     st.just({"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"}}),
     st.just({"type": "input_audio", "input_audio": {"data": "AA=="}}),
 )

@@ -167,7 +167,7 @@ HOSTED = (
             Images(doc=MISTRAL, formats=None, max_bytes=None),
             *(
                 Refuses(doc=MISTRAL, of=of, why="its messages forbid keys that they do not know")
-                for of in ("reasoning", "name", "message-keys")
+                for of in ("reasoning", "name", "message-keys", "image-type")
             ),
             *refuses(MISTRAL, "other-parts", "spans", "refusal"),
         ),

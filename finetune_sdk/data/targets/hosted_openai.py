@@ -46,7 +46,7 @@ AZURE_MODELS = Doc("https://github.com/MicrosoftDocs/azure-ai-docs (models: fine
 SAME_ROLE = Doc("https://github.com/microsoft-foundry/fine-tuning/issues/23", "2026-11-20")
 
 _UNKNOWN_KEYS: tuple[Rule, ...] = (
-    *refuses(SCHEMA, "spans", "template-kwargs"),
+    *refuses(SCHEMA, "spans", "template-kwargs", "image-type"),
     OtherParts(doc=SCHEMA),
     RefusalParts(doc=SCHEMA),
     Refuses(doc=SCHEMA, of="reasoning", why="the training schema has no field for it"),

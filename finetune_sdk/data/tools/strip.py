@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from finetune_sdk.data.example import Content, Example, Message, Part
-from finetune_sdk.data.features import FEATURES, PART_KEYS
+from finetune_sdk.data.features import FEATURES, IMAGE_KEYS, PART_KEYS, in_the_cloud
 from finetune_sdk.errors import DataError
 
 Take: TypeAlias = Callable[[Example], Example]
@@ -66,11 +66,10 @@ def _parts(keep: Callable[[Part], Part | None]) -> Take:
     return _messages(change)
 
 
-def _without_detail(part: Part) -> Part:
+def _image_keys(part: Part, keep: Callable[[str], bool]) -> Part:
     if part.get("type") != "image_url":
         return part
-    inner = {key: value for key, value in part["image_url"].items() if key != "detail"}
-    return {**part, "image_url": inner}
+    return {**part, "image_url": {key: value for key, value in part["image_url"].items() if keep(key)}}
 
 
 def _spans(message: Message) -> Message:
@@ -93,7 +92,8 @@ def _extra_keys(message: Message) -> Message:
 
 
 def _known_keys(part: Part) -> Part:
-    return {key: value for key, value in part.items() if key in PART_KEYS}
+    known = {key: value for key, value in part.items() if key in PART_KEYS}
+    return _image_keys(known, lambda key: key in IMAGE_KEYS or in_the_cloud(part, key))
 
 
 def _developer(message: Message) -> Message:
@@ -111,7 +111,8 @@ STRIP: dict[str, Take] = {
     "weights-fraction": _weight(keep=lambda message: message.weight in (0, 1)),
     "spans": _messages(_spans),
     "images": _parts(lambda part: None if part.get("type") == "image_url" else part),
-    "image-detail": _parts(_without_detail),
+    "image-detail": _parts(lambda part: _image_keys(part, lambda key: key != "detail")),
+    "image-type": _parts(lambda part: _image_keys(part, lambda key: not in_the_cloud(part, key))),
     "other-parts": _parts(lambda part: part if part.get("type") in ("text", "image_url") else None),
     "content-list": _messages(_joined),
     "reasoning": _message_field("reasoning"),

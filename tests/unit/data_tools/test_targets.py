@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from finetune_sdk.data import canonical
+from finetune_sdk.data import Dataset, canonical
 from finetune_sdk.data.example import Example
 from finetune_sdk.data.formats import format_named
 from finetune_sdk.data.targets import PROFILES, TARGETS, Profile, Row, profiles
+from finetune_sdk.data.tools.files import convert_for
 from finetune_sdk.errors import DataError
 
 Turn = dict[str, Any]
@@ -182,3 +184,17 @@ def test_an_unknown_target_is_named_with_the_nearest() -> None:
 
 def test_a_model_picks_the_rules_of_its_family() -> None:
     assert [one.family for one in profiles("bedrock", method="sft", model="amazon.nova-lite-v1:0")] == ["Nova"]
+
+
+def test_an_images_media_type_is_refused_where_it_is_unknown_and_left_out_when_allowed(tmp_path: Path) -> None:
+    image = {"fileData": {"mimeType": "image/webp", "fileUri": "https://a.test/b"}}
+    row = {"contents": [{"role": "user", "parts": [image]}, {"role": "model", "parts": [{"text": "A cat."}]}]}
+    path, out = tmp_path / "gemini.jsonl", tmp_path / "out.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+
+    refused = convert_for(Dataset.open(path), out, "openai")
+    assert [finding.rule for finding in refused.errors] == ["image-type"]
+    assert not out.exists()
+
+    convert_for(Dataset.open(path), out, "openai", allow_loss=["image-type"])
+    assert json.loads(out.read_text())["messages"][0]["content"][0]["image_url"] == {"url": "https://a.test/b"}
