@@ -299,11 +299,11 @@ def trl_chatml(source: Path, out: Path) -> None:
 
 
 def unsloth(source: Path, out: Path) -> None:
-    """Unsloth's own conversion, and `to_json`."""
+    """Unsloth's own conversion, and `to_json`. It knows three roles, and stops at others unless told what they are."""
     from unsloth_zoo.dataset_utils import standardize_data_formats
 
-    rows = _loaded(source, out)
-    standardize_data_formats(rows, num_proc=1).to_json(str(out))
+    roles = {"aliases_for_user": ["human", "observation"], "aliases_for_assistant": ["gpt", "function_call"]}
+    standardize_data_formats(_loaded(source, out), num_proc=1, **roles).to_json(str(out))
 
 
 def llama_factory(source: Path, out: Path) -> None:
