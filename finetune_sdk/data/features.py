@@ -54,6 +54,7 @@ FEATURES: dict[str, str] = {
     "image-detail": "an image's level of detail",
     "image-type": "an image's media type or owner beside its address",
     "other-parts": "audio, video, files or other parts",
+    "result-parts": "images or other parts in a tool result",
     "content-list": "text as a list of parts",
     "content-null": "null or no content",
     "reasoning": "reasoning apart from the answer",
@@ -286,6 +287,8 @@ def _result(message: Message, path: str) -> Used:
             yield "tool-call-ids", f"{path}.tool_call_id"
         else:
             yield "tool-calls-without-ids", path
+        if isinstance(message.content, list) and any(part.get("type") != "text" for part in message.content):
+            yield "result-parts", f"{path}.content"
 
 
 def _calls(message: Message, path: str) -> Used:
@@ -368,7 +371,7 @@ _LOOKS: tuple[tuple[Callable[[Message, str], Used], tuple[str, ...]], ...] = (
     (_weights, ("weights", "weights-elsewhere", "weights-fraction", "spans")),
     (_fields, ("reasoning", "refusal", "name", "result-name")),
     (_keys, ("message-keys", "message-keys-clash")),
-    (_result, ("tool-calls", "tool-call-ids", "tool-calls-without-ids")),
+    (_result, ("tool-calls", "tool-call-ids", "tool-calls-without-ids", "result-parts")),
     (
         _calls,
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from finetune_sdk.data.example import KIND_NAMES, Example, PreferenceExample, kind_of
+from finetune_sdk.data.example import KIND_NAMES, Example, Part, PreferenceExample, conversation, kind_of
 from finetune_sdk.data.features import FEATURES, SHAPE_ONLY, features
 from finetune_sdk.data.formats.base import Format
 from finetune_sdk.data.methods import adapted
@@ -49,6 +49,8 @@ def losses(example: Example, entry: Format, allow: Collection[str] = ()) -> Iter
         if feature in seen:
             continue
         seen.add(feature)
+        if feature == "other-parts" and entry.takes is not None and all(map(entry.takes, _other_parts(example))):
+            continue
         if feature in entry.cannot:
             yield Finding(
                 rule=f"cannot-{feature}",
@@ -59,6 +61,12 @@ def losses(example: Example, entry: Format, allow: Collection[str] = ()) -> Iter
             )
         elif feature in entry.loses:
             yield _loss(feature, path, entry, allowed=feature in allow or "all" in allow)
+
+
+def _other_parts(example: Example) -> list[Part]:
+    contents = [message.content for message in conversation(example)]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return [part for part in parts if part.get("type") not in ("text", "image_url")]
 
 
 def _clash(example: Example, entry: Format) -> str | None:

@@ -61,6 +61,8 @@ PART = st.one_of(
     ),
     st.just({"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"}}),
     st.just({"type": "input_audio", "input_audio": {"data": "AA=="}}),
+    st.just({"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}),
+    st.just({"type": "file", "file": {"url": "gs://a/b.pdf", "mime_type": "application/pdf"}}),
 )
 CONTENT = st.one_of(SOME_TEXT, SOME_TEXT, SOME_TEXT, TEXT, st.lists(PART, min_size=1, max_size=3))
 RARE = st.sampled_from((False, False, False, False, True))
@@ -76,7 +78,7 @@ def turns(draw: st.DrawFn, role: str | None = None) -> Message:
             fields["content"] = draw(st.sampled_from((UNSET, None)))
     if role == "tool":
         fields["tool_call_id"] = draw(st.sampled_from((None, "c1")))
-        fields["content"] = draw(TEXT)
+        fields["content"] = draw(st.one_of(TEXT, TEXT, st.lists(PART, min_size=1, max_size=2)))
     for key, values in (
         ("weight", st.sampled_from((0, 1, -1, 0.5))),
         ("reasoning", SOME_TEXT),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from finetune_sdk.data.example import Example, Kind
+from finetune_sdk.data.example import Example, Kind, Part
 from finetune_sdk.data.jsonvalue import Object, type_name
 from finetune_sdk.data.report import Fault, Note
 
@@ -33,6 +33,8 @@ class Format:
     """Like `render`, where the row is only encoded as JSON: messages may stand in it that encode as their objects."""
     loses: Mapping[str, str] = field(default_factory=dict[str, str])
     """Features (`features.FEATURES`) that do not survive writing, each with what becomes of it."""
+    takes: Callable[[Part], bool] | None = None
+    """Which parts it can express among the `other-parts` that it otherwise `cannot`."""
     cannot: frozenset[str] = frozenset()
     """Features without which nothing sensible is left to write: refused, whatever is allowed."""
     rank: int = 0

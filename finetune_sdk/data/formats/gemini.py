@@ -58,8 +58,9 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
         part = _media(str(file.get("fileUri", file.get("file_uri"))), _mime(file), path)
         into.parts.append({**part, **rest(block, "fileData", "file_data")})
     elif inline is not None:
-        mime = _mime(inline)
-        part = _media(f"data:{mime};base64,{inline.get('data')}", mime, path)
+        mime, data = _mime(inline), inline.get("data")
+        sound = {"type": "input_audio", "input_audio": {"data": data, "format": _SOUNDS.get(mime)}}
+        part = sound if mime in _SOUNDS else _media(f"data:{mime};base64,{data}", mime, path)
         into.parts.append({**part, **rest(block, "inlineData", "inline_data")})
     else:
         raise unknown_block(block, path)
@@ -209,12 +210,39 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
 def _part_object(part: Object) -> Object:
     if part.get("type") == "text":
         return {"text": part["text"]}
+    if part["type"] == "input_audio":
+        sound = part["input_audio"]
+        return {"inlineData": {"mimeType": f"audio/{sound['format']}", "data": sound["data"]}}
+    if part["type"] == "file":
+        return _media_object(part["file"]["url"], part["file"]["mime_type"])
     url = image_url(part)
+    usual = f"image/{'png' if url.lower().endswith('.png') else 'jpeg'}"
+    return _media_object(url, part["image_url"].get("mime_type") or usual)
+
+
+def _media_object(url: str, mime: str) -> Object:
     if url.startswith("data:"):
         head, _, data = url[5:].partition(",")
         return {"inlineData": {"mimeType": head.removesuffix(";base64"), "data": data}}
-    mime = part["image_url"].get("mime_type") or f"image/{'png' if url.lower().endswith('.png') else 'jpeg'}"
     return {"fileData": {"mimeType": mime, "fileUri": url}}
+
+
+_SOUNDS = {f"audio/{kind}": kind for kind in ("wav", "mp3")}
+"""What OpenAI's chat calls `input_audio`, by its media type."""
+
+
+def _takes(part: Part) -> bool:
+    """Whether a part that is neither text nor image reads back the same, and is nothing but data, or an address."""
+    kind = part.get("type")
+    inner = as_object(part.get(kind)) if kind in ("file", "input_audio") and len(part) == 2 else None
+    if inner is None or not all(isinstance(value, str) and value for value in inner.values()):
+        return False
+    if kind == "input_audio":
+        return inner.keys() == {"data", "format"} and inner["format"] in _SOUNDS.values()
+    if inner.keys() != {"url", "mime_type"} or inner["mime_type"].startswith("image/"):
+        return False
+    head = f"data:{inner['mime_type']};base64,"
+    return not inner["url"].startswith("data:") or (inner["url"].startswith(head) and inner["mime_type"] not in _SOUNDS)
 
 
 def _content(role: Role, messages: list[Message], names: dict[str, str]) -> Object:
@@ -292,7 +320,8 @@ FORMATS = (
         parse=_parse,
         render=_render,
         loses=_LOSSES,
-        cannot=BLOCK_CANNOT,
+        cannot=BLOCK_CANNOT | {"result-parts"},
+        takes=_takes,
         needs_call_ids=True,
         reserved=frozenset((*_KEYS, "completions")),
         rank=60,
@@ -308,7 +337,7 @@ FORMATS = (
         parse=_parse_preference,
         render=_render_preference,
         loses=_LOSSES,
-        cannot=BLOCK_CANNOT | {"no-prompt", "tools", "tool-calls", "images", "answer-turns"},
+        cannot=BLOCK_CANNOT | {"result-parts", "no-prompt", "tools", "tool-calls", "images", "answer-turns"},
         reserved=frozenset((*_KEYS, "completions")),
         rank=60,
         source="https://cloud.google.com/vertex-ai/generative-ai/docs/models/gemini-use-preference-tuning",

@@ -246,7 +246,9 @@ HOSTED = (
         doc=VERTEX,
         rules=(
             *refuses(VERTEX, "system-later", "arguments-not-object", *_PLAIN_ANSWERS),
-            OtherParts(doc=VERTEX, allowed=("text", "image_url", "file"), but="audio, video and documents"),
+            OtherParts(
+                doc=VERTEX, allowed=("text", "image_url", "file", "input_audio"), but="audio, video and documents"
+            ),
             FirstTurn(doc=VERTEX),
             _last_answer(VERTEX),
             Images(

@@ -198,3 +198,32 @@ def test_an_images_media_type_is_refused_where_it_is_unknown_and_left_out_when_a
 
     convert_for(Dataset.open(path), out, "openai", allow_loss=["image-type"])
     assert json.loads(out.read_text())["messages"][0]["content"][0]["image_url"] == {"url": "https://a.test/b"}
+
+
+def test_sound_and_documents_are_written_for_gemini_as_its_parts(tmp_path: Path) -> None:
+    sound = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+    document = {"type": "file", "file": {"url": "gs://a/b.pdf", "mime_type": "application/pdf"}}
+    row = {"messages": [user([sound, document]), answer()]}
+    path, out = tmp_path / "chat.jsonl", tmp_path / "out.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+
+    convert_for(Dataset.open(path), out, "vertex")
+
+    assert json.loads(out.read_text())["contents"][0]["parts"] == [
+        {"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}},
+        {"fileData": {"mimeType": "application/pdf", "fileUri": "gs://a/b.pdf"}},
+    ]
+    assert next(Dataset.open(out).rows("chat")) == row
+
+
+def test_an_image_in_a_tool_result_is_refused_where_results_are_texts(tmp_path: Path) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    image = {"type": "image_url", "image_url": {"url": "https://a.test/b.png"}}
+    result = {"role": "tool", "tool_call_id": "a", "content": [image]}
+    path, out = tmp_path / "chat.jsonl", tmp_path / "out.jsonl"
+    path.write_text(json.dumps({"messages": [user(), answer("", tool_calls=[call]), result, answer()]}) + "\n")
+
+    refused = convert_for(Dataset.open(path), out, "vertex")
+
+    assert "cannot-result-parts" in [finding.rule for finding in refused.errors]
+    assert not out.exists()
