@@ -287,3 +287,6 @@ CAUGHT_BY: Mapping[type[FakeProvider], str] = {
     PausesForEver: "test_a_paused_job_rests_and_goes_on_when_resumed",
 }
 """Each broken provider, and the test that must fail for it."""
+
+WAITED_FOR = (DoesNotCancel, TakesANewWordForFailure)
+"""Those whose jobs never end: who waits for them should not do so for long."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mutants import CAUGHT_BY
+from mutants import CAUGHT_BY, WAITED_FOR
 from suite_fixtures import FakeFixtures
 
 from finetune_sdk.testing.conformance import ProviderConformance
@@ -18,5 +18,5 @@ class TestShortened(FakeFixtures, ProviderConformance):
 
 
 for _mutant in CAUGHT_BY:
-    _name = f"Test{_mutant.__name__}"
-    globals()[_name] = type(_name, (FakeFixtures, ProviderConformance), {"kind": _mutant, "patience_s": 0.3})
+    _name, _patience_s = f"Test{_mutant.__name__}", 3.0 if _mutant in WAITED_FOR else 60.0
+    globals()[_name] = type(_name, (FakeFixtures, ProviderConformance), {"kind": _mutant, "patience_s": _patience_s})

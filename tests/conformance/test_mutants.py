@@ -21,7 +21,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     cases = [f"{suite}::Test{mutant.__name__}::{test}" for mutant, test in CAUGHT_BY.items()]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *cases]
     command.append(f"{suite}::TestShortened")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 1, done.stdout[-3000:]  # 1 = ran, some failed
     results = ElementTree.parse(report).getroot().iter("testcase")
     return {

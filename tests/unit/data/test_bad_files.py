@@ -200,15 +200,19 @@ def test_a_disk_that_fills_up_leaves_no_file(tmp_path: Path, name: str) -> None:
 
 
 def test_ctrl_c_in_the_middle_leaves_no_file(tmp_path: Path) -> None:
-    path, out = tmp_path / "big.jsonl", tmp_path / "o" / "out.csv"
-    path.write_text("".join(chat(f"{number} " + "word " * 200) for number in range(60_000)))
+    out = tmp_path / "o" / "out.csv"
     command = Path(sys.executable).with_name("finetune")
-    args = [command, "data", "convert", path, "--to", "prompt-completion", "--out", out]
-    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    args = [command, "data", "convert", "-", "--to", "prompt-completion", "--out", out]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(args, text=True, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdin is not None
+        for number in range(20_000):
+            process.stdin.write(chat(f"{number} " + "word " * 200))
+        process.stdin.flush()  # and stays open: there is more to come
         while process.poll() is None and not (out.parent.exists() and any(out.parent.iterdir())):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=30)
+        _, error = process.communicate(timeout=300)
     assert (process.returncode, list(out.parent.iterdir()), "Traceback" in error) == (130, [], False)
 
 

@@ -16,6 +16,7 @@ import pytest
 from finetune_sdk.data import Dataset
 from finetune_sdk.data.progress import Reading, watched
 
+PATIENCE_S = 240.0
 ROW = '{"prompt": "question %d", "completion": "answer"}\n'
 
 
@@ -28,10 +29,12 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_watcher_hears_the_file_its_bytes_and_its_end(file: Path) -> None:
     heard: list[Reading | None] = []
+    size = file.stat().st_size
+    give_up_s = time.monotonic() + PATIENCE_S
     with watched(heard.append, every_s=0.001):
         for _ in Dataset.open(file):
-            time.sleep(0.0005)
-    size = file.stat().st_size
+            while Reading(str(file), size, size) not in heard and time.monotonic() < give_up_s:
+                time.sleep(0.001)
     assert Reading(str(file), size, size) in heard
     assert heard[-1] is None
 
@@ -48,7 +51,9 @@ def _stats(path: Path, screen: int) -> str:
     """What `finetune data stats` answers, its talk going to `screen`."""
     command = [Path(sys.executable).with_name("finetune"), "data", "stats", path]
     environment = {**os.environ, "TERM": "xterm"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=screen, check=True, env=environment, timeout=60)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=screen, check=True, env=environment, timeout=PATIENCE_S
+    )
     return done.stdout.decode()
 
 
@@ -71,7 +76,7 @@ def test_a_bar_is_drawn_in_a_terminal_and_not_in_the_answer(tmp_path: Path) -> N
     reader.start()
     answer = _stats(_long_file(tmp_path), theirs)
     os.close(theirs)
-    reader.join(10)
+    reader.join(PATIENCE_S)
     os.close(ours)
     assert (b"train.jsonl" in drawn, "40,000" in answer, "\x1b" in answer) == (True, True, False)
 
