@@ -70,9 +70,16 @@ def _clean(value: Object, names: dict[str, list[str]]) -> Object:
     row = {key: without_filled_nulls(cell) for key, cell in value.items()}
     for key, words in names.items():
         label = row.get(key)
-        if isinstance(label, int) and 0 <= label < len(words):
-            row[key] = words[label]
+        items = as_list(label)
+        if items is not None:
+            row[key] = [_word(item, words) for item in items]
+        elif label is not None:
+            row[key] = _word(label, words)
     return row
+
+
+def _word(label: Any, words: list[str]) -> Any:
+    return words[label] if isinstance(label, int) and 0 <= label < len(words) else label
 
 
 def class_names(metadata: Any) -> dict[str, list[str]]:
@@ -84,8 +91,10 @@ def class_names(metadata: Any) -> dict[str, list[str]]:
         return {}
     found: dict[str, list[str]] = {}
     for key, feature in (as_object(features.get("features")) or {}).items():
-        words = as_list((as_object(feature) or {}).get("names"))
-        if words is not None and (as_object(feature) or {}).get("_type") == "ClassLabel":
+        label = as_object(feature) or {}
+        label = as_object(label.get("feature")) or label  # of a list
+        words = as_list(label.get("names"))
+        if words is not None and label.get("_type") == "ClassLabel":
             found[key] = [str(word) for word in words]
     return found
 

@@ -17,6 +17,7 @@ from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, open_file
 from finetune_sdk.data.example import KIND_NAMES, Kind
 from finetune_sdk.data.formats import FORMATS, Format, format_named
+from finetune_sdk.data.formats.pairs import compared
 from finetune_sdk.data.formats.published import YIELDS, only_questions
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.readers import Chunk, chunks, guarded, read_rows, rows_of_chunk
@@ -262,6 +263,11 @@ _STRANGERS = (
     ({"input_ids"}, "the rows are tokenised already", "Give the texts: token ids fit one tokenizer only."),
     ({"tokens", "ner_tags"}, "the rows label single tokens, but not as lists", "Write tokens and tags as two lists."),
     ({"tokens", "tags"}, "the rows label single tokens, but not as lists", "Write tokens and tags as two lists."),
+    (
+        {"message_id", "parent_id", "role", "text"},
+        "each row is one message of a tree of answers",
+        "Put conversations together along `parent_id`, one a row, as messages.",
+    ),
     ({"error"}, "this is a server's error answer, not data", "Download the file again."),
 )
 """Rows of known kinds that nothing here learns from: keys, what they are, what to do."""
@@ -277,7 +283,7 @@ def _unknown(row: Object) -> Fault:
     stranger = next(((what, fix) for marks, what, fix in _STRANGERS if marks <= set(keys)), None)
     if stranger is not None and (len(keys) == 1 or "error" not in keys):
         return Fault("format-unknown", None, f"{stranger[0]}: {', '.join(map(repr, keys[:12]))}", stranger[1])
-    questions = only_questions(row)
+    questions = only_questions(row) or _compared(row)
     if questions is not None:
         return questions
     odd = {key: type_name(row[key]) for key in keys if key.lower() in _KNOWN_KEYS and not isinstance(row[key], str)}
@@ -311,6 +317,21 @@ def _unknown(row: Object) -> Fault:
         f"no known format has the keys {', '.join(map(repr, keys[:12])) or '(none)'}.{hint}".rstrip("."),
         _mapping(keys),
     )
+
+
+def _compared(row: Object) -> Fault | None:
+    """Several answers to one question: which is the better one, no format says."""
+    keys = compared(row)
+    if not keys:
+        return None
+    alone = " `--as prompt` reads the prompts alone." if isinstance(row.get("prompt"), str | list) else ""
+    fix = "Write the better answer as `chosen`, a worse one as `rejected`, and what was asked as `prompt`."
+    if len(keys) == 1:
+        what = f"{keys[0]!r} lists several answers to one question, with grades"
+    else:
+        what = f"{keys[0]!r} and {keys[1]!r} answer one question; which one is better, other columns say"
+        fix += f" Where one column always holds it: `columns: {{chosen: {keys[0]}, rejected: {keys[1]}}}`."
+    return Fault("format-unknown", keys[0], what, fix + alone)
 
 
 _LANGUAGE = re.compile(r"[a-z]{2}([_-][A-Za-z]{2,4})?|[a-z]{3}_[A-Z][a-z]{3}")

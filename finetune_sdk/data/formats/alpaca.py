@@ -50,10 +50,11 @@ def _prompt(row: Object) -> tuple[list[Message], dict[str, Any]]:
     start = [turn("system", system)] if isinstance(system, str) and system else []
     if "history" in row and not row["history"]:
         aside["history"] = row["history"]
-    return [*start, *_history(row.get("history")), *messages], aside
+    return [*start, *history(row.get("history")), *messages], aside
 
 
-def _history(value: object) -> list[Message]:
+def history(value: object) -> list[Message]:
+    """Earlier turns, as pairs of question and answer. Raises `Fault`."""
     turns: list[Message] = []
     for index, item in enumerate(as_list(value) or []):
         pair = as_list(item)

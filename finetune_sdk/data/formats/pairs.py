@@ -14,6 +14,7 @@ from finetune_sdk.data.example import (
     StepwiseExample,
     UnpairedPreference,
 )
+from finetune_sdk.data.formats.alpaca import history
 from finetune_sdk.data.formats.base import Format, need_text, rest
 from finetune_sdk.data.formats.chat import is_messages, last_role
 from finetune_sdk.data.formats.messages import CHAT_KEYS, extras_of_chat, messages, turn
@@ -42,6 +43,7 @@ PAIR_NAMES: tuple[tuple[str, str], ...] = (
     ("examples", "ground_truth"),
     ("source", "target"),
     ("problem", "solution"),
+    ("problem", "answer"),
     ("article", "highlights"),
     ("query", "answer"),
     ("instruction", "completion"),
@@ -51,7 +53,9 @@ PAIR_NAMES: tuple[tuple[str, str], ...] = (
     ("context", "response"),
     ("human", "assistant"),
     ("user", "assistant"),
+    ("user_input", "model_output"),
     ("input", "output"),
+    ("input", "target"),
 )
 """Names under which datasets hold a question and its answer; the first pair is the canonical one."""
 PICTURED = ("prompt", "text")
@@ -74,6 +78,9 @@ def side(row: Object, key: str, role: Role, note: Note) -> tuple[list[Message], 
     if isinstance(value, int | float):
         raise Fault("field-type", key, f"{key!r} must be text, this is {type_name(value)}", "Write it as text.")
     single = as_object(value)
+    if single is not None and "role" not in single:
+        what = f"{key!r} must be text or messages, this is an object with {', '.join(map(repr, list(single)[:4]))}"
+        raise Fault("field-type", key, what, f"Name the text inside it, such as `columns: {{...: {key}.KEY}}`.")
     return messages(value if single is None else [single], key, note), False
 
 
@@ -125,17 +132,27 @@ def _parse_pair(row: Object, note: Note) -> ChatExample:
     if system is not None:
         known.add(system)
         aside["system_key"] = system
+    before = history(row["history"]) if plain and _is_history(row.get("history")) else []
+    if before:
+        known.add("history")
+        aside["history"] = len(before)
     if not plain:
         aside["prompt_turns"] = len(prompt)
     if plain != also_plain:
         aside["plain"] = [plain, also_plain]
     return ChatExample(
-        messages=[*start, *prompt, *completion],
+        messages=[*start, *before, *prompt, *completion],
         **extras_of_chat(row, note),
         extra=rest(row, *known),
-        shape=PLAIN if plain and also_plain and not start else "pair",
+        shape=PLAIN if plain and also_plain and not start and not before else "pair",
         aside=aside,
     )
+
+
+def _is_history(value: object) -> bool:
+    """Whether earlier turns stand beside the question, as pairs."""
+    pairs = [as_list(item) or [] for item in as_list(value) or []]
+    return bool(pairs) and all(len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in pairs)
 
 
 def _joined(text: str, about: str, key: str) -> list[Message]:
@@ -158,14 +175,17 @@ def _render_pair(example: Example) -> Object:
     if "system_key" in aside:
         row[aside["system_key"]] = said[0].text if said[0].role == "system" else ""
         said = said[1:] if said[0].role == "system" else said
+    before, said = said[: aside.get("history", 0)], said[aside.get("history", 0) :]
     prompt, answer = (said[:cut], said[cut:]) if isinstance(cut, int) else split_answer(said)
     first, second = aside.get("keys", PAIR_NAMES[0])
-    plain = example.shape != "pair" or ("system_key" in aside and not isinstance(cut, int))
+    plain = example.shape != "pair" or (("system_key" in aside or bool(before)) and not isinstance(cut, int))
     asks, answers = aside.get("plain") or (plain, plain)
     row |= {first: side_value(prompt, "user", plain=asks), second: side_value(answer, "assistant", plain=answers)}
     if "about" in aside:
         key, size = aside["about"]
         row[first], row[key] = _divided(prompt[-1].text, size, first)
+    if before:
+        row["history"] = [[ask.text, told.text] for ask, told in zip(before[::2], before[1::2], strict=True)]
     return {**row, **switches(example), **example.extra}
 
 
@@ -229,9 +249,28 @@ def _match_prompt(row: Object) -> str | None:
         return None
     if {"completion", "chosen", "rejected", "response", "generation", "completions"} & row.keys():
         return None
-    if _answer_keys(row) is not None or _pair_keys(row) == PICTURED:
+    if _answer_keys(row) is not None or _pair_keys(row) == PICTURED or compared(row):
         return None
     return "`prompt` without an answer"
+
+
+def compared(row: Object) -> list[str]:
+    """The columns of answers to one question among which others, or nothing, say which one is better; else none."""
+    for name in _COMPARED:
+        for ends in _ENDS:
+            keys = [f"{name}{end}" for end in ends]
+            if all(isinstance(row.get(key), str | list) for key in keys):
+                return keys
+    for name in ("answers", "responses", "completions"):
+        items = [as_object(item) or {} for item in as_list(row.get(name)) or []]
+        if len(items) > 1 and all(item.keys() & _GRADES for item in items):
+            return [name]
+    return []
+
+
+_COMPARED = ("response", "answer", "completion", "output", "conversation", "human_ref")
+_ENDS = (("_0", "_1"), ("_1", "_2"), ("1", "2"), ("_a", "_b"), ("_A", "_B"), ("_j", "_k"))
+_GRADES = frozenset(("rank", "score", "rating", "overall_score", "pm_score", "reward"))
 
 
 def _parse_prompt(row: Object, note: Note) -> PromptExample:
@@ -426,6 +465,8 @@ def _clash(example: Example) -> str | None:
         found = next((key for key in example.extra if key in contexts and isinstance(example.extra[key], str)), None)
         if found is not None:
             return found
+    if _is_history(example.extra.get("history")):
+        return "history"
     written = {**dict.fromkeys(example.extra, ""), first: "", second: ""}
     return None if _pair_keys(written) == (first, second) else next(iter(example.extra))
 

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from finetune_sdk.data.example import ROLES, ChatExample, FunctionCall, Message, PreferenceExample, Role, Tool, ToolCall
 from finetune_sdk.data.formats.base import Format, need_text, rest
-from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, extras_of_chat, turn
+from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, extras_of_chat, messages, turn
 from finetune_sdk.data.formats.messages import tools as tools_of
 from finetune_sdk.data.formats.sharegpt import function_calls
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object
@@ -279,11 +279,30 @@ def _property(given: Object) -> Object:
         return others
     word = re.match(r"\w*", plain)
     known = _TYPES.get(word[0]) if word and not re.search(r"\||\bor\b", plain) else None
-    if known is not None and re.fullmatch(r"\w+(\[.*\])?", plain, re.DOTALL):
+    if known is not None and re.fullmatch(r"\w+", plain):
         return {"type": known, **others}
+    inside = _inside(plain, known)
+    if inside is not None:
+        return {"type": known, **inside, **others}
     shown, said = kind if isinstance(kind, str) else json.dumps(kind), others.get("description")
     described = {**others, "description": f"{said} (type: {shown})" if said else f"type: {shown}"}
     return {"type": known, **described} if known else described
+
+
+def _inside(plain: str, known: str | None) -> Object | None:
+    """What `list[int]` and `dict[str, int]` say beside the type; None of others, such as a tuple's items."""
+    found = re.fullmatch(r"(\w+)\[(.*)\]", plain, re.DOTALL)
+    if found is None or found[1] == "tuple":
+        return None
+    item = found[2].strip()
+    if known == "object":
+        key, _, item = (text.strip() for text in item.partition(","))
+        if key != "str":
+            return None
+    if known not in ("array", "object") or _kind(item)[1] or "," in re.sub(r"\[.*\]", "", item, flags=re.DOTALL):
+        return None
+    name, schema = "items" if known == "array" else "additionalProperties", _property({"type": item})
+    return {name: schema} if schema else {}
 
 
 def _match_squad(row: Object) -> str | None:
@@ -304,6 +323,27 @@ def _parse_squad(row: Object, _note: Note) -> ChatExample:
 
 
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):[ ]?")
+
+
+def _match_rejected(row: Object) -> str | None:
+    if not isinstance(row.get("rejected_response"), str) or "chosen_response" in row or "chosen" in row:
+        return None
+    said = as_list(row.get("messages")) or []
+    answered = bool(said) and (as_object(said[-1]) or {}).get("role") == "assistant"
+    return "`messages` and the `rejected_response` to them" if answered else None
+
+
+def _parse_rejected(row: Object, note: Note) -> PreferenceExample:
+    said = messages(row.get("messages"), "messages", note)
+    if said[-1].role != "assistant":
+        raise Fault("answer-role", "messages", "the last turn is not the assistant's", "Add the better answer.")
+    return PreferenceExample(
+        prompt=said[:-1],
+        chosen=said[-1:],
+        rejected=[turn("assistant", need_text(row, "rejected_response"))],
+        **extras_of_chat(row, note),
+        extra=rest(row, "messages", "rejected_response", *CHAT_KEYS),
+    )
 
 
 def _hh_turns(text: str, path: str) -> list[Message]:
@@ -344,6 +384,17 @@ FORMATS = (
         rank=31,
         aliases=("hh-rlhf",),
         source="https://huggingface.co/datasets/Anthropic/hh-rlhf",
+        read_on=_READ_ON,
+    ),
+    Format(
+        name="rejected-response",
+        kind="preference",
+        summary="messages that end with the better answer, and the worse one as `rejected_response`: ms-swift",
+        match=_match_rejected,
+        parse=_parse_rejected,
+        rank=31,
+        aliases=("swift",),
+        source="https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html",
         read_on=_READ_ON,
     ),
     Format(
@@ -390,6 +441,7 @@ FORMATS = (
 YIELDS: dict[str, frozenset[str]] = {
     **{entry.name: frozenset(("turns",)) for entry in FORMATS},
     "hh": frozenset(("turns", "preference", "text", "labelled")),
+    "rejected-response": frozenset(("turns", "chat", "trl-chat", "text", "labelled")),
     "turns": frozenset(),
 }
 """The formats of this module: a row that is of another format too is only of that one, but for those named here.

@@ -59,18 +59,23 @@ def _parse_labelled(row: Object, _note: Note) -> LabelledExample:
     fields: dict[str, Any] = {"text_pair": row[second]} if second else {}
     names = [first, *([second] if second else []), key]
     usual = ["text", *(["text_pair"] if second else []), "label"]
+    aside: dict[str, Any] = {"keys": names} if names != usual else {}
+    if any(type(item) is int for item in as_list(row.get(key)) or ()):
+        aside["numbers"] = True
     return LabelledExample(
         text=need_text(row, first),
         label=_label(row.get(key), key),
         **fields,
         extra=rest(row, *names),
-        aside={"keys": names} if names != usual else {},
+        aside=aside,
     )
 
 
 def _label(value: Any, path: str) -> Label:
     items = as_list(value)
     if items is not None:
+        if items and all(type(item) is int for item in items):
+            return [str(item) for item in items]
         if not all(isinstance(item, str) for item in items):
             raise Fault("label-type", path, "a list of labels must hold texts", "Write the labels as text.")
         return items
@@ -86,13 +91,19 @@ def _render_text(example: Example) -> Object:
     return {"text": example.text, **example.extra}
 
 
+def _texts(example: LabelledExample) -> list[str]:
+    return [example.text] if example.text_pair is None else [example.text, example.text_pair]
+
+
 def _render_labelled(example: Example) -> Object:
     assert isinstance(example, LabelledExample), "this format writes labelled texts"  # noqa: S101
     pair = example.text_pair
     own = example.aside.get("keys") if example.shape != "tagged" else None
     names = own or ["text", *(["text_pair"] if pair is not None else []), "label"]
-    values = [example.text, *([pair] if pair is not None else []), example.label]
-    return {**dict(zip(names, values, strict=True)), **example.extra}
+    label: object = example.label
+    if isinstance(example.label, list) and example.aside.get("numbers") and example.shape != "tagged":
+        label = [int(item) for item in example.label]
+    return {**dict(zip(names, [*_texts(example), label], strict=True)), **example.extra}
 
 
 FORMATS = (

@@ -92,7 +92,7 @@ def test_calls_that_answer_a_query_are_its_target_and_pythons_types_a_schema(tmp
         "type": "object",
         "properties": {
             "kind": {"type": "string", "description": "d"},
-            "ids": {"type": "array"},
+            "ids": {"type": "array", "items": {"type": "integer"}},
             "most": {"type": "integer", "default": 5},
         },
         "required": ["kind", "ids"],
@@ -300,8 +300,8 @@ def test_braces_in_glaives_system_text_that_are_no_function_are_an_error_of_the_
 
 TYPES: dict[str, tuple[object, Object, bool]] = {
     "capital": ("Optional[str]", {"type": "string"}, False),
-    "nested": ("Optional[List[int]]", {"type": "array"}, False),
-    "inside": ("List[Optional[int]]", {"type": "array"}, True),
+    "nested": ("Optional[List[int]]", {"type": "array", "items": {"type": "integer"}}, False),
+    "inside": ("List[Optional[int]]", {"type": "array", "description": "type: List[Optional[int]]"}, True),
     "suffix": ("Int, Optional", {"type": "integer"}, False),
     "json": ("string", {"type": "string"}, True),
     "listed": (["string", "null"], {"type": ["string", "null"]}, True),
@@ -347,3 +347,70 @@ def test_texts_under_languages_ask_which_one_asks(tmp_path: Path, row: Object) -
 def test_texts_one_level_down_hide_no_other_hint(tmp_path: Path, row: Object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         _read(tmp_path, row)
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        (
+            {"prompt": "q", "response_0": "a", "response_1": "b", "better_response_id": 0},
+            "'response_0' and 'response_1'",
+        ),
+        ({"prompt": "q", "response_1": "a", "response_2": "b", "preference_strength": -2}, "'response_2'"),
+        ({"history": "q", "human_ref_A": "a", "human_ref_B": "b", "labels": 1}, "'human_ref_A'"),
+        ({"question": "q", "response_j": "a", "response_k": "b", "qid": 1}, "'response_j'"),
+        (
+            {"prompt": "q", "answers": [{"answer": "a", "rank": 1}, {"answer": "b", "rank": 2}]},
+            "'answers' lists several",
+        ),
+    ],
+    ids=["safe-rlhf", "helpsteer", "shp", "stack-exchange", "nectar"],
+)
+def test_answers_of_which_another_column_says_the_better_one_are_no_prompts(
+    tmp_path: Path, row: Object, columns: str
+) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(DataError, match="Write the better answer as `chosen`") as refused:
+        _ = Dataset.open(tmp_path / "rows.jsonl").detection
+    assert columns in str(refused.value)
+
+
+def test_prompts_beside_compared_answers_are_read_where_that_is_asked_for(tmp_path: Path) -> None:
+    row: Object = {"prompt": "q", "response_0": "a", "response_1": "b"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    assert [example.extra for example in Dataset.open(tmp_path / "rows.jsonl", format="prompt")] == [
+        {"response_0": "a", "response_1": "b"}
+    ]
+
+
+def test_a_rejected_response_beside_messages_is_the_worse_answer(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "good"}]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": said, "rejected_response": "bad"}) + "\n")
+    (example,) = Dataset.open(tmp_path / "rows.jsonl")
+    assert isinstance(example, PreferenceExample)
+    assert [turns[0].content for turns in (example.prompt, example.chosen, example.rejected)] == ["q", "good", "bad"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "schema"),
+    [
+        ("List[int]", {"type": "array", "items": {"type": "integer"}}),
+        ("List[List[str]]", {"type": "array", "items": {"type": "array", "items": {"type": "string"}}}),
+        ("Dict[str, float]", {"type": "object", "additionalProperties": {"type": "number"}}),
+        ("List[Any]", {"type": "array"}),
+        ("Tuple[int, str]", {"type": "array", "description": "type: Tuple[int, str]"}),
+        ("Dict[int, str]", {"type": "object", "description": "type: Dict[int, str]"}),
+    ],
+)
+def test_what_a_python_type_holds_stays_in_the_schema(tmp_path: Path, kind: str, schema: Object) -> None:
+    tools = json.dumps([{"name": "f", "description": "d", "parameters": {"a": {"type": kind}}}])
+    example = _read(tmp_path, {"query": "q", "tools": tools, "answers": '[{"name": "f", "arguments": {}}]'})
+    assert (example.tools or [])[0]["function"]["parameters"]["properties"]["a"] == schema
+
+
+def test_an_answer_that_is_no_message_says_which_keys_it_has(tmp_path: Path) -> None:
+    row: Object = {"question": "q", "answer": {"value": "a", "aliases": ["b"]}}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    report = Report()
+    list(Dataset.open(tmp_path / "rows.jsonl").scan(report))
+    assert "an object with 'value', 'aliases'" in str(report.findings()[0])
