@@ -16,6 +16,7 @@ from finetune_sdk.data.example import (
     Source,
     TextExample,
     UnpairedPreference,
+    kind_of,
 )
 from finetune_sdk.errors import DataError
 
@@ -46,6 +47,20 @@ def with_source(example: Example, source: Source) -> Example:
     return msgspec.structs.replace(example, source=source)
 
 
+def origin_at(example: Example) -> int:
+    """Where the origin would stand in the canonical line of an example without one."""
+    at = len(f'{{"kind":"{kind_of(example)}",')
+    for key in ("extra", "shape", "aside"):
+        value = getattr(example, key)
+        at += len(key) + len('"":,') + len(_encoder.encode(value)) if value else 0
+    return at
+
+
+def placed(content: bytes, source: Source, at: int) -> bytes:
+    """A canonical line with its origin: what `render` says of an example that has one."""
+    return b'%b"source":%b,%b' % (content[:at], _encoder.encode(source), content[at:])
+
+
 def content_digest(example: Example) -> bytes:
     """16 bytes that name the example's content: equal rows, equal digests, whatever file they came from."""
     return hashlib.blake2b(_encoder.encode(without_source(example)), digest_size=16).digest()
@@ -53,16 +68,32 @@ def content_digest(example: Example) -> bytes:
 
 def prompt_key(example: Example, seed: int) -> int:
     """A number from `seed` and what the model is asked: rows that ask the same share it."""
-    digest = hashlib.blake2b(str(seed).encode() + b"\0", digest_size=8)
-    digest.update(_encoder.encode(_asked(example)))
-    return int.from_bytes(digest.digest(), "big")
+    return key_of(_encoder.encode(_asked(example)), seed)
 
 
 def content_key(example: Example, seed: int) -> int:
     """Like `prompt_key`, from the whole content."""
+    return key_of(_encoder.encode(without_source(example)), seed)
+
+
+def key_of(content: bytes, seed: int) -> int:
+    """A number from `seed` and some content."""
     digest = hashlib.blake2b(str(seed).encode() + b"\0", digest_size=8)
-    digest.update(_encoder.encode(without_source(example)))
+    digest.update(content)
     return int.from_bytes(digest.digest(), "big")
+
+
+def asked_in(content: bytes, at: int) -> bytes:
+    """What the model is asked in a conversation that ends with an answer, as `prompt_key` has it: all but the answer.
+
+    `at`: where the origin would stand in the conversation's canonical line, before its messages.
+    """
+    first = at + len('"messages":')
+    answer = content.rfind(_ANSWER)  # its quotes are not escaped: no text can hold it
+    return content[first:-1] if answer < 0 else content[first:answer] + b"}]"
+
+
+_ANSWER = b'},{"role":"assistant",'
 
 
 def _asked(example: Example) -> object:

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias, cast
 
@@ -24,6 +25,7 @@ from finetune_sdk.data.formats import FORMATS, Format, format_named
 from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.lanes import READ, Express, Lane
 from finetune_sdk.data.marks import is_clean
+from finetune_sdk.data.plainrows import PLAIN, Lines, Plain
 from finetune_sdk.data.readers import Chunk, chunks, guarded, read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault, Report
 from finetune_sdk.data.straight import TO_CHAT, Block, Journey, Straight
@@ -184,6 +186,11 @@ class Dataset:
         for path in self.files:
             yield from self._scan_file(path, report, fast=fast)
 
+    def scan_lines(self, report: Report) -> Iterator[tuple[Example | Lines, bool]]:
+        """Like `scan_looked`, with plain rows that need no finding as canonical lines, many at a time."""
+        for path in self.files:
+            yield from self._scan_file(path, report, as_lines=True)
+
     def scan_to_chat(self, report: Report) -> Iterator[tuple[Example | Block, bool]]:
         """Like `scan_looked`, with blocks of rows that need no finding already as lines of the `chat` format."""
         for path in self.files:
@@ -221,7 +228,7 @@ class Dataset:
         return None if self._format is not None or self._columns else declared(path)
 
     def _scan_file(
-        self, path: Path, report: Report, *, to_chat: bool = False, fast: bool = True
+        self, path: Path, report: Report, *, to_chat: bool = False, as_lines: bool = False, fast: bool = True
     ) -> Iterator[tuple[Any, bool]]:
         name = str(path)
         seen = _Seen(report, name)
@@ -234,7 +241,7 @@ class Dataset:
                 seen.warn(None, layout.findings if layout else ())
                 plain = opened.container == "jsonl" and not self._columns and layout is None
                 if entry:
-                    way = _way(entry.name, to_chat=to_chat) if plain and fast else _SLOWLY
+                    way = _way(entry.name, to_chat=to_chat, as_lines=as_lines) if plain and fast else _SLOWLY
                     yield from self._read(entry, _rows(opened, way, seen), layout, seen)
             if stamp(path) != before:
                 raise changed()
@@ -358,24 +365,30 @@ class _Way(NamedTuple):
 
     straight: Straight | None
     copied: Copied | None
+    plain: Plain | None
     lane: Lane | None
+    as_lines: bool = False
 
 
-_SLOWLY = _Way(None, None, None)
+_SLOWLY = _Way(None, None, None, None)
 
 
-def _way(name: str, *, to_chat: bool) -> _Way:
-    return _Way(TO_CHAT.get(name) if to_chat else None, COPIED.get(name) if to_chat else None, READ.get(name))
+def _way(name: str, *, to_chat: bool, as_lines: bool = False) -> _Way:
+    straight, copied = (TO_CHAT.get(name), COPIED.get(name)) if to_chat else (None, None)
+    plain = PLAIN.get(name) if straight is None and copied is None else None
+    return _Way(straight, copied, plain, READ.get(name), as_lines)
 
 
 _Given: TypeAlias = tuple[int, Any, Object | bytes | None]
-"""A row's line; the finished example with the row's bytes, or a finished block, or nothing with its JSON object."""
+"""A row's line; the finished example with the row's bytes, or finished rows, or nothing with its JSON object."""
 
 
 def _rows(opened: Opened, way: _Way, seen: _Seen) -> Iterator[_Given]:
     if opened.container != "jsonl":
         return _others(opened, seen)
     express = Express(way.lane, seen.file) if way.lane is not None else None
+    if way.plain is not None:
+        return _plain(opened, way.plain, express, seen, as_lines=way.as_lines)
     if way.straight is None and way.copied is None:
         return _lines(opened, express, seen)
     return _finished(opened, way, express, seen)
@@ -407,6 +420,22 @@ def _looked_at(first: int, chunk: Chunk, express: Express | None, seen: _Seen) -
             continue
         for at, row in rows_of_chunk(line, Chunk(text, [text]), seen.fault):
             yield at, None, row
+
+
+def _plain(opened: Opened, plain: Plain, express: Express | None, seen: _Seen, *, as_lines: bool) -> Iterator[_Given]:
+    """Plain rows from their canonical lines, or these lines; the others as examples."""
+    journey = Journey(plain, followed=True)
+    for first, chunk in guarded(chunks(opened.stream), seen.fault):
+        for start, some, block in journey.pieces(first, chunk):
+            if block is None:
+                yield from _looked_at(start, some, express, seen)
+                continue
+            seen.clean = True
+            lines = Lines(block.lines, seen.file, start, len(plain.start))
+            if as_lines:
+                yield start, lines, None
+            else:
+                yield from zip(count(start), lines.examples(), some.lines)
 
 
 def _finished(opened: Opened, way: _Way, express: Express | None, seen: _Seen) -> Iterator[_Given]:

@@ -99,8 +99,8 @@ class Texts(list[Message]):
 
     __slots__ = ("roles",)
 
-    def __init__(self, roles: tuple[Role, ...], texts: Iterable[str]) -> None:
-        super().__init__([Message(role=role, content=text) for role, text in zip(roles, texts, strict=True)])
+    def __init__(self, roles: tuple[Role, ...], messages: Iterable[Message]) -> None:
+        super().__init__(messages)
         self.roles = roles
 
 

@@ -9,13 +9,14 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
-from finetune_sdk.data.canonical import content_digest, render
 from finetune_sdk.data.checks import check
 from finetune_sdk.data.dataset import Dataset
 from finetune_sdk.data.detect import Detection
 from finetune_sdk.data.example import Example, kind_of
 from finetune_sdk.data.methods import accepted, adapted, kinds_for, misfit, plain
+from finetune_sdk.data.plainrows import Lines
 from finetune_sdk.data.report import Report
+from finetune_sdk.data.rows import Row
 from finetune_sdk.data.split import Split
 from finetune_sdk.data.tally import ROLES, DataRole, Tally, role_named, running_hash
 from finetune_sdk.data.writing import AtomicFile
@@ -48,8 +49,9 @@ class Prepared:
     def examples(self) -> Iterator[tuple[DataRole, Example]]:
         """Every row with its role, read again from the sources: for providers with rules of their own."""
         datasets = _datasets(self.data, self.method)
-        for role, example, _ in _rows(datasets, self.data, self.method, Report(), self._split):
-            yield role, example
+        for role, row in _rows(datasets, self.data, self.method, self._split, _Look(checked=True, examples=True)):
+            if row.example is not None:
+                yield role, row.example
 
     def write(self, folder: Path | str) -> dict[str, Path]:
         """Write canonical `<role>.jsonl` files, atomically. Raises `DataError` when a source changed since then."""
@@ -60,12 +62,11 @@ class Prepared:
         hashes = {file.role: running_hash() for file in self.files}
         with ExitStack() as stack:
             outs = {file.role: stack.enter_context(AtomicFile(folder / f"{file.role}.jsonl")) for file in self.files}
-            for role, example, digest in _rows(
-                _datasets(self.data, self.method), self.data, self.method, Report(), self._split
-            ):
+            datasets = _datasets(self.data, self.method)
+            for role, row in _rows(datasets, self.data, self.method, self._split, _Look(checked=True)):
                 if role in outs:
-                    hashes[role].update(digest)
-                    outs[role].write(render(example) + b"\n")
+                    hashes[role].update(row.digest)
+                    outs[role].write(row.line())
             for file in self.files:
                 if hashes[file.role].hexdigest() != file.sha256:
                     raise DataError(f"{file.source}: the data changed since it was planned. Plan again.")
@@ -83,8 +84,8 @@ def prepare(data: DataSpec, *, method: str, judge: Judge | None = None) -> Prepa
     kinds_for(method)
     tally = Tally(data)
     datasets = _datasets(data, method)
-    for role, example, digest in _rows(datasets, data, method, tally.report, None, judge=judge):
-        tally.add(role, example, digest)
+    for role, row in _rows(datasets, data, method, None, _Look(tally.report, judge)):
+        tally.add(role, row)
     split = tally.finish()
     detection = tuple(found for dataset in datasets.values() for found in dataset.known_detection)
     return Prepared(
@@ -114,21 +115,26 @@ def _files(data: DataSpec, detection: tuple[Detection, ...], tally: Tally) -> It
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is done with each row on the way, and said in `report`."""
+
+    report: Report = field(default_factory=Report)
+    judge: Judge | None = None
+    checked: bool = False
+    """Whether rows were checked before, and need not be again."""
+    examples: bool = False
+    """Whether the example of every row is wanted."""
+
+
 def _rows(
-    datasets: Mapping[DataRole, Dataset],
-    data: DataSpec,
-    method: str,
-    report: Report,
-    split: Split | None,
-    *,
-    judge: Judge | None = None,
-) -> Iterator[tuple[DataRole, Example, bytes]]:
+    datasets: Mapping[DataRole, Dataset], data: DataSpec, method: str, split: Split | None, look: _Look
+) -> Iterator[tuple[DataRole, Row]]:
     """All rows with their roles: held-out files first, so that training rows can be compared with them."""
     for role, dataset in datasets.items():
         limit = data.max_rows if role == "train" else None
-        for example, digest in _learnable(dataset, method, report, limit, judge):
-            side = role if role != "train" or split is None else split.role(example, digest)
-            yield role_named(side), example, digest
+        for row in _learnable(dataset, method, limit, look):
+            yield role_named(role if role != "train" or split is None else split.role(row)), row
 
 
 def _datasets(data: DataSpec, method: str) -> dict[DataRole, Dataset]:
@@ -140,31 +146,49 @@ def _datasets(data: DataSpec, method: str) -> dict[DataRole, Dataset]:
     return found
 
 
-def _learnable(
-    dataset: Dataset, method: str, report: Report, limit: int | None, judge: Judge | None
-) -> Iterator[tuple[Example, bytes]]:
-    rows = 0
-    for example, clean in dataset.scan_looked(report):
-        if limit is not None and rows >= limit:
+def _learnable(dataset: Dataset, method: str, limit: int | None, look: _Look) -> Iterator[Row]:
+    for count, (given, clean) in enumerate(_given(dataset, method, look)):
+        if count == limit:
             return
-        rows += 1
-        source = example.source
-        file, line = (source.file, source.line) if source else ("", None)
-        if not accepted(example, method):
-            report.add(misfit(kind_of(example), method, file, line))
+        if isinstance(given, Row):
+            yield given
             continue
-        for finding in chain(check(example, clean=clean), judge(example) if judge is not None else ()):
-            report.add(replace(finding, file=file, line=line))
-        rows_of = adapted(plain(example), method)
-        if len(rows_of) > 1:
-            report.add(
-                Finding(
-                    rule="pair-split",
-                    severity="info",
-                    message="a preference pair becomes two rows, one good and one bad",
-                    file=file,
-                    line=line,
-                )
+        for row in _checked(given, method, look, clean=clean):
+            yield Row.of(row)
+
+
+def _given(dataset: Dataset, method: str, look: _Look) -> Iterator[tuple[Example | Row, bool]]:
+    """Examples, and whether their texts were looked at; of plain conversations rows, if nothing else is wanted."""
+    if look.examples or look.judge is not None or "chat" not in kinds_for(method):
+        yield from dataset.scan_looked(look.report)
+        return
+    for given, clean in dataset.scan_lines(look.report):
+        if isinstance(given, Lines):
+            for row in given.rows():
+                yield row, clean
+        else:
+            yield given, clean
+
+
+def _checked(example: Example, method: str, look: _Look, *, clean: bool) -> list[Example]:
+    """The example as the method learns it, after what there is to say about it was told."""
+    source = example.source
+    file, line = (source.file, source.line) if source else ("", None)
+    if not accepted(example, method):
+        look.report.add(misfit(kind_of(example), method, file, line))
+        return []
+    said = () if look.checked else check(example, clean=clean)
+    for finding in chain(said, look.judge(example) if look.judge is not None else ()):
+        look.report.add(replace(finding, file=file, line=line))
+    rows = adapted(plain(example), method)
+    if len(rows) > 1:
+        look.report.add(
+            Finding(
+                rule="pair-split",
+                severity="info",
+                message="a preference pair becomes two rows, one good and one bad",
+                file=file,
+                line=line,
             )
-        for row in rows_of:
-            yield row, content_digest(row)
+        )
+    return rows

@@ -75,9 +75,9 @@ class Taken:
             text = self.texts[at]
             if self.heads[at] is _CALL:
                 calls += 1
-                asked = _asked(text, calls)
-                self.gained += asked.count(b":") - bytes(text).count(b":")
-                self.heads[at], self.texts[at] = _CALL + asked, b""
+                call = _numbered(calls, call_in(text))
+                self.gained += call.count(b":") - bytes(text).count(b":")
+                self.heads[at], self.texts[at] = _CALL + call, b""
             elif answers < calls:
                 answers += 1
                 self.gained += 1
@@ -110,7 +110,6 @@ class _Function(Struct, gc=False):
 
 
 class _Asked(Struct, gc=False):
-    id: str
     type: str
     function: _Function
 
@@ -120,13 +119,18 @@ _text_decoder = msgspec.json.Decoder(str)
 _call_decoder = msgspec.json.Decoder(_OutCall)
 
 
-def _asked(value: bytes, number: int) -> bytes:
-    """The one call that the JSON text in `value` describes, as a list."""
+def _numbered(number: int, call: bytes) -> bytes:
+    """A list of one call, with its id."""
+    return b'[{"id":"call_%d",%b]' % (number, call[1:])
+
+
+def call_in(value: bytes) -> bytes:
+    """The one call that the JSON text in `value` describes. Raises `NotPlain`."""
     try:
         text = _text_decoder.decode(value)
         call = _call_decoder.decode(text)
         arguments = _encoder.encode(call.arguments).decode()
-        asked = _encoder.encode([_Asked(f"call_{number}", "function", _Function(call.name, arguments))])
+        found = _encoder.encode(_Asked("function", _Function(call.name, arguments)))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise NotPlain from None
     colons = 2 + call.name.count(":") + arguments.count(":")
@@ -134,7 +138,7 @@ def _asked(value: bytes, number: int) -> bytes:
         raise NotPlain
     if arguments.count("[") + arguments.count("{") > MAX_DEPTH - INSIDE:  # it may be nested too deeply
         raise NotPlain
-    return asked
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,18 +200,18 @@ def _cutter(
     begins = bytes(code < count for code in range(256))
 
     def name_calls(pieces: list[Any], words: bytes) -> None:
-        row = asked = answered = -1
+        row = calls = answered = -1
         rows = words.translate(begins)
         for match in special.finditer(words):
             at = match.start()
             if row != (row := rows.rfind(b"\1", 0, at + 1)):
-                asked = answered = 0
+                calls = answered = 0
             text = pieces[2 * at + 1]
             if kinds[words[at] % count] is _CALL:
-                asked += 1
-                pieces[2 * at + 1] = _asked(b'"%b"' % text, asked)
+                calls += 1
+                pieces[2 * at + 1] = _numbered(calls, call_in(b'"%b"' % text))
                 pieces[2 * at + 2] = pieces[2 * at + 2][1:]
-            elif answered < asked:
+            elif answered < calls:
                 answered += 1
                 pieces[2 * at + 2] = b'","tool_call_id":"call_%d' % answered + pieces[2 * at + 2]
             else:

@@ -7,10 +7,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from finetune_sdk.data.canonical import prompt_key
-from finetune_sdk.data.example import Example, LabelledExample
-
-DIGEST_BYTES = 16
+from finetune_sdk.data.rows import DIGEST_BYTES, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +21,10 @@ class Split:
     limits: Mapping[str, tuple[int, ...]]
     """Per group, ascending: one limit per role."""
 
-    def role(self, example: Example, digest: bytes) -> str:
+    def role(self, row: Row) -> str:
         """The held-out role of this row, or "train"."""
-        key = prompt_key(example, self.seed) if self.by_prompt else _content_key(digest, _salt(self.seed))
-        return self.role_of_key(group_of(example), key)
+        key = row.prompt_key(self.seed) if self.by_prompt else _content_key(row.digest, _salt(self.seed))
+        return self.role_of_key(row.group, key)
 
     def role_of_key(self, group: str, key: int) -> str:
         """The same, from what `role` derives from a row."""
@@ -35,13 +32,6 @@ class Split:
             if key <= limit:
                 return role
         return "train"
-
-
-def group_of(example: Example) -> str:
-    """The group within which shares are kept: the label of a labelled text; one group for everything else."""
-    if isinstance(example, LabelledExample) and not isinstance(example.label, float):
-        return repr(example.label)
-    return ""
 
 
 def _salt(seed: int) -> int:
@@ -62,16 +52,11 @@ class Keys:
         self._prompt = array("Q")
         self._digests = bytearray()
 
-    def add(self, example: Example, digest: bytes) -> None:
+    def add(self, row: Row) -> None:
         """Remember a row."""
-        self._group.append(self._groups.setdefault(group_of(example), len(self._groups)))
-        self._prompt.append(prompt_key(example, self._seed))
-        self._digests += digest
-
-    @staticmethod
-    def prompt_digest(example: Example) -> bytes:
-        """16 bytes that name what the example asks."""
-        return prompt_key(example, 0).to_bytes(8, "big") + prompt_key(example, 1).to_bytes(8, "big")
+        self._group.append(self._groups.setdefault(row.group, len(self._groups)))
+        self._prompt.append(row.prompt_key(self._seed))
+        self._digests += row.digest
 
     def __len__(self) -> int:
         return len(self._group)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Literal, Protocol
 
-from finetune_sdk.data.canonical import prompt_key
 from finetune_sdk.data.classes import Classes
-from finetune_sdk.data.example import Example, Source
+from finetune_sdk.data.example import Source
 from finetune_sdk.data.report import Report
+from finetune_sdk.data.rows import Row
 from finetune_sdk.data.split import Keys, Split
 from finetune_sdk.spec import DataSpec
 from finetune_sdk.types import Finding, Severity
@@ -53,40 +53,41 @@ class Tally:
         self._held_out: set[int] = set()
         self._file: str | None = None
 
-    def add(self, role: DataRole, example: Example, digest: bytes) -> None:
+    def add(self, role: DataRole, row: Row) -> None:
         """Count a row of one of the given files; held-out files come before the training file."""
         self.rows[role] += 1
         if role != "train":
-            self.hashes[role].update(digest)
+            self.hashes[role].update(row.digest)
             if len(self._held_out) < _TRACKED:
-                self._held_out.add(prompt_key(example, self._seed))
+                self._held_out.add(row.prompt_key(self._seed))
             return
-        self._file = example.source.file if example.source else None
+        self._file = row.source.file if row.source else None
         if self._keys is not None:
-            self._keys.add(example, digest)
+            self._keys.add(row)
         else:
-            self.hashes[role].update(digest)
-        self._compare(example, digest)
-        self._classes.add(example)
+            self.hashes[role].update(row.digest)
+        self._compare(row)
+        if row.example is not None:
+            self._classes.add(row.example)
 
-    def _compare(self, example: Example, digest: bytes) -> None:
-        if digest in self._seen:
+    def _compare(self, row: Row) -> None:
+        if row.digest in self._seen:
             self._say(
                 "duplicate-row",
                 "warning",
                 "the row was seen before",
                 "Remove it: `finetune data dedupe`.",
-                example.source,
+                row.source,
             )
         elif len(self._seen) < _TRACKED:
-            self._seen.add(digest)
-        if self._held_out and prompt_key(example, self._seed) in self._held_out:
+            self._seen.add(row.digest)
+        if self._held_out and row.prompt_key(self._seed) in self._held_out:
             self._say(
                 "split-leak",
                 "warning",
                 "the prompt is also in the held-out data: the evaluation will flatter the model",
                 "Remove it from one side.",
-                example.source,
+                row.source,
             )
 
     def finish(self) -> Split | None:

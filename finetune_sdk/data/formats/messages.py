@@ -70,7 +70,7 @@ class Speakers:
         roles = self._roles.get(words) or self._read(words)
         if roles is None or set(map(type, texts)) != _TEXT or not all(texts) or any(map(str.isspace, texts)):
             return None
-        return Texts(roles, texts)
+        return Texts(roles, [Message(role=role, content=text) for role, text in zip(roles, texts, strict=True)])
 
     def _read(self, words: tuple[str, ...]) -> tuple[Role, ...] | None:
         roles: tuple[Role, ...] = tuple([self._words[word] for word in words if word in self._words])
