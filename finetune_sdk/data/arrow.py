@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
+from finetune_sdk.data.arrowvalues import Strange, strangers
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object
 from finetune_sdk.data.report import Fail, Fault, Rows
 from finetune_sdk.errors import DataError
@@ -20,7 +21,7 @@ def read_parquet(stream: BinaryIO, fail: Fail) -> Rows:
 
     def rows() -> Rows:
         file = library.ParquetFile(stream)
-        return _rows(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow)
+        return _rows(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow, fail)
 
     return _survived("Parquet", rows, fail)
 
@@ -28,7 +29,7 @@ def read_parquet(stream: BinaryIO, fail: Fail) -> Rows:
 def read_arrow(stream: BinaryIO, fail: Fail) -> Rows:
     """An Arrow IPC stream or file, such as `Dataset.save_to_disk` writes."""
     ipc = needed("pyarrow.ipc", "pyarrow", "Reading Arrow files")
-    return _survived("Arrow", lambda: _rows(_batches(ipc, stream), None), fail)
+    return _survived("Arrow", lambda: _rows(_batches(ipc, stream), None, fail), fail)
 
 
 def _survived(what: str, rows: Callable[[], Rows], fail: Fail) -> Rows:
@@ -53,15 +54,22 @@ def _batches(ipc: Any, stream: BinaryIO) -> Iterator[Any]:
         yield batch
 
 
-def _rows(batches: Iterator[Any], schema: Any) -> Rows:
+def _rows(batches: Iterator[Any], schema: Any, fail: Fail) -> Rows:
     row = 1
+    looking: Strange | None = None
     names: dict[str, list[str]] | None = None if schema is None else class_names(schema.metadata)
     for batch in batches:
+        if looking is None:
+            looking = Strange(batch.schema)
         if names is None:
             names = class_names(batch.schema.metadata)
         flat = not names and all(field.type.num_fields == 0 for field in batch.schema)
+        strange = looking.among(batch)
         for part in (batch.slice(start, _BATCH_ROWS) for start in range(0, batch.num_rows, _BATCH_ROWS)):
             for value in part.to_pylist():
+                if strange:
+                    for fault in strangers(value):
+                        fail(row, fault)
                 yield row, value if flat else _clean(value, names)
                 row += 1
 

@@ -21,8 +21,12 @@ PLACES = 5
 class Fault(Exception):
     """This row cannot be used. Internal: it always becomes a finding or a `DataError`."""
 
-    def __init__(self, rule: str, path: str | None, message: str, fix: str, *, fatal: bool = False) -> None:
+    def __init__(
+        self, rule: str, path: str | None, message: str, fix: str, *, fatal: bool = False, severity: Severity = "error"
+    ) -> None:
         super().__init__(rule, path, message, fix)
+        self.severity: Severity = severity
+        """Less than an error: the row can be used all the same, but something about it should be known."""
         self.rule = rule
         self.path = path
         self.message = message
@@ -32,7 +36,13 @@ class Fault(Exception):
 
     def finding(self, file: str | None, line: int | None) -> Finding:
         return Finding(
-            rule=self.rule, severity="error", message=self.message, fix=self.fix, file=file, line=line, path=self.path
+            rule=self.rule,
+            severity=self.severity,
+            message=self.message,
+            fix=self.fix,
+            file=file,
+            line=line,
+            path=self.path,
         )
 
 

@@ -24,6 +24,7 @@ import pytest
 import zstandard
 
 from finetune_sdk.data import Dataset
+from finetune_sdk.data.report import Report
 from finetune_sdk.errors import DataError
 
 ROWS: list[dict[str, Any]] = [
@@ -213,3 +214,26 @@ def test_a_line_longer_than_the_limit_is_refused_in_bounded_memory(
     path.write_bytes(b'{"text": "' + b"a" * (3 << 20))
     with pytest.raises(DataError, match="longer than 1 MiB"):
         list(Dataset.open(path))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_numbers_and_bytes_that_json_has_no_word_for_are_counted(tmp_path: Path, kind: str) -> None:
+    rows = [
+        {"prompt": "a", "completion": "b", "score": float("nan"), "inner": {"all": [1.0]}, "raw": b"\xff"},
+        {"prompt": "c", "completion": "d", "score": 1.0, "inner": {"all": [1.0, float("inf")]}, "raw": None},
+    ]
+    table = pyarrow.Table.from_pylist(rows)
+    path = tmp_path / f"rows.{kind}"
+    if kind == "parquet":
+        pyarrow.parquet.write_table(table, path)
+    else:
+        with pyarrow.ipc.new_stream(str(path), table.schema) as writer:
+            writer.write_table(table)
+    report = Report()
+    assert len(list(Dataset.open(path).scan(report))) == 2
+    found = {finding.rule: finding for finding in report.findings()}
+    assert [(name, one.severity, one.count, one.line, one.path) for name, one in found.items()] == [
+        ("column-nan", "warning", 2, 1, "score"),
+        ("column-bytes", "info", 1, 1, "raw"),
+    ]
+    assert report.places(found["column-nan"])[1].path == "inner.all[1]"
