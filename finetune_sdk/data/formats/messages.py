@@ -344,14 +344,27 @@ def tools(value: object, path: str) -> list[Tool] | None:
 
 
 def _tool(value: object, path: str) -> Tool:
-    found = as_object(value)
+    found = as_object(_json_object(value) if isinstance(value, str) else value)
     if found is None:
         raise Fault("tools-type", path, f"a tool is an object, this is {type_name(value)}", "Fix the tool.")
+    inner = as_object(found.get("function"))
+    for function in (found, *([inner] if inner is not None else [])):
+        if isinstance(function.get("parameters"), str) and (schema := _json_object(function["parameters"])) is not None:
+            changed = {**function, "parameters": schema}
+            found = changed if function is found else {**found, "function": changed}
     if found.get("type") == "function" and "function" not in found and "name" in found:  # the Responses API's shape
         return {"type": "function", "function": {key: item for key, item in found.items() if key != "type"}}
     if "function" in found or "type" in found:
         return found
     return {"type": "function", "function": found}
+
+
+def _json_object(text: str) -> Object | None:
+    """An object that a table holds as JSON text: Arrow would fill it with the keys of the column's others."""
+    try:
+        return as_object(diagnose(text.encode()))
+    except (Fault, UnicodeEncodeError):
+        return None
 
 
 def extras_of_chat(row: Object, note: Note, path: str = "") -> dict[str, Any]:

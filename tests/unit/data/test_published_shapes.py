@@ -414,3 +414,21 @@ def test_an_answer_that_is_no_message_says_which_keys_it_has(tmp_path: Path) -> 
     report = Report()
     list(Dataset.open(tmp_path / "rows.jsonl").scan(report))
     assert "an object with 'value', 'aliases'" in str(report.findings()[0])
+
+
+TOOL: Object = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [json.dumps(TOOL)],
+        json.dumps([json.dumps({"type": "function", "function": TOOL})]),
+        [{**TOOL, "parameters": json.dumps(TOOL["parameters"])}],
+        [{"type": "function", "function": {**TOOL, "parameters": json.dumps(TOOL["parameters"])}}],
+    ],
+    ids=["each-a-text", "texts-in-a-text", "bare-parameters", "parameters"],
+)
+def test_tools_that_a_table_holds_as_texts_are_tools(tmp_path: Path, tools: object) -> None:
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    assert _read(tmp_path, {"messages": said, "tools": tools}).tools == [{"type": "function", "function": TOOL}]
