@@ -19,9 +19,10 @@ from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, changed, find_files, open_file, stamp
 from finetune_sdk.data.copied import COPIED, Copied, Copying
 from finetune_sdk.data.declared import Declared, declared
-from finetune_sdk.data.detect import Detection, detect
+from finetune_sdk.data.detect import Detection, another, detect
 from finetune_sdk.data.example import Example, Kind, Source
 from finetune_sdk.data.formats import FORMATS, Format, format_named
+from finetune_sdk.data.formats.published import YIELDS
 from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.lanes import READ, Express, Lane
 from finetune_sdk.data.marks import is_clean
@@ -306,6 +307,8 @@ class Dataset:
             seen.line = line
             if self._columns:
                 row = renamed(row, self._columns)
+            if entry.name in YIELDS and self._format is None and (beside := another(row, entry.name)) is not None:
+                raise _mixture(beside, entry)
             return entry.parse(row if layout is None else layout.row(row, seen.note), seen.note)
         except Fault as fault:
             seen.fault(line, fault if layout is not None else self._mixed(entry, row) or fault)
@@ -318,12 +321,13 @@ class Dataset:
         other = next((candidate.name for candidate in FORMATS if candidate.match(row)), None)
         if other is None or other in _SAYS_LESS.get(entry.name, ()):
             return None
-        return Fault(
-            "format-mixed",
-            None,
-            f"this row is {other}, the file is {entry.name}",
-            "Put each format into a file of its own; a dataset may consist of several files.",
-        )
+        return _mixture(other, entry)
+
+
+def _mixture(other: str, entry: Format) -> Fault:
+    what = f"this row is {other}, the file is {entry.name}"
+    fix = "Put each format into a file of its own; a dataset may consist of several files."
+    return Fault("format-mixed", None, what, fix)
 
 
 _SAYS_LESS = {"labelled": ("text",), "unpaired": ("prompt-completion",)}

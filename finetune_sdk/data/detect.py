@@ -193,6 +193,12 @@ def _yields(name: str, found: Mapping[str, str]) -> bool:
     return name in YIELDS and bool(found.keys() - YIELDS[name] - {name})
 
 
+def another(row: Object, name: str) -> str | None:
+    """The other conversation that a row of the published shape `name` holds beside it, if there is one."""
+    others = (entry for entry in FORMATS if entry.name != name and entry.name not in YIELDS[name])
+    return next((entry.name for entry in others if entry.match(row)), None)
+
+
 def _answer(
     path: Path,
     container: str,

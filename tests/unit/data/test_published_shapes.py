@@ -432,3 +432,15 @@ TOOL: Object = {"name": "f", "description": "d", "parameters": {"type": "object"
 def test_tools_that_a_table_holds_as_texts_are_tools(tmp_path: Path, tools: object) -> None:
     said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     assert _read(tmp_path, {"messages": said, "tools": tools}).tools == [{"type": "function", "function": TOOL}]
+
+
+def test_a_row_with_a_newer_conversation_beside_the_old_columns_is_not_read_as_the_old_one(tmp_path: Path) -> None:
+    old = [{"conversation": [{"input": f"q{at}", "output": "a"}]} for at in range(5)]
+    said = [{"role": "user", "content": "new"}, {"role": "assistant", "content": "new"}]
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in [*old, {**old[0], "messages": said}])
+    )
+    report = Report()
+
+    assert len(list(Dataset.open(tmp_path / "rows.jsonl").scan(report))) == 5
+    assert [(finding.rule, finding.line) for finding in report.findings()] == [("format-mixed", 6)]
