@@ -66,11 +66,64 @@ class _Isal:
 
 
 def _bunzip2(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, bz2.BZ2File(raw, "rb"))
+    return cast(BinaryIO, _Streams(raw, bz2.BZ2Decompressor))
 
 
 def _unxz(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, lzma.LZMAFile(raw, "rb"))
+    return cast(BinaryIO, _Streams(raw, lzma.LZMADecompressor, padding=b"\0"))
+
+
+class _Trailing(OSError):
+    """What follows a compressed stream is not another one."""
+
+
+class _Streams:
+    """Streams of bzip2 or xz, one after another; the standard library's files end where one of them is damaged."""
+
+    def __init__(self, raw: BinaryIO, new: Callable[[], Any], padding: bytes = b"") -> None:
+        self._raw = raw
+        self._new = new
+        self._padding = padding
+        """What may stand between two streams."""
+        self._inner: Any = new()
+        self._input = b""
+        self._later = False
+        """Whether nothing of the stream was read yet, and it is not the first one."""
+
+    def read(self, size: int) -> bytes:
+        while True:
+            if self._inner is None and not self._begin():
+                return b""
+            if self._inner.needs_input and not self._input:
+                self._input = self._raw.read(io.DEFAULT_BUFFER_SIZE)
+                if not self._input:
+                    raise EOFError
+            data = self._decompressed(size)
+            if self._inner.eof:
+                self._input, self._inner, self._later = self._inner.unused_data.lstrip(self._padding), None, True
+            if data:
+                self._later = self._inner is None
+                return data
+
+    def _begin(self) -> bool:
+        """The next stream; False at the end."""
+        while not self._input:
+            self._input = self._raw.read(io.DEFAULT_BUFFER_SIZE)
+            if not self._input:
+                return False
+            self._input = self._input.lstrip(self._padding)
+        self._inner = self._new()
+        return True
+
+    def _decompressed(self, size: int) -> bytes:
+        given, self._input = self._input, b""
+        try:
+            data: bytes = self._inner.decompress(given, size)
+        except (OSError, lzma.LZMAError) as error:
+            if self._later:
+                raise _Trailing from None
+            raise OSError(str(error)) from None
+        return data
 
 
 def _unzstd(raw: BinaryIO) -> BinaryIO:
@@ -208,6 +261,8 @@ class Decompressed(io.RawIOBase):
             data = self._inner.read(len(view))
         except EOFError:
             raise self._fault("container-truncated", "ends early") from None
+        except _Trailing:
+            raise self._fault("container-damaged", "is followed by other data") from None
         except gzip.BadGzipFile as error:
             trailing = str(error).startswith("Not a gzipped file")
             what = "is followed by other data" if trailing else f"is damaged ({error})"

@@ -237,3 +237,17 @@ def test_numbers_and_bytes_that_json_has_no_word_for_are_counted(tmp_path: Path,
         ("column-bytes", "info", 1, 1, "raw"),
     ]
     assert report.places(found["column-nan"])[1].path == "inner.all[1]"
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, gzip.compress], ids=["bzip2", "xz", "gzip"])
+def test_streams_one_after_another_are_one_file_and_other_data_is_no_stream(
+    plain: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    half = len(LINES) // 2
+    packed = pack(LINES[:half].encode()) + pack(b"") + pack(LINES[half:].encode())
+    whole, damaged = plain.with_name("whole.packed"), plain.with_name("damaged.packed")
+    whole.write_bytes(packed)
+    damaged.write_bytes(packed + b"other data")
+    assert fingerprint(whole) == fingerprint(plain)
+    with pytest.raises(DataError, match="followed by other data"):
+        list(Dataset.open(damaged))
