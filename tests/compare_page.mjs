@@ -3,10 +3,11 @@ import { createRequire } from "node:module";
 const [, , modules, url, shots] = process.argv;
 const { chromium } = createRequire(`${modules}/x.js`)("playwright-core");
 const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"];
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args });
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args, timeout: 180000 });
 const faults = [], strangers = [], found = {};
 for (const colorScheme of ["light", "dark"]) {
   const page = await browser.newPage({ viewport: { width: 1200, height: 900 }, colorScheme });
+  page.setDefaultTimeout(180000);
   page.on("pageerror", (error) => faults.push(String(error)));
   page.on("console", (message) => { if (message.type() === "error") faults.push(message.text()); });
   page.on("request", (request) => { if (request.url() !== url) strangers.push(request.url()); });
@@ -57,6 +58,7 @@ for (const colorScheme of ["light", "dark"]) {
   await page.close();
 }
 const phone = await browser.newPage({ viewport: { width: 390, height: 800 } });
+phone.setDefaultTimeout(180000);
 await phone.goto(url);
 found.phone = await phone.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
 if (shots) await phone.screenshot({ path: `${shots}/phone.png`, fullPage: true });

@@ -80,7 +80,7 @@ def started(command: list[str], env: dict[str, str], folder: Path) -> Generator[
 
 def _answers() -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{PORT}/", trust_env=False).status_code < 500
+        return httpx.get(f"http://127.0.0.1:{PORT}/", trust_env=False, timeout=60).status_code < 500
     except httpx.TransportError:
         return False
 

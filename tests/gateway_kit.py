@@ -178,7 +178,7 @@ def process(home: Path, *args: str, env: Mapping[str, str] | None = None, key: s
 
 def _answers(found: Gateway) -> bool:
     try:
-        return httpx.get(f"{found.url}/ready", trust_env=False).status_code == 200
+        return httpx.get(f"{found.url}/ready", trust_env=False, timeout=PATIENCE_S).status_code == 200
     except httpx.TransportError:
         return False
 

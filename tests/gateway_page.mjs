@@ -4,12 +4,12 @@ import { createRequire } from "node:module";
 const [, , modules, url, key, shots] = process.argv;
 const { chromium } = createRequire(`${modules}/x.js`)("playwright-core");
 const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"];
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args, timeout: 120000 });
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args, timeout: 180000 });
 const faults = [], strangers = [];
 
 async function opened(options) {
   const page = await browser.newPage(options);
-  page.setDefaultTimeout(60000);
+  page.setDefaultTimeout(180000);
   page.on("pageerror", (error) => faults.push(String(error)));
   page.on("request", (one) => { if (!one.url().startsWith(url) && !one.url().startsWith("data:")) strangers.push(one.url()); });
   await page.goto(`${url}/`);

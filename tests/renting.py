@@ -23,7 +23,7 @@ WORKER = Path(__file__).parent / "integration" / "rented_worker"
 
 
 class Renter(rentable.Rentable):
-    """Counts on a rented machine. `options.renter`: `steps`, `pause_s`, `fails`."""
+    """Counts on a rented machine. `options.renter`: `steps`, `pause_s`, `fails`, and `until`, a file waited for."""
 
     name: ClassVar[str] = "renter"
     worker: ClassVar[Path] = WORKER / "worker.py"
@@ -39,7 +39,7 @@ class Renter(rentable.Rentable):
     def plan(self, spec: JobSpec) -> Plan:
         self.check(spec)
         found = prepare(spec.data, method="sft", judge=self.guarded(lambda _: (), spec))
-        usual = {"steps": 2, "pause_s": 0.0, "fails": False}
+        usual = {"steps": 2, "pause_s": 0.0, "fails": False, "until": ""}
         given = {**usual, **spec.options.get(self.name, {})}
         if given.keys() != usual.keys():
             raise SpecError(f"[renter] unknown options {sorted(given.keys() - usual.keys())}")

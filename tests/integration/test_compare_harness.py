@@ -86,7 +86,7 @@ def likeliest(to: Deployment, question: str, ids: Callable[[str], list[int]]) ->
     for word in WORDS:
         before, whole = ids(question), ids(f"{question} {word}")
         body = {"model": to.model, "prompt": whole, "echo": True, "logprobs": 1, "max_tokens": 0}
-        reply = httpx.post(f"{to.base_url}/completions", json=body, timeout=60).json()
+        reply = httpx.post(f"{to.base_url}/completions", json=body, timeout=600).json()
         found[word] = sum(reply["choices"][0]["logprobs"]["token_logprobs"][len(before) :])
     return max(found, key=lambda word: found[word])
 

@@ -34,7 +34,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     shots = [os.environ["FINETUNE_SHOTS"]] if "FINETUNE_SHOTS" in os.environ else []
     command = [str(NODE), str(script), str(MODULES), (folder / "report.html").as_uri(), *shots]
     environment = {**os.environ, "CHROMIUM": str(CHROMIUM), "HOME": str(folder)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 

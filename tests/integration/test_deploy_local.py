@@ -291,8 +291,8 @@ def test_prompts_that_are_told_do_not_disturb_others(client: openai.OpenAI) -> N
 def test_the_tokens_of_a_conversation_can_be_asked_for(client: openai.OpenAI, loud: Deployment) -> None:
     asked: dict[str, Any] = {"model": "loud", "messages": ASKED}
     address = loud.base_url.removesuffix("/v1") + "/tokenize"
-    opened = httpx.post(address, json=asked).json()
-    closed = httpx.post(address, json={**asked, "add_generation_prompt": False}).json()
+    opened = httpx.post(address, json=asked, timeout=PATIENCE_S).json()
+    closed = httpx.post(address, json={**asked, "add_generation_prompt": False}, timeout=PATIENCE_S).json()
 
     assert opened["count"] == len(opened["tokens"]) == answer(client).usage.prompt_tokens
     assert opened["tokens"][: closed["count"]] == closed["tokens"]
@@ -336,13 +336,13 @@ def test_a_bad_request_is_refused_by_name(
 
 
 def test_a_web_page_that_renames_itself_stays_out(loud: Deployment) -> None:
-    answered = httpx.get(f"{loud.base_url}/models", headers={"host": "evil.example:80"})
+    answered = httpx.get(f"{loud.base_url}/models", headers={"host": "evil.example:80"}, timeout=PATIENCE_S)
 
     assert answered.status_code == 403
 
 
 def test_what_is_no_json_is_told_so(loud: Deployment) -> None:
-    answered = httpx.post(f"{loud.base_url}/chat/completions", content=b"{'model'")
+    answered = httpx.post(f"{loud.base_url}/chat/completions", content=b"{'model'", timeout=PATIENCE_S)
 
     assert answered.status_code == 400
     assert "JSON" in answered.json()["error"]["message"]
@@ -385,7 +385,7 @@ def test_a_wrong_key_is_refused_and_the_key_is_written_nowhere(
     serving = Serving(api_key_env="SERVED_KEY", threads=1)
     keyed = Deployed.of(local.deploy(tmp_path, adapter(models, "loud"), name="keyed", serving=serving), tmp_path)
     try:
-        assert httpx.get(f"{keyed.base_url}/models").status_code == 401
+        assert httpx.get(f"{keyed.base_url}/models", timeout=PATIENCE_S).status_code == 401
         assert keyed.chat(ASKED, max_tokens=3, temperature=0)
         monkeypatch.setenv("SERVED_KEY", "another-key-entirely")
         with pytest.raises(AuthFailed, match="refused the key"):

@@ -225,7 +225,7 @@ def test_azures_paths_lead_to_the_same_jobs(served: Gateway, train: Path, prefix
     file = served.upload(train)
     body = {"model": "builtin/tiny", "training_file": file, "trainingType": 1, "suffix": prefix.strip("/")[-2:]}
     url = f"{served.url}{prefix}/fine_tuning/jobs?api-version=2024-10-21"
-    job = httpx.post(url, json=body, headers={"api-key": KEY}, trust_env=False).json()
+    job = httpx.post(url, json=body, headers={"api-key": KEY}, trust_env=False, timeout=kit.PATIENCE_S).json()
 
     assert served.job(job["id"])["id"] == job["id"]
 

@@ -235,6 +235,7 @@ def test_headers_that_dribble_end_the_connection(tmp_path: Path, monkeypatch: py
         connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ")
 
         assert _ended(connection)
+        monkeypatch.setattr(server, "HEADERS_S", kit.PATIENCE_S)
         assert found.client.get("/models").status_code == 200
 
 

@@ -49,7 +49,7 @@ def test_a_client_behind_an_intermediary_goes_from_upload_to_chat(kind: str, pro
         pytest.skip("this user may not have a network namespace")
     command = [*APART, sys.executable, str(SCRIPT), kind, str(program)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False, env=env)
 
     assert done.returncode == 0, done.stderr[-4000:]
     told = json.loads(done.stdout)

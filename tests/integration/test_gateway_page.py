@@ -48,7 +48,7 @@ def _driven(url: str, shots: str) -> dict[str, Any]:
     script = Path(__file__).parents[1] / "gateway_page.mjs"
     command = ["node", str(script), str(MODULES), url, KEY, shots]
     env = {**os.environ, "CHROMIUM": str(BROWSER)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, env=env)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import hmac
 import os
+import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gateway_kit as kit
@@ -17,7 +19,7 @@ from gateway_kit import KEY, Gateway, gateway
 
 from finetune_sdk.cli.serve import command
 from finetune_sdk.errors import SpecError
-from finetune_sdk.gateway import keys
+from finetune_sdk.gateway import guard, keys
 
 OTHER = "other-key-0123456789abcdef"
 
@@ -35,7 +37,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Generator[Gateway]:
     [{}, {"authorization": "Bearer wrong"}, {"authorization": KEY}, {"api-key": "wrong"}],
 )
 def test_nobody_comes_in_without_a_key(locked: Gateway, headers: Mapping[str, str]) -> None:
-    answer = httpx.get(f"{locked.url}/v1/files", headers=headers, trust_env=False)
+    answer = httpx.get(f"{locked.url}/v1/files", headers=headers, trust_env=False, timeout=kit.PATIENCE_S)
 
     assert answer.status_code == 401
     assert locked.error(answer)["code"] == "invalid_api_key"
@@ -135,12 +137,15 @@ def test_a_files_name_leads_nowhere(locked: Gateway, given: str, kept: str) -> N
     "path", ["/v1/files/..%2f..%2fjobs.db/content", "/static/../app.py", "/static/%2e%2e%2fapp.py"]
 )
 def test_a_path_leads_to_no_other_file(locked: Gateway, path: str) -> None:
-    answer = httpx.get(f"{locked.url}{path}", headers={"authorization": f"Bearer {KEY}"}, trust_env=False)
+    headers = {"authorization": f"Bearer {KEY}"}
+    answer = httpx.get(f"{locked.url}{path}", headers=headers, trust_env=False, timeout=kit.PATIENCE_S)
 
     assert answer.status_code == 404
 
 
-def test_a_key_has_its_own_allowance(tmp_path: Path) -> None:
+def test_a_key_has_its_own_allowance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = time.monotonic()
+    monkeypatch.setattr(guard, "time", SimpleNamespace(monotonic=lambda: moment))  # nothing grows back meanwhile
     with gateway(tmp_path / "home", keys=f"{KEY}\n{OTHER}", requests_per_minute=12) as found:
         statuses = [found.client.get("/models").status_code for _ in range(4)]
         refused = found.client.get("/models")

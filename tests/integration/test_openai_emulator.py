@@ -57,7 +57,7 @@ def run(url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subpr
         "options": {"openai": {"base_url": url}},
     }
     (folder / "finetune.yaml").write_text(yaml.safe_dump(spec))
-    return folder / "home", finetune(folder, "run", str(folder / "finetune.yaml"), "--yes", "--timeout", "60")
+    return folder / "home", finetune(folder, "run", str(folder / "finetune.yaml"), "--yes", "--timeout", "300")
 
 
 def finetune(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -66,7 +66,7 @@ def finetune(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", "from finetune_sdk.cli import main; main()", *arguments, "--home", str(home)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         env={**os.environ, "OPENAI_API_KEY": KEY},
     )

@@ -57,7 +57,7 @@ def _job(dialect: str, kind: str, folder: Path, port: int) -> tuple[Provider, Jo
 
 def refusal(port: int, request: stub.Request) -> str | None:
     """What Prism has against a request, sent to it as it was sent to the stand-in."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     try:
         query = "&".join(f"{name}={value}" for name, value in request.query.items())
         headers = {name: request.headers[name] for name in HEADERS if name in request.headers}

@@ -88,10 +88,9 @@ def test_a_full_disk_during_a_checkpoint_is_named_and_the_job_resumes_once_there
         options={"peft": {"merge": False}},
     )
     filler = small_disk / "filler"
+    with filler.open("wb") as file:  # leave room for the model (1.7 MB) and one checkpoint (2 MB), but not for two
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(small_disk).free - 4_800_000)
     job = peft_jobs.submit(small_disk, wanted)
-    job.until(lambda: job.provider.checkpoints(job.ref) or job.state.status.terminal)
-    with filler.open("wb") as file:  # leave less than one checkpoint
-        os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(small_disk).free - 600_000))
     ended = job.end()
 
     assert ended.status is JobStatus.FAILED

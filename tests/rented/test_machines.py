@@ -27,12 +27,14 @@ def _running(renter: Renter, ref: str) -> bool:
 
 
 def test_a_job_comes_home_whole(renter: Renter, hub: Hub, tmp_path: Path) -> None:
-    plan = renter.plan(spec(tmp_path, options={"steps": 20, "pause_s": 0.1}))
+    go = tmp_path / "go"
+    plan = renter.plan(spec(tmp_path, options={"steps": 20, "until": str(go)}))
     ref = renter.submit(plan, key="job-1")
     until(lambda: _running(renter, ref))
     hub.down = True  # the machine cannot report, nobody can look
     until(lambda: "could not report" in "".join(hub.machines[machine_of(hub)].lines))
     hub.down = False
+    go.touch()
 
     found = ended(renter, ref)
 

@@ -140,7 +140,7 @@ def in_child(deed: Callable[[], None], chosen: str | None) -> int:
     return os.waitpid(pid, 0)[1]
 
 
-def spec_for(dialect: str, folder: Path, port: int) -> JobSpec:
+def spec_for(dialect: str, folder: Path, port: int, timeout_s: float) -> JobSpec:
     provider = "openai" if dialect == "openai" else "azure"
     spec = job_spec(folder, "", provider=provider)
     where = (
@@ -148,11 +148,11 @@ def spec_for(dialect: str, folder: Path, port: int) -> JobSpec:
         if provider == "openai"
         else {"endpoint": f"http://127.0.0.1:{port}", "api": dialect.removeprefix("azure-")}
     )
-    options = {**where, "reconcile_wait_s": 0.05, "timeout_s": 1.0}
+    options = {**where, "reconcile_wait_s": 0.05, "timeout_s": timeout_s}
     return spec.model_copy(update={"options": {provider: options}, "model": "a-model"})
 
 
-def one_run(seed: int, folder: Path) -> Outcome:
+def one_run(seed: int, folder: Path, timeout_s: float) -> Outcome:
     rng = random.Random(seed)
     dialect = rng.choice(DIALECTS)
     outcome = Outcome(seed)
@@ -165,7 +165,7 @@ def one_run(seed: int, folder: Path) -> Outcome:
     plan = Plan(faults=_faults(rng), concerns=creating if rng.random() < 0.7 else everything)
     with stub.serving(service) as running, proxying(running.port, plan) as port:
         kind = OpenAIProvider if dialect == "openai" else AzureProvider
-        home, spec = folder / "home", spec_for(dialect, folder, port)
+        home, spec = folder / "home", spec_for(dialect, folder, port, timeout_s)
         with standing_in(kind.name, lambda home: kind(home=home)):
             _drive(rng, home, spec, outcome)
         while plan.on_their_way:  # what was delayed arrives
@@ -223,6 +223,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--timeout", type=float, default=1.0, help="seconds; more for a machine that is slow or busy")
     arguments = parser.parse_args()
     os.environ |= {"OPENAI_API_KEY": stub.KEY, "AZURE_OPENAI_API_KEY": stub.KEY}
     logging.getLogger("finetune_providers").setLevel(logging.ERROR)
@@ -230,7 +231,7 @@ def main() -> int:
     started, outcomes = time.monotonic(), []
     for seed in range(arguments.seed, arguments.seed + arguments.runs):
         with tempfile.TemporaryDirectory() as folder:
-            outcome = one_run(seed, Path(folder))
+            outcome = one_run(seed, Path(folder), arguments.timeout)
         outcomes.append(outcome)
         if not outcome.sound or outcome.errors:
             print(json.dumps(outcome.__dict__), file=sys.stderr)  # noqa: T201

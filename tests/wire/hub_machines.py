@@ -37,7 +37,7 @@ class Machine:
     stand_in: Path | None = None
     """An environment of this machine's, instead of one that uv would fill."""
     timeout_s: float | None = None
-    grace_s: float = 10.0
+    grace_s: float = 60.0
     stage: str = ""
     message: str | None = None
     cancel_reason: str | None = None
@@ -157,9 +157,9 @@ class Machine:
         """After a test: nothing stays."""
         if self.process is not None:
             self._kill()
-            self.process.wait(10)
+            self.process.wait(120)
         for thread in self.threads:
-            thread.join(30)
+            thread.join(120)
 
 
 def command_of(readme: str, dockerfile: str) -> list[str]:

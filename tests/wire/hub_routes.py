@@ -259,4 +259,4 @@ def listening(hub: Hub, handler: type[BaseHTTPRequestHandler]) -> Generator[None
             machine.end()
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(120)

@@ -16,6 +16,9 @@ def main(ctx: Any) -> dict[str, Any]:
         if ctx.stop:
             return {"status": "cancelled"}
         time.sleep(asked["pause_s"])
+        while asked["until"] and not (Path(asked["until"]).exists() or ctx.stop):
+            print("waiting", flush=True)  # noqa: T201 - something new to report
+            time.sleep(0.1)
     if asked["fails"]:
         raise ctx.Failed("the loss is NaN")
     made = ctx.dir / "artifacts" / "model"

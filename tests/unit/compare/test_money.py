@@ -146,7 +146,7 @@ def test_what_a_local_machine_costs_by_the_hour_is_under_the_cap_too(tmp_path: P
     ):
         raise AssertionError("it was begun")
     with budget.by_the_hour("small", 10.0, what="machine"):
-        assert budget.left_s == pytest.approx(340, abs=5)
+        assert budget.left_s == pytest.approx(340, abs=15)
 
 
 def test_a_comparison_that_is_at_work_is_not_run_twice(tmp_path: Path, rows: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_killed_run_goes_on_without_asking_or_paying_again(tmp_path: Path, row
         reply = vendor(body)
         if len(vendor.seen) > 18:
             half.set()
-            go.wait(60)
+            go.wait(240)
         return reply
 
     with chat(slow) as server:
@@ -210,7 +210,7 @@ def test_models_elsewhere_are_asked_side_by_side(tmp_path: Path, rows: Path) -> 
     def meeting(body: dict[str, Any]) -> Reply:
         if body["model"] not in first:
             first.add(body["model"])
-            both.wait(60)
+            both.wait(240)
         return "joy"
 
     with chat(meeting) as server:
