@@ -93,6 +93,7 @@ def trained_with(home: Path, artifact: Artifact) -> list[Path]:
 def record_of(artifact: Artifact, name: str, provider: str, serving: Serving, interpreter: Interpreting) -> Record:
     """What is written down; the engine and the port are chosen here."""
     engine = engine_for(artifact.kind, serving.engine)
+    command = engine.command(interpreter(engine))  # before the port: what takes minutes would let others have it
     salt, hashed = _key(serving)
     return Record(
         id=record.id_of(name),
@@ -101,7 +102,7 @@ def record_of(artifact: Artifact, name: str, provider: str, serving: Serving, in
         host=serving.host,
         port=_free_port(serving),
         engine=engine.name,
-        engine_command=engine.command(interpreter(engine)),
+        engine_command=command,
         load=_load(artifact, name, serving),
         created=datetime.now(UTC),
         api_key_env=serving.api_key_env,

@@ -23,7 +23,7 @@ from finetune_sdk.worker.liveness import Process
 
 _STOPPING_S = 30.0
 _WATCHDOG = Path(__file__).with_name("watchdog.py")
-_START_S = 60.0
+_START_S = 120.0
 
 
 def ensure_running(folder: Path, written: Record, lock: int) -> None:

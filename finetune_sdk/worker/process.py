@@ -28,7 +28,7 @@ __all__ = ["artifacts", "cancel", "events", "pause", "poll", "result", "resume",
 
 _START_TIMEOUT_S = 120.0
 _LEAVING_S = 5.0
-_LOOKING_S = 0.1  # who only looks whether the job is being started holds the lock for a moment, too
+_LOOKING_S = 2.0  # who only looks whether the job is being started holds the lock for a moment, too
 _ENDED = ("succeeded", "failed", "cancelled")
 
 
