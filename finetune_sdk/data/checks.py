@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from finetune_sdk.data.example import (
+    CALL,
     ChatExample,
     EmbeddingExample,
     Example,
@@ -16,7 +17,7 @@ from finetune_sdk.data.example import (
     PromptExample,
     StepwiseExample,
     TextExample,
-    Texts,
+    Turns,
     UnpairedPreference,
 )
 from finetune_sdk.data.marks import may_be_marked
@@ -107,9 +108,9 @@ def _chat(example: ChatExample, clean: bool) -> Iterator[Finding]:
 
 
 def _is_ordinary(example: ChatExample) -> bool:
-    """Whether there are texts, and nothing else; the last one the assistant's."""
+    """Whether there are the usual turns and nothing else, the last one the assistant's."""
     messages = example.messages
-    return type(messages) is Texts and messages.roles[-1] == "assistant" and not example.tools
+    return isinstance(messages, Turns) and messages.layout[-1] in ("assistant", CALL) and not example.tools
 
 
 def _carries_loss(message: Message) -> bool:

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias, cast
 
@@ -59,7 +59,7 @@ class Dataset:
         self._detected: dict[Path, Detection] = {}
         self._rows: int | None = None
         self._wanted = ""
-        self._given: Object | bytes | None = None
+        self._given: _Own = None
 
     @classmethod
     def open(
@@ -205,7 +205,10 @@ class Dataset:
 
     def own(self) -> Object | None:
         """The row of the example that was read last, as it was: see `keeping`. None also where columns were mapped."""
-        return decode(self._given) if isinstance(self._given, bytes) else self._given
+        given = self._given
+        if isinstance(given, tuple):
+            given = given[0].lines[given[1]]
+        return decode(given) if isinstance(given, bytes) else given
 
     def fingerprint(self) -> str:
         """A hash of the content in order: equal examples, equal fingerprint in any container. Reads everything."""
@@ -383,8 +386,10 @@ def _way(name: str, *, to_chat: bool, as_lines: bool = False) -> _Way:
     return _Way(straight, copied, plain, READ.get(name), as_lines)
 
 
-_Given: TypeAlias = tuple[int, Any, Object | bytes | None]
-"""A row's line; the finished example with the row's bytes, or finished rows, or nothing with its JSON object."""
+_Own: TypeAlias = Object | bytes | tuple[Chunk, int] | None
+"""A row as it was read, or where it stands in its chunk."""
+_Given: TypeAlias = tuple[int, Any, _Own]
+"""A row's line; the finished example with the row, or finished rows, or nothing with its JSON object."""
 
 
 def _rows(opened: Opened, way: _Way, seen: _Seen) -> Iterator[_Given]:
@@ -439,7 +444,7 @@ def _plain(opened: Opened, plain: Plain, express: Express | None, seen: _Seen, *
             if as_lines:
                 yield start, lines, None
             else:
-                yield from zip(count(start), lines.examples(), some.lines)
+                yield from zip(count(start), lines.examples(), zip(repeat(some), count()))
 
 
 def _finished(opened: Opened, way: _Way, express: Express | None, seen: _Seen) -> Iterator[_Given]:

@@ -91,17 +91,28 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
         return "".join(part["text"] for part in self.content if isinstance(part.get("text"), str))
 
 
-class Texts(list[Message]):
-    """Turns that are texts and nothing else, none of them blank, none a tool's: whoever makes it has looked.
+class Turns(list[Message]):
+    """Turns of which checks and losses need to know no more than their layout: whoever makes it has looked.
 
-    Never change one: make a plain list of it.
+    They are texts, none of them blank, and calls with their results: one call a turn, without text beside it, its
+    arguments an object, and none with an id. Never change one: make a plain list of it.
     """
 
-    __slots__ = ("roles",)
+    __slots__ = ("layout",)
 
-    def __init__(self, roles: tuple[Role, ...], messages: Iterable[Message]) -> None:
+    def __init__(self, layout: tuple[str, ...], messages: Iterable[Message]) -> None:
         super().__init__(messages)
-        self.roles = roles
+        self.layout = layout
+        """Who speaks, and `CALL` where a function is called."""
+
+
+CALL = "call"
+
+
+class Texts(Turns):
+    """Turns that are texts and nothing else, none a tool's."""
+
+    __slots__ = ()
 
 
 class SharedTools(list[Tool]):

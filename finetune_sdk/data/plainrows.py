@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import force_setattr
 
-from finetune_sdk.data.example import ChatExample, Role, Source, Texts
+from finetune_sdk.data.example import CALL, ChatExample, Role, Source, Texts, Turns
 from finetune_sdk.data.formats.messages import NO_TOOLS
 from finetune_sdk.data.formats.sharegpt import USUAL
 from finetune_sdk.data.readers import Chunk
@@ -91,8 +91,11 @@ class Lines(NamedTuple):
         """What the lines stand for."""
         for at, example in enumerate(_decode(self.text), self.first):
             messages = example.messages
-            roles: tuple[Role, ...] = tuple(map(_role, messages))
-            if "tool" not in roles and UNSET not in map(_content, messages):
-                force_setattr(example, "messages", Texts(roles, messages))  # nobody has seen it yet
+            layout: tuple[str, ...] = tuple(map(_role, messages))
+            if "tool" in layout or UNSET in map(_content, messages):
+                turns = Turns(tuple([CALL if turn.tool_calls else turn.role for turn in messages]), messages)
+            else:
+                turns = Texts(layout, messages)
+            force_setattr(example, "messages", turns)  # nobody has seen it yet
             force_setattr(example, "source", Source(self.file, at))
             yield example

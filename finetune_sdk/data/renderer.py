@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.checks import check
-from finetune_sdk.data.example import ChatExample, Example, Texts
+from finetune_sdk.data.example import ChatExample, Example, Turns
 from finetune_sdk.data.formats import Format
 from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.losses import as_kind, losses, wrong_kind
@@ -32,7 +32,7 @@ class Renderer:
         self._report = report
         self._render = entry.as_json if as_json and entry.as_json else entry.render
         self._losses: dict[tuple[str, ...], Sequence[Finding]] = {}
-        """What conversations of nothing but texts lose: that depends on who speaks."""
+        """What conversations lose, by their layout where nothing else matters."""
 
     def judge(self, example: Example, judge: Judge | None = None, *, clean: bool = False) -> None:
         """Tell what `judge` has to say about an example.
@@ -55,11 +55,12 @@ class Renderer:
         same = own() if own is not None and as_is else None
         if same is not None:
             return (same,)
-        if isinstance(example, ChatExample) and self._entry.kind == "chat":
-            turns = example.messages
-            if isinstance(turns, Texts) and not example.extra and not _has_switches(example):
-                return self._rendered(example, self._losses_of_texts(example, turns.roles), own)
         entry = self._entry
+        if isinstance(example, ChatExample) and entry.kind == "chat":
+            turns = example.messages
+            if isinstance(turns, Turns) and not example.extra and not _has_switches(example):
+                row = with_call_ids(example) if entry.needs_call_ids and type(turns) is Turns else example
+                return self._rendered(row, self._losses_of(row, turns.layout), own)
         rows = [with_call_ids(row) if entry.needs_call_ids else row for row in as_kind(example, entry)]
         if not rows:
             self._tell(wrong_kind(example, entry), example)
@@ -76,12 +77,12 @@ class Renderer:
         refused = any(finding.rule.startswith("cannot-") for finding in found)
         return () if refused else (self._render(example),)
 
-    def _losses_of_texts(self, example: ChatExample, roles: tuple[str, ...]) -> Sequence[Finding]:
-        found = self._losses.get(roles)
+    def _losses_of(self, example: Example, layout: tuple[str, ...]) -> Sequence[Finding]:
+        found = self._losses.get(layout)
         if found is None:
             found = tuple(losses(example, self._entry, self._allow))
-            if len(self._losses) < _MANY and len(roles) < _MANY:
-                self._losses[roles] = found
+            if len(self._losses) < _MANY and len(layout) < _MANY:
+                self._losses[layout] = found
         return found
 
 

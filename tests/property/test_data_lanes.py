@@ -10,10 +10,12 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from finetune_sdk.data import Dataset, canonical
+from finetune_sdk.data import Dataset, canonical, prepare
 from finetune_sdk.data.convert import convert
 from finetune_sdk.data.formats import format_named
+from finetune_sdk.data.renderer import Renderer
 from finetune_sdk.data.report import Report
+from finetune_sdk.spec import DataSpec
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
 CALL = '{"name": "search", "arguments": {"q": 1}}'
@@ -93,6 +95,59 @@ def test_converting_straight_to_chat_writes_what_the_general_way_writes(rows: li
         assert bool(done.written) == bool(slow.written)
         if done.written:
             assert out.read_bytes() == other.read_bytes()
+
+
+PLAIN_TEXT = TEXT.filter(lambda text: bool(text.strip())) | st.just('},{"role":"assistant","content":"')
+CALLED = [{"from": "function_call", "value": CALL}, {"from": "observation", "value": "7"}]
+ANSWERED = st.tuples(PLAIN_TEXT, PLAIN_TEXT, st.sampled_from(([], CALLED, CALLED[:1]))).map(
+    lambda said: [{"from": "human", "value": said[0]}, *said[2], {"from": "gpt", "value": said[1]}]
+)
+CONVERSATION = st.tuples(st.lists(ANSWERED, min_size=1, max_size=3), st.booleans()).map(
+    lambda drawn: [turn for turns in drawn[0] for turn in turns][drawn[1] :]
+)
+
+
+def prepared(path: Path, out: Path, *, by_examples: bool) -> tuple[list[str], list[bytes]]:
+    """What is planned and written; by examples where somebody wants to see each of them."""
+    data = DataSpec(train=str(path), format="sharegpt", validation=0.3, split_seed=7)
+    found = prepare(data, method="sft", judge=(lambda _example: ()) if by_examples else None)
+    planned = [str(one) for one in (*found.files, *found.findings, found.rows)]
+    return planned, [] if found.errors else [path.read_bytes() for path in found.write(out).values()]
+
+
+@given(rows=st.lists(CONVERSATION | st.lists(SHAREGPT_TURN, max_size=2), min_size=1, max_size=8), tight=st.booleans())
+@LAX
+def test_plain_rows_prepared_without_examples_are_what_examples_give(
+    rows: list[list[dict[str, Any]]], tight: bool
+) -> None:
+    separators = (",", ":") if tight else None
+    lines = [json.dumps({"conversations": turns}, ensure_ascii=False, separators=separators) for turns in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        path, out = Path(folder) / "train.jsonl", Path(folder) / "out"
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        assert prepared(path, out, by_examples=False) == prepared(path, out, by_examples=True)
+
+
+@given(rows=st.lists(CONVERSATION, min_size=1, max_size=5), to=st.sampled_from(("chat", "sharegpt", "anthropic")))
+@LAX
+def test_plain_rows_read_many_at_a_time_are_written_as_those_read_one_by_one(
+    rows: list[list[dict[str, Any]]], to: str
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path, pretty = Path(folder) / "train.jsonl", Path(folder) / "train.json"
+        path.write_text(
+            "".join(json.dumps({"conversations": turns}, ensure_ascii=False) + "\n" for turns in rows), "utf-8"
+        )
+        pretty.write_text(json.dumps([{"conversations": turns} for turns in rows], indent=1))
+        reports = Report(), Report()
+        written = [
+            [row for example in Dataset.open(source, format="sharegpt").scan(report) for row in ways.rows(example)]
+            for source, report in zip((path, pretty), reports, strict=True)
+            for ways in [Renderer(format_named(to), ("all",), report, as_json=False)]
+        ]
+        assert written[0] == written[1]
+        told = [[(one.rule, one.count, one.path) for one in report.findings()] for report in reports]
+        assert told[0] == told[1]
 
 
 @given(data=st.binary(max_size=200), name=st.sampled_from(("t.jsonl", "t.json", "t.csv", "t.txt", "t.parquet", "t.gz")))
