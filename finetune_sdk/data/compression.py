@@ -92,33 +92,34 @@ class _Streams:
 
     def read(self, size: int) -> bytes:
         while True:
-            if self._inner is None and not self._begin():
+            inner: Any = self._inner or self._begin()
+            if inner is None:
                 return b""
-            if self._inner.needs_input and not self._input:
+            if inner.needs_input and not self._input:
                 self._input = self._raw.read(io.DEFAULT_BUFFER_SIZE)
                 if not self._input:
                     raise EOFError
-            data = self._decompressed(size)
-            if self._inner.eof:
-                self._input, self._inner, self._later = self._inner.unused_data.lstrip(self._padding), None, True
+            data = self._decompressed(inner, size)
+            if inner.eof:
+                self._input, self._inner, self._later = inner.unused_data.lstrip(self._padding), None, True
             if data:
                 self._later = self._inner is None
                 return data
 
-    def _begin(self) -> bool:
-        """The next stream; False at the end."""
+    def _begin(self) -> Any:
+        """The next stream; None at the end."""
         while not self._input:
             self._input = self._raw.read(io.DEFAULT_BUFFER_SIZE)
             if not self._input:
-                return False
+                return None
             self._input = self._input.lstrip(self._padding)
         self._inner = self._new()
-        return True
+        return self._inner
 
-    def _decompressed(self, size: int) -> bytes:
+    def _decompressed(self, inner: Any, size: int) -> bytes:
         given, self._input = self._input, b""
         try:
-            data: bytes = self._inner.decompress(given, size)
+            data: bytes = inner.decompress(given, size)
         except (OSError, lzma.LZMAError) as error:
             if self._later:
                 raise _Trailing from None
