@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -110,7 +111,8 @@ def write(
         )
         job = _job(dataset, files[0], entry, allow, workers) if straight else None
         if job is not None:
-            rows, counts[0] = _in_ranges(job, report, _processes(workers))
+            with _naming(files[0].path):
+                rows, counts[0] = _in_ranges(job, report, _processes(workers))
         for given, own, clean in () if job else _given(dataset, entry, reading, straight=straight, as_is=as_is):
             if isinstance(given, Block):
                 rows += given.rows
@@ -164,6 +166,17 @@ def _in_ranges(job: ranges.Job, report: Report, processes: int) -> tuple[int, in
     if stamp(source) != before:
         report.add(changed().finding(job.source, None))
     return totals.rows, totals.written
+
+
+@contextmanager
+def _naming(out: Path) -> Generator[None]:
+    """A disk that is full says which file it has no place for."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OSError(error.errno, error.strerror, str(out)) from error
+        raise
 
 
 def _processes(workers: int | None) -> int:

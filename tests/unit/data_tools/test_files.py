@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from finetune_sdk.data import Dataset
+from finetune_sdk.data import Dataset, ranges
+from finetune_sdk.data.convert import convert
 from finetune_sdk.data.tools import files
 from finetune_sdk.data.tools.repairs import chosen
 from finetune_sdk.data.tools.splits import Units
@@ -184,3 +185,12 @@ def test_an_interruption_leaves_nothing_half_written(tmp_path: Path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         files.fix(data, tmp_path / "out.jsonl", chosen())
     assert (left_in(tmp_path), (tmp_path / "out.jsonl").read_text()) == (["out.jsonl"], "before")
+
+
+def test_a_full_disk_is_named_by_several_processes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "LARGE_BYTES", 1000)
+    data = written(tmp_path, *[chat("x" * 1000, "y" * 1000)] * 600)
+
+    with largest_file(100_000), pytest.raises(OSError, match=r"out\.jsonl"):
+        convert(data, tmp_path / "out.jsonl", to="chat", workers=2)
+    assert left_in(tmp_path) == []
