@@ -360,7 +360,7 @@ IMPORTS = {
     "LLaMA-Factory": ("datasets", "llamafactory.data.converter"),
     "pyarrow, CSV rows": ("pyarrow.csv",),
     "pyarrow, Parquet rows": ("pyarrow.parquet",),
-    "ours, CSV rows": ("finetune_sdk.data.readers", "numpy", "pyarrow.compute"),
+    "ours, CSV rows": ("finetune_sdk.data.readers", "finetune_sdk.data.containers", "numpy"),
     "ours, Parquet rows": ("finetune_sdk.data.readers", "pyarrow.parquet"),
 }
 

@@ -1,4 +1,4 @@
-"""Well-formed CSV, many records at a time: numpy finds where fields end, pyarrow makes texts of what lies between.
+"""Well-formed CSV, many records at a time: numpy finds where fields end, msgspec makes texts of what lies between.
 
 At the slightest doubt (a quote in a field that has none around it, text after a closing one, bytes that are not UTF-8)
 it gives up: `csv` says what is wrong, and where.
@@ -7,18 +7,27 @@ it gives up: `csv` says what is wrong, and where.
 from __future__ import annotations
 
 import importlib
+import struct
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
+
+import msgspec
 
 _QUOTE, _FEED, _RETURN = b'"\n\r'
 _STEP = 256 * 1024
 """Bytes looked at together: what numpy makes of them stays in the cache, and needs no new memory each time."""
 _SAMPLE = 4096
 """Bytes that tell whether it is worth looking if all fields are quoted."""
+_FRONT = b'-----"\n'
+"""Stands before the data: room for the head of a list, and for that of the first text."""
+_DROPPED, _GROWN = b"\xff", b"\xfe"
+"""Marks, in no UTF-8: a byte that goes, and one that makes room for the head of a long text."""
+_decode = msgspec.msgpack.Decoder(list[str]).decode
 
 
 class Doubtful(Exception):
-    """Not plainly well-formed, or numpy or pyarrow is missing. Internal."""
+    """Not plainly well-formed, or numpy is missing. Internal."""
 
 
 class Cut(NamedTuple):
@@ -45,38 +54,46 @@ def cut(data: bytes | bytearray, sign: bytes, line: int, *, most: int) -> Cut:
 
     Raises `Doubtful`, also when more than `most` bytes would be left.
     """
-    try:
-        np: Any = importlib.import_module("numpy")
-        importlib.import_module("pyarrow")
-    except ImportError:
-        raise Doubtful from None
-    returns = b"\r" in data
-    if returns and data.count(b"\r") != data.count(b"\r\n"):
-        raise Doubtful
+    np = _numpy()
     text = np.frombuffer(data, np.uint8)
+    returns = b"\r" in data
+    if returns and not (text.take(_places(np, text, _RETURN) + 1, mode="clip") == _FEED).all():
+        raise Doubtful
     found = None
-    if data[:1] == b'"' and not returns and _find_quoted(np, text[:_SAMPLE], sign[0]):
+    if data[:1] == b'"' and _find_quoted(np, text[:_SAMPLE], sign[0]):
         found = _find_quoted(np, text, sign[0])
     quotes, ends, feeds, passed = found or _find(np, text, sign[0])
     size = len(feeds) - int(feeds[::-1].argmax()) if feeds.any() else 0  # what follows is no whole record
     ends, feeds = ends[:size], feeds[:size]
     starts = np.append(0, ends + 1).astype(np.int32)
     stops = ends - (feeds & (text[ends - 1] == _RETURN)) if returns else ends
-    rest = bytes(data[starts[-1] :])
+    whole = int(starts[-1])
+    rest = bytes(data[whole:])
     if len(rest) > most:
         raise Doubtful
     starts = starts[:-1]
+    spare = [ends[stops < ends] - 1]
     lines = np.append(line, line + passed)
     blank = feeds & (starts == stops)
     blank[1:] &= feeds[:-1]
     if blank.any():
+        spare.append(ends[blank])
         lines = lines[np.append(~blank[feeds], True)]
         starts, stops, feeds = starts[~blank], stops[~blank], feeds[~blank]
-    own = text[starts] == _QUOTE
-    pairs = quotes[1:-1:2][quotes[1:-1:2] + 1 == quotes[2::2]]
-    pairs = pairs[: np.searchsorted(pairs, len(data) - len(rest))]
-    cells = _texts(np, data, starts + own, stops - own, pairs)
+    second = quotes[2 : np.searchsorted(quotes, whole) : 2]
+    second = second[second - 1 == quotes[1 : 2 * len(second) : 2]]  # of those that are doubled
+    cells = _texts(np, memoryview(data)[:whole], _Fields(starts, stops, second, np.concatenate([second, *spare])))
     return Cut(cells, (feeds.nonzero()[0] + 1).tolist(), lines[:-1].tolist(), rest, int(lines[-1]))
+
+
+@cache
+def _numpy() -> Any:
+    """Raises `Doubtful` where it is missing."""
+    bytes(1 << 24)  # never touched; who frees so much tells the C library to keep what is freed, not to give it back
+    try:
+        return importlib.import_module("numpy")
+    except ImportError:
+        raise Doubtful from None
 
 
 class _Found(NamedTuple):
@@ -90,19 +107,23 @@ class _Found(NamedTuple):
 
 
 def _find_quoted(np: Any, text: Any, sign: int) -> _Found | None:
-    """What ends fields if all of them are quoted, with one byte between two; otherwise None."""
+    """What ends fields if all of them are quoted, with nothing but that between two; otherwise None."""
     quotes = _places(np, text, _QUOTE)
     closes, opens = quotes[1::2], quotes[2::2]
     if len(closes) > len(opens):
-        if closes[-1] + 2 < len(text):
+        last = closes[-1] + 1  # what follows it ends the data, if that does not end earlier
+        if last + 2 < len(text):
             return None
-        opens = np.append(opens, closes[-1] + 2)
+        opens = np.append(opens, len(text) if last < len(text) else last + 1)
     apart = opens - closes  # 1 where a quote is doubled
-    ends = closes[apart == 2] + 1
+    between = apart > 1
+    ends, apart = opens[between] - 1, apart[between]
     ends = ends[: np.searchsorted(ends, len(text))]
+    apart = apart[: len(ends)]
     signs = text[ends]
     feeds = signs == _FEED
-    if (apart > 2).any() or not (feeds | (signs == sign)).all():
+    plain = (apart == 2) & (feeds | (signs == sign))
+    if not plain.all() and not (plain | ((apart == 3) & feeds & (text[ends - 1] == _RETURN))).all():
         return None
     return _Found(quotes, ends, feeds, _feeds(np, text, ends[feeds]))
 
@@ -159,27 +180,55 @@ def _prove(text: Any, sign: int, quotes: Any) -> None:
         raise Doubtful
 
 
-def _texts(np: Any, data: bytes | bytearray, starts: Any, stops: Any, pairs: Any) -> list[str]:
-    """What lies between, each pair of quotes within made one. Raises `Doubtful` if it is not UTF-8."""
-    arrow: Any = importlib.import_module("pyarrow")
-    begins = np.append(starts << 1 | 1, pairs + 2 << 1)  # odd where a text begins, even where it goes on
-    begins.sort()
-    size = len(begins)
-    bounds = np.empty(2 * size + 1, np.int32)
-    bounds[-1] = len(data)
-    bounds[:-1:2] = begins >> 1
-    bounds[1::2] = np.sort(np.append(stops, pairs + 1))
-    pieces = _array(arrow, bounds, data).take(arrow.array(np.arange(0, 2 * size, 2, dtype=np.int32)))
-    _, offsets, joined = pieces.buffers()
-    whole = np.append((begins & 1 == 1).nonzero()[0], size)
+class _Fields(NamedTuple):
+    starts: Any
+    """With the quote that opens one."""
+    stops: Any
+    second: Any
+    """Of the quotes that are doubled, the second one."""
+    spare: Any
+    """Bytes that belong to no text and separate none."""
+
+
+def _texts(np: Any, data: memoryview, fields: _Fields) -> list[str]:
+    """The texts between, made in one call of what is MessagePack with a head before each text.
+
+    What separates two quoted texts (`","`) has the size of such a head already; marks make room where that differs.
+    Raises `Doubtful` for what is not UTF-8.
+    """
+    if not len(fields.starts):
+        return []
+    held = bytearray().join((_FRONT, data))
+    if _DROPPED in held or _GROWN in held:
+        raise Doubtful
+    text = np.frombuffer(held, np.uint8)
+    starts, stops = fields.starts + len(_FRONT), fields.stops + len(_FRONT)
+    quoted = text[starts] == _QUOTE
+    follows = np.append(True, quoted[:-1])  # what ends with a quote
+    sizes = stops - starts - 2 * quoted
+    if len(fields.second):
+        sizes -= np.diff(np.searchsorted(fields.second, fields.stops), prepend=0)
+    roomy = quoted & follows & (sizes < 1 << 16)
+    heads = np.where(roomy, 3, np.where(sizes < 32, 1, 5))
+    text[fields.spare + len(_FRONT)] = _DROPPED[0]
+    text[starts[quoted & ~roomy]] = _DROPPED[0]
+    text[np.append(len(_FRONT) - 1, stops[:-1])[follows & ~roomy] - 1] = _DROPPED[0]
+    text[starts[heads == 5] - 1] = _GROWN[0]
+    packed = held.replace(_DROPPED, b"")
+    if _GROWN in held:
+        packed = packed.replace(_GROWN, bytes(5))
+    ends = np.cumsum(sizes + heads) + 5
+    _put_heads(np, np.frombuffer(packed, np.uint8), heads, sizes, ends - sizes)
+    struct.pack_into(">BI", packed, 0, 0xDD, len(starts))
     try:
-        texts: list[str] = (
-            _array(arrow, np.frombuffer(offsets, np.int32)[whole], joined).to_numpy(zero_copy_only=False).tolist()
-        )
-    except arrow.ArrowException:
+        return _decode(memoryview(packed)[: ends[-1]])
+    except UnicodeDecodeError:
         raise Doubtful from None
-    return texts
 
 
-def _array(arrow: Any, bounds: Any, texts: Any) -> Any:
-    return arrow.StringArray.from_buffers(len(bounds) - 1, arrow.py_buffer(bounds), arrow.py_buffer(texts))
+def _put_heads(np: Any, packed: Any, heads: Any, sizes: Any, starts: Any) -> None:
+    """Before each text, how long it is: in one byte, in two after a sign, or in four after a sign."""
+    packed[starts - heads] = np.where(heads == 1, 0xA0 | sizes, np.where(heads == 3, 0xDA, 0xDB))
+    for byte in range(4):
+        longer = heads > byte + 1
+        packed[starts[longer] - byte - 1] = sizes[longer] >> 8 * byte & 0xFF
