@@ -21,9 +21,9 @@ from finetune_sdk.data.copiedrow import Piece, Row, Speech, flat, value_of
 from finetune_sdk.data.copiedturns import CHAT, SHAREGPT, as_json, head_of
 from finetune_sdk.data.counting import colons_in
 from finetune_sdk.data.formats.messages import CHAT_KEYS, tools
-from finetune_sdk.data.marks import is_clean
 from finetune_sdk.data.readers import Chunk
 from finetune_sdk.data.report import Fault
+from finetune_sdk.data.skeleton import is_plain
 from finetune_sdk.data.straight import Block
 from finetune_sdk.data.strict import decode
 from finetune_sdk.data.toolchecks import check_tools, tool_name
@@ -34,9 +34,10 @@ _MANY, _SHORT = 256, 8192
 _NO_TOOLS = (b"null", b'""')
 _Tools: TypeAlias = tuple[bytes, Collection[bytes], int]
 """How tools are written, the names of their functions as JSON, and how many colons they gain."""
-_NOT_OWN = frozenset(("conversations", "conversation", "messages", "functions"))
+_NOT_OWN = frozenset(("conversations", "conversation", "messages", *CHAT_KEYS))
 _ENDS = (b"}]}\n", b"}]}")
-"""What ends a row that holds nothing but turns, and seldom another one."""
+"""What ends a row that holds nothing but turns, and seldom another one: those end so."""
+_OTHER_ENDS = (b"}}]}\n", b"}}]}")
 _Written: TypeAlias = tuple[list[Piece], int]
 """A row's line, and how many colons more it has than the row, unless a key comes twice there."""
 
@@ -110,15 +111,18 @@ class Copying:
 
     def _written(self, line: bytes, row: Row) -> list[Piece]:
         how = self._how
-        turns = self._only_turns(line) if line.startswith(how.start) and line.endswith(_ENDS) else None
+        bare = line.startswith(how.start) and line.endswith(_ENDS) and not line.endswith(_OTHER_ENDS)
+        turns = self._only_turns(line) if bare else None
         if turns is not None:
             row.speak(turns, how.speech)
             return row.line()
         fields = _fields.decode(line)
-        key = next((key for key in how.keys if key in fields), "")
-        if not key:
+        for key in how.keys:
+            if key in fields:
+                turns = _turns.decode(fields.pop(key))
+                break
+        else:
             raise Odd
-        turns = _turns.decode(fields.pop(key))
         if how.system and "system" in fields:
             row.system(bytes(fields.pop("system")))
         row.speak(turns, how.speech)
@@ -136,6 +140,9 @@ class Copying:
         first = parallel = kwargs = b""
         own: list[bytes] = []
         for key, raw in fields.items():
+            if key not in _NOT_OWN:
+                own += (head_of(key), value_of(raw))
+                continue
             text = bytes(raw)
             if key == "tools":
                 first, known, gained = self._shared(text)
@@ -144,10 +151,8 @@ class Copying:
                 parallel = head_of(key) + text
             elif key == "chat_template_kwargs" and text[:1] == b"{":
                 kwargs = head_of(key) + value_of(raw)
-            elif key in _NOT_OWN or key in CHAT_KEYS:
-                raise Odd
             else:
-                own += (head_of(key), value_of(raw))
+                raise Odd
         return (first, parallel, kwargs, *own), known
 
     def _shared(self, text: bytes) -> _Tools:
@@ -171,7 +176,7 @@ def _read_tools(text: bytes) -> _Tools:
 
 
 def _is_clean(data: bytes) -> bool:
-    return is_clean(data) and is_utf8(data)
+    return is_plain(data) and is_utf8(data)
 
 
 def _whole(chunk: Chunk, found: Sequence[_Written | None]) -> Block | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import msgspec
@@ -15,7 +16,8 @@ from finetune_sdk.data.example import ROLES, Role
 from finetune_sdk.data.jsonvalue import INSIDE, MAX_DEPTH, colons
 from finetune_sdk.data.marks import BLANK
 
-Turn: TypeAlias = dict[str, Raw]
+Turn: TypeAlias = dict[str, Any]
+"""JSON as it stands, as bytes or `Raw`."""
 Piece: TypeAlias = Any
 """Bytes, or a text as it stands, which can be joined with bytes."""
 
@@ -31,6 +33,8 @@ _BRACKETS = MAX_DEPTH - INSIDE
 """So many open at most as many levels."""
 _AS_IT_IS = b'"ntf'
 """What a value begins with that is written one way only."""
+_MANY, _LONG = 4096, 300
+"""How many turns are remembered without their texts, and from how many bytes on none."""
 _SHORT = 20
 """So many digits are looked at: beyond some thousands of them a number is refused."""
 _encoder = msgspec.json.Encoder()
@@ -40,17 +44,18 @@ unusual: Callable[[bytes | Raw], re.Match[bytes] | None] = _UNUSUAL.match
 """The first byte of JSON that is no text, or a blank text; None of any other text."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Speech:
     """How turns of one format are read."""
 
     keys: tuple[str, str]
     """Those of who speaks, and what."""
+    tools: frozenset[str]
+    """Keys of turns that are a matter of tools."""
     speakers: Mapping[bytes, Role]
     """By the word, as JSON; for whom there is neither call nor result."""
-    more: Callable[[Row, Turn], tuple[float | None, Sequence[Piece]] | None]
-    """The weight of a turn whose text is usual, and what follows the text; None where it is a matter of tools.
-    Raises like `other`."""
+    more: Callable[[Row, Turn], tuple[float | None, Sequence[Piece]]]
+    """The weight of a turn whose text is usual, and what follows the text. Raises like `other`."""
     other: Callable[[Row, Turn], None]
     """Adds any other turn to a row. Raises `Odd` or `KeyError`, or what reading raises."""
 
@@ -78,29 +83,36 @@ class Row:
             self.gained += 1
             self.add("system", (b',"content":', text))
 
-    def speak(self, turns: Sequence[Turn], speech: Speech) -> None:
+    def speak(self, turns: Iterable[Turn], speech: Speech) -> None:
         """Take all turns."""
         who, what = speech.keys
-        role_of, more_of = speech.speakers.get, speech.more
-        add, add_role = self._pieces.append, self._roles.append
+        role_of, other, no_tools = speech.speakers.get, speech.other, speech.tools.isdisjoint
+        pieces, add_role = self._pieces, self._roles.append
         for turn in turns:
-            role, text = role_of(bytes(turn[who])), turn.get(what)
-            if role is None or text is None or unusual(text):
-                speech.other(self, turn)
+            text = turn.get(what)
+            if text is None or unusual(text):
+                other(self, turn)
                 continue
-            more = None
-            if len(turn) > 2:
-                more = more_of(self, turn)
-                if more is None:
-                    speech.other(self, turn)
+            found = None
+            if len(turn) == 2:
+                role = role_of(bytes(turn[who]))
+                if role is not None:
+                    add_role(role)
+                    pieces += (_TEXT_HEADS[role], text)
                     continue
-                if role == "assistant" and more[0] == 0:
-                    self._untrained += 1
+            elif no_tools(turn):
+                del turn[what]
+                values = b"\n".join(turn.values())
+                found = (_recalled if len(values) < _LONG else _found)(speech, tuple(turn), values)
+                turn[what] = text
+            if found is None:
+                other(self, turn)
+                continue
+            role, untaught, after, gained = found
+            self._untrained += untaught
+            self.gained += gained
             add_role(role)
-            add(_TEXT_HEADS[role])
-            add(text)
-            if more is not None:
-                self._pieces += more[1]
+            pieces += (_TEXT_HEADS[role], text, after)
 
     def add(self, role: Role, body: Collection[Piece], *, says: bool = True, weight: float | None = None) -> None:
         """Take a turn; `body` is what follows its role. Raises `Odd` where it is to be learned and says nothing."""
@@ -139,6 +151,24 @@ class Row:
         return pieces
 
 
+def _found(speech: Speech, keys: tuple[str, ...], values: bytes) -> tuple[Role, bool, bytes, int] | None:
+    """What is known of a turn with a usual text from its other keys and, line by line, their values.
+
+    Who speaks, whether it is an answer that is not to be learned, what follows the text, and how many colons more that
+    has; None where it is told from more than that.
+    """
+    turn: Turn = dict(zip(keys, values.split(b"\n"), strict=True))
+    role = speech.speakers.get(turn[speech.keys[0]])
+    row = Row()
+    if role is None:
+        return None
+    weight, more = speech.more(row, turn)
+    return role, weight == 0 and role == "assistant", b"".join(more), row.gained
+
+
+_recalled = lru_cache(_MANY)(_found)
+
+
 def value_of(raw: Raw) -> bytes:
     """JSON as we write it, from that of a value without odd escapes. Keys that come twice in it are lost."""
     text = bytes(raw)
@@ -152,5 +182,5 @@ def value_of(raw: Raw) -> bytes:
 
 def flat(text: bytes, value: object) -> None:
     """Raises `RecursionError` where the value of a row may be nested too deeply."""
-    if text.count(b"[") + text.count(b"{") > _BRACKETS:
+    if len(text) > _BRACKETS and text.count(b"[") + text.count(b"{") > _BRACKETS:
         colons([value], depth=INSIDE)

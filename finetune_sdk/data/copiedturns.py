@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from finetune_sdk.data.copiedcalls import Odd
-from finetune_sdk.data.copiedrow import Piece, Row, Speech, Turn, unusual, value_of
+from finetune_sdk.data.copiedrow import Piece, Row, Speech, Turn, flat, unusual, value_of
 from finetune_sdk.data.example import ROLES, Role
 from finetune_sdk.data.features import MESSAGE_KEYS
 from finetune_sdk.data.formats.messages import NO_TOOLS, REASONING_KEYS, ROLE_WORDS
@@ -22,7 +22,7 @@ from finetune_sdk.data.toolchecks import are_arguments
 
 class _Asked(Struct, forbid_unknown_fields=True, gc=False):
     name: str
-    arguments: Raw
+    arguments: dict[str, Any] | str
 
 
 class _Function(Struct, forbid_unknown_fields=True, gc=False):
@@ -32,6 +32,11 @@ class _Function(Struct, forbid_unknown_fields=True, gc=False):
 
 class _Image(Struct, gc=False):
     url: str
+
+
+class _TextPart(Struct, forbid_unknown_fields=True, gc=False):
+    type: Literal["text"]
+    text: Raw
 
 
 class _Call(Struct, forbid_unknown_fields=True, gc=False):
@@ -44,6 +49,7 @@ _MANY = 1000
 _image = msgspec.json.Decoder(_Image)
 _text = msgspec.json.Decoder(str)
 _parts = msgspec.json.Decoder(list[dict[str, Raw]])
+_text_parts = msgspec.json.Decoder(list[_TextPart])
 _asked: msgspec.json.Decoder[_Asked | list[_Asked]] = msgspec.json.Decoder(_Asked | list[_Asked])
 _calls = msgspec.json.Decoder(list[_Call])
 _encoder = msgspec.json.Encoder()
@@ -52,6 +58,9 @@ _encoder = msgspec.json.Encoder()
 def as_json(word: str) -> bytes:
     """A text as JSON."""
     return _encoder.encode(word)
+
+
+_name = lru_cache(_MANY)(as_json)
 
 
 @lru_cache(_MANY)
@@ -68,8 +77,6 @@ class _Layout(NamedTuple):
     """Keys that have a meaning, in the order in which they are written, those of names and calls left out."""
     own: tuple[tuple[str, bytes], ...]
     """The other keys."""
-    tools: bool
-    """Whether calls or results are meant."""
     odd: bool
 
 
@@ -87,7 +94,7 @@ def _layout(keys: tuple[str, ...], speech: tuple[str, str]) -> _Layout:
     rest = tuple((key, head_of(key)) for key in _REST if key in held)
     clashes = "role" not in speech and not held.isdisjoint(_CLASHES)
     odd = clashes or len(held.intersection(REASONING_KEYS)) > 1
-    return _Layout(held, rest, own, not held.isdisjoint(_OF_TOOLS), odd)
+    return _Layout(held, rest, own, odd)
 
 
 @lru_cache(_MANY)
@@ -160,7 +167,7 @@ def _asked_calls(row: Row, value: bytes) -> bytes:
     said: list[bytes] = []
     colons = 0
     for call in asked if isinstance(asked, list) else (asked,):
-        name, arguments = as_json(call.name), _of_arguments(call.arguments)
+        name, arguments = _name(call.name), _said(value, call.arguments)
         colons += 2 + name.count(b":") + arguments.count(b":")
         names.append(name)
         said.append(arguments)
@@ -172,11 +179,22 @@ def _asked_calls(row: Row, value: bytes) -> bytes:
     return b"[%b]" % written
 
 
+def _said(source: bytes, arguments: dict[str, Any] | str) -> bytes:
+    """The arguments as a text."""
+    if isinstance(arguments, str):
+        if not are_arguments(arguments):
+            raise Odd
+        return as_json(arguments)
+    flat(source, arguments)
+    return as_json(_encoder.encode(arguments).decode())
+
+
 _MADE_CALL = b'{"id":%b,"type":"function","function":{"name":%b,"arguments":%b}}'
 _CALL = b'{"id":%b,"type":%b,"function":{"name":%b,"arguments":%b}}'
 _WORDS: dict[str, Role] = {**ROLE_WORDS, **TEXT_ROLES}
 SHAREGPT = Speech(
     ("from", "value"),
+    frozenset(),
     {as_json(word): role for word, role in _WORDS.items() if role != "tool"},
     _more_of_sharegpt,
     _sharegpt,
@@ -186,12 +204,10 @@ SHAREGPT = Speech(
 _ROLES: dict[bytes, Role] = {as_json(role): role for role in ROLES}
 
 
-def _more_of_chat(row: Row, turn: Turn) -> tuple[float | None, Sequence[Piece]] | None:
+def _more_of_chat(row: Row, turn: Turn) -> tuple[float | None, Sequence[Piece]]:
     layout = _layout(tuple(turn), ("role", "content"))
     if layout.odd:
         raise Odd
-    if layout.tools:
-        return None
     weight, rest = _rest(row, turn, layout)
     return weight, _named(row, turn) + rest if "name" in layout.keys else rest
 
@@ -207,6 +223,12 @@ def _chat(row: Row, turn: Turn) -> None:
         says, body = _content(row, role, turn, optional=False)
         row.add(role, body, says=says)
         return
+    if role == "tool" and tuple(turn) == _RESULT and not unusual(turn["content"]):
+        answered = bytes(turn["tool_call_id"])
+        if answered[:1] == b'"':
+            name = row.asked().answer(answered)
+            row.add(role, (b',"content":', turn["content"], b',"tool_call_id":', name))
+            return
     layout = _layout(tuple(turn), ("role", "content"))
     keys = layout.keys
     if layout.odd:
@@ -232,6 +254,7 @@ def _chat(row: Row, turn: Turn) -> None:
     row.add(role, body, says=says or refusal not in _SILENT or calls not in _NO_CALLS, weight=weight)
 
 
+_RESULT = ("role", "content", "tool_call_id")
 _SILENT = (b"null", b'""')
 _NO_CALLS = (b"", b"[]")
 
@@ -269,6 +292,9 @@ _BLANK_OR_NULL = (b'"', b"n")
 
 
 def _of_parts(row: Row, content: Raw) -> tuple[bool, list[Piece]]:
+    texts = _texts_of(content)
+    if texts:
+        return True, texts
     says = False
     body: list[Piece] = []
     for part in _parts.decode(content):
@@ -292,6 +318,21 @@ def _of_parts(row: Row, content: Raw) -> tuple[bool, list[Piece]]:
     body[0] = b',"content":[' + body[0][1:]
     body.append(b"]")
     return says, body
+
+
+def _texts_of(content: Raw) -> list[Piece]:
+    """A content of nothing but usual texts; nothing for any other."""
+    try:
+        texts = [part.text for part in _text_parts.decode(content)]
+    except msgspec.ValidationError:
+        return []
+    body: list[Piece] = [b',"content":[']
+    for text in texts:
+        if unusual(text):
+            return []
+        body += (b'{"type":"text","text":', text, b"},")
+    body[-1] = b"}]"
+    return body if texts else []
 
 
 _TEXT_PART = ("type", "text")
@@ -354,4 +395,4 @@ def _of_arguments(raw: Raw) -> bytes:
     return text
 
 
-CHAT = Speech(("role", "content"), {as_json(role): role for role in NO_TOOLS}, _more_of_chat, _chat)
+CHAT = Speech(("role", "content"), _OF_TOOLS, {as_json(role): role for role in NO_TOOLS}, _more_of_chat, _chat)

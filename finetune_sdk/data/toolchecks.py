@@ -94,7 +94,7 @@ def tool_name(tool: Tool) -> str:
 
 def are_arguments(text: str) -> bool:
     """Whether nothing is to be said about the arguments of a call."""
-    return next(_arguments(text, ""), None) is None
+    return (len(text) < _SHORT and _is_object(text)) or next(_arguments(text, ""), None) is None
 
 
 def _is_object(text: str) -> bool:

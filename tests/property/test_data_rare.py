@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from finetune_sdk.data import Dataset, prepare
 from finetune_sdk.data.convert import convert
 from finetune_sdk.data.copied import COPIED, Copying
+from finetune_sdk.data.marks import MARKS, is_clean
 from finetune_sdk.data.readers import Chunk
+from finetune_sdk.data.skeleton import is_plain
 from finetune_sdk.errors import DataError
 from finetune_sdk.spec import DataSpec
 
@@ -197,6 +199,7 @@ COMMON: dict[str, tuple[str, dict[str, Any]]] = {
             "tools": json.dumps([TOOL["function"]]),
         },
     ),
+    "sharegpt own keys in turns": ("sharegpt", {"conversations": [TURNS[0] | {"at": 1.0, "x": [1]}, TURNS[1]]}),
     "sharegpt own keys": ("sharegpt", {"conversations": [TURNS[0] | {"at": None}, TURNS[1]], "id": "x", "score": 2}),
     "sharegpt layout": (
         "sharegpt",
@@ -223,6 +226,26 @@ def test_what_is_copied_is_what_examples_become(kind: str, tmp_path: Path) -> No
     assert fast == slow
     assert fast[1] == 3
     assert len(fast[0].splitlines()) == 3
+
+
+def test_arguments_that_are_a_text_inside_a_text_are_written_as_we_write_it(tmp_path: Path) -> None:
+    called = {"from": "function_call", "value": r'{"name": "f", "arguments": "{\"u\": \"a\/b\"}"}'}
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps({"conversations": [TURNS[0], called]}) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        fast, slow = both_ways(patch, path, "sharegpt", "chat")
+    assert fast == slow
+    assert b"a/b" in fast[0]
+
+
+@given(
+    st.lists(st.sampled_from((*MARKS, b"\x7f", b"\\", b"\\u", b"/", b"b", b"<", b"a", b'"', b"\t")), max_size=8).map(
+        b"".join
+    )
+)
+@QUICK
+def test_no_line_is_plain_that_is_not_clean(line: bytes) -> None:
+    assert is_clean(line) or not is_plain(b'"' + line)
 
 
 @given(row=st.sampled_from(list(COMMON.values())), key=st.sampled_from(("role", "from", "at", "q", "id", "a")))
