@@ -104,7 +104,11 @@ HOSTED = (
         format="openai-preference",
         hosted=True,
         doc=TOGETHER,
-        rules=(*refuses(TOGETHER, "other-parts", "answer-turns", "margin"), *_TOGETHER_COMMON),
+        rules=(
+            *refuses(TOGETHER, "other-parts", "answer-turns", "margin"),
+            Images(doc=TOGETHER, per_example=10),
+            *_TOGETHER_COMMON,
+        ),
     ),
     Profile(
         target="together",
@@ -232,6 +236,7 @@ HOSTED = (
             MinRows(doc=BEDROCK_RFT, rows=100),
             MaxRows(doc=BEDROCK_RFT, rows=20_000),
             *refuses(BEDROCK_RFT, "other-parts", "spans"),
+            Images(doc=BEDROCK_RFT, formats=None, max_bytes=None),
         ),
         notes=("The expected answer is under `reference_answer`.",),
     ),

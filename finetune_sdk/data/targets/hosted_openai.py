@@ -99,6 +99,7 @@ OPENAI = (
             Refuses(doc=SCHEMA, of="margin", why="the training schema has no field for it"),
             *_UNKNOWN_KEYS,
             _IGNORED_KEYS,
+            Images(doc=VISION, per_example=10),
             _ENOUGH,
             *_SIZES,
         ),
@@ -117,6 +118,7 @@ OPENAI = (
             Roles(doc=SCHEMA, allowed=frozenset[Role](("developer", "user", "assistant", "tool"))),
             LastTurn(doc=AZURE_RFT, roles=frozenset(("user",))),
             *_UNKNOWN_KEYS,
+            Images(doc=VISION, per_example=10),
             _ENOUGH,
             *_SIZES,
         ),
@@ -128,11 +130,14 @@ OPENAI = (
 def _azure(profile: Profile) -> Profile:
     """OpenAI's profile with Azure's limits in place of OpenAI's."""
     kept = tuple(rule for rule in profile.rules if not isinstance(rule, Images | MaxBytes | MinRows | MaxTokens))
-    limits: tuple[Rule, ...] = (MinRows(doc=AZURE, rows=10), MaxBytes(doc=AZURE, bytes=512 * 2**20))
+    limits: tuple[Rule, ...] = (
+        Images(doc=AZURE_VISION, per_example=64),
+        MinRows(doc=AZURE, rows=10),
+        MaxBytes(doc=AZURE, bytes=512 * 2**20),
+    )
     if profile.methods == ("sft",):
         limits = (
             *limits,
-            Images(doc=AZURE_VISION, per_example=64),
             MaxTokens(doc=AZURE_MODELS, tokens=65_536, severity="warning"),
             Refuses(doc=SAME_ROLE, of="same-role", severity="warning", why="seen to end in `contains invalid schema`"),
         )

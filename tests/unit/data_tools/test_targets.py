@@ -227,3 +227,16 @@ def test_an_image_in_a_tool_result_is_refused_where_results_are_texts(tmp_path: 
 
     assert "cannot-result-parts" in [finding.rule for finding in refused.errors]
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "profile", [one for one in PROFILES if one.hosted and one.kinds[0] != "text"], ids=lambda one: one.name
+)
+def test_no_hosted_target_takes_pictures_that_lie_beside_a_conversation(profile: Profile) -> None:
+    said: dict[str, Any] = {"prompt": [user()], "chosen": [answer()], "rejected": [answer("no")]}
+    said |= {"messages": [user(), answer()], "completion": [answer()], "label": True}
+    keys = {"chat": ("messages",), "prompt": ("prompt",), "preference": ("prompt", "chosen", "rejected")}
+    kind = profile.kinds[0]
+    row = {"kind": kind, **{key: said[key] for key in keys[kind]}, "extra": {"images": ["a.png"]}}
+    found = Row.of(canonical.parse(json.dumps(row)))
+    assert [problem for rule in profile.rules if rule.feature == "images" for problem in rule.row(found)]
