@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from finetune_sdk.data import Dataset, canonical, prepare
@@ -128,6 +128,13 @@ def test_plain_rows_prepared_without_examples_are_what_examples_give(
         assert prepared(path, out, by_examples=False) == prepared(path, out, by_examples=True)
 
 
+SAME_SPEAKERS = [
+    [{"from": "human", "value": "a"}, asked, CALLED[1], {"from": "gpt", "value": "b"}]
+    for asked in ({"from": "gpt", "value": "look"}, CALLED[0])
+]
+
+
+@example(rows=SAME_SPEAKERS, to="sharegpt")
 @given(rows=st.lists(CONVERSATION, min_size=1, max_size=5), to=st.sampled_from(("chat", "sharegpt", "anthropic")))
 @LAX
 def test_plain_rows_read_many_at_a_time_are_written_as_those_read_one_by_one(
@@ -141,7 +148,7 @@ def test_plain_rows_read_many_at_a_time_are_written_as_those_read_one_by_one(
         pretty.write_text(json.dumps([{"conversations": turns} for turns in rows], indent=1))
         reports = Report(), Report()
         written = [
-            [row for example in Dataset.open(source, format="sharegpt").scan(report) for row in ways.rows(example)]
+            [row for one in Dataset.open(source, format="sharegpt").scan(report) for row in ways.rows(one)]
             for source, report in zip((path, pretty), reports, strict=True)
             for ways in [Renderer(format_named(to), ("all",), report, as_json=False)]
         ]
