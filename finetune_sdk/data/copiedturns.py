@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -16,6 +17,7 @@ from finetune_sdk.data.features import MESSAGE_KEYS
 from finetune_sdk.data.formats.messages import NO_TOOLS, REASONING_KEYS, ROLE_WORDS
 from finetune_sdk.data.formats.messages import weight as number
 from finetune_sdk.data.formats.sharegpt import CALL_WORDS, TEXT_ROLES, role_of
+from finetune_sdk.data.marks import BLANK
 from finetune_sdk.data.strict import decode
 from finetune_sdk.data.toolchecks import are_arguments
 
@@ -34,6 +36,11 @@ class _Image(Struct, gc=False):
     url: str
 
 
+class _UsualImage(Struct, forbid_unknown_fields=True, gc=False):
+    url: str
+    detail: str
+
+
 class _TextPart(Struct, forbid_unknown_fields=True, gc=False):
     type: Literal["text"]
     text: Raw
@@ -47,6 +54,7 @@ class _Call(Struct, forbid_unknown_fields=True, gc=False):
 
 _MANY = 1000
 _image = msgspec.json.Decoder(_Image)
+_usual = msgspec.json.Decoder(_UsualImage)
 _text = msgspec.json.Decoder(str)
 _parts = msgspec.json.Decoder(list[dict[str, Raw]])
 _text_parts = msgspec.json.Decoder(list[_TextPart])
@@ -292,9 +300,9 @@ _BLANK_OR_NULL = (b'"', b"n")
 
 
 def _of_parts(row: Row, content: Raw) -> tuple[bool, list[Piece]]:
-    texts = _texts_of(content)
-    if texts:
-        return True, texts
+    text = _only_text(content)
+    if text is not None:
+        return True, [b',"content":[{"type":"text","text":', text, b"}]"]
     says = False
     body: list[Piece] = []
     for part in _parts.decode(content):
@@ -320,21 +328,20 @@ def _of_parts(row: Row, content: Raw) -> tuple[bool, list[Piece]]:
     return says, body
 
 
-def _texts_of(content: Raw) -> list[Piece]:
-    """A content of nothing but usual texts; nothing for any other."""
+def _only_text(content: Raw) -> Raw | None:
+    """The text of the only part, where that is written the usual way and not blank."""
+    text = bytes(content)
+    if not text.endswith(b'"}]') or _BEGINS_WITH_TEXT(text) is None:
+        return None
     try:
-        texts = [part.text for part in _text_parts.decode(content)]
+        parts = _text_parts.decode(text)
     except msgspec.ValidationError:
-        return []
-    body: list[Piece] = [b',"content":[']
-    for text in texts:
-        if unusual(text):
-            return []
-        body += (b'{"type":"text","text":', text, b"},")
-    body[-1] = b"}]"
-    return body if texts else []
+        return None
+    return parts[0].text if len(parts) == 1 else None
 
 
+_BEGINS_WITH_TEXT = re.compile(rb'\[\{"type": ?"text", ?"text": ?"(?!' + BLANK + rb'*")').match
+_IMAGE_PART = ("type", "image_url")
 _TEXT_PART = ("type", "text")
 
 
@@ -342,6 +349,9 @@ def _part(row: Row, part: Turn, kind: bytes) -> bytes:
     """A part that is more than a text."""
     if kind[:1] != b'"':
         raise Odd
+    image = _usual_image(part["image_url"]) if tuple(part) == _IMAGE_PART else b""
+    if image and kind == b'"image_url"':
+        return b'{"type":"image_url","image_url":%b}' % image
     found = {key: value_of(raw) for key, raw in part.items()}
     if kind == b'"image_url"':
         image = found["image_url"]
@@ -351,6 +361,18 @@ def _part(row: Row, part: Turn, kind: bytes) -> bytes:
         else:
             _image.decode(image)
     return b"{%b}" % b",".join([head_of(key)[1:] + text for key, text in found.items()])
+
+
+def _usual_image(raw: Raw) -> bytes:
+    """An image as we write it, where it is written as most are; nothing otherwise."""
+    text = bytes(raw)
+    if not text.startswith(b'{"url"'):
+        return b""
+    try:
+        image = _usual.decode(text)
+    except msgspec.ValidationError:
+        return b""
+    return b'{"url":%b,"detail":%b}' % (as_json(image.url), as_json(image.detail))
 
 
 def _written_calls(row: Row, text: bytes) -> bytes:
