@@ -1,4 +1,6 @@
-"""The order of the files: those that take long come first, so that no process is left with one of them at the end.
+"""The order of the files, and patience: a slow machine is no fault.
+
+Those that take long come first, so that no process is left with one of them at the end.
 
 Files are handed out whole (`--dist loadfile`), because their tests share trained models and servers. pytest-xdist would
 begin with those that have the most tests, which are the quick ones.
@@ -6,30 +8,37 @@ begin with those that have the most tests, which are the quick ones.
 
 from __future__ import annotations
 
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", settings(), deadline=None)  # all else as it was: CI draws the same every time
+settings.load_profile("patient")
+ThreadingHTTPServer.request_queue_size = 128  # of five a server that comes late to accept them would lose some
 
 LONG = (
+    "integration/test_compare_runs.py",
     "integration/test_compare_search.py",
     "integration/test_onnx_olive.py",
     "integration/test_onnx_exports.py",
+    "integration/test_compare_harness.py",
     "integration/test_peft_training.py",
+    "conformance/test_autotrain.py",
+    "rented/test_machines.py",
+    "integration/test_deploy_local.py",
     "integration/test_peft_processes.py",
     "integration/test_unsloth.py",
+    "conformance/test_peft.py",
+    "conformance/test_onnx.py",
     "integration/test_unsloth_media.py",
     "integration/test_unsloth_embeddings.py",
     "integration/test_gateway_conformance.py",
     "test_examples.py",
-    "integration/test_compare_runs.py",
     "integration/test_compare_trackers.py",
-    "integration/test_compare_harness.py",
-    "integration/test_deploy_local.py",
     "integration/test_peft_interruptions.py",
-    "conformance/test_peft.py",
-    "conformance/test_autotrain.py",
     "conformance/test_unsloth.py",
-    "conformance/test_onnx.py",
     "integration/test_onnx_search.py",
     "integration/test_onnx_example.py",
     "integration/test_gateway_intermediaries.py",
@@ -52,6 +61,13 @@ LONG = (
     "integration/test_gateway_hub_models.py",
     "integration/test_gateway_schemathesis.py",
     "integration/test_gateway_faults.py",
+    "conformance/test_rented.py",
+    "integration/test_gateway_page.py",
+    "integration/test_openai_exactly_once.py",
+    "conformance/test_mutants.py",
+    "integration/test_worker_stops.py",
+    "integration/test_worker_ends.py",
+    "property/test_data_formats.py",
     "property/test_data_straight.py",
     "unit/test_cli_process.py",
     "unit/test_store_processes.py",

@@ -23,7 +23,7 @@ from finetune_sdk.deploy import local
 from finetune_sdk.errors import EnvError, SpecError
 from finetune_sdk.types import Artifact, Deployment
 
-transformers = Later("transformers")
+tokenizers = Later("tokenizers")
 WORDS = ("red", "blue", "green", "white")
 HEAD = """
 dataset_path: json
@@ -95,12 +95,12 @@ def test_multiple_choice_is_scored_by_the_log_probabilities_of_a_model_of_this_m
     tasks: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder, home = served_models.once(tmp_path_factory.getbasetemp()) / "base", tmp_path / "served"
-    tokenizer: Any = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     local.deploy(home, Artifact(kind="model", uri=str(folder)), name="small")
     try:
         to = local.wait(home, "small", timeout_s=local.READY_S)
         found = harness(tasks, tmp_path, to, known_tokenizer(home, to), tasks=["written", "chosen"], api="completions")
-        picked = [likeliest(to, row(number)["prompt"], tokenizer.encode) for number in range(4)]
+        picked = [likeliest(to, row(number)["prompt"], lambda text: tokenizer.encode(text).ids) for number in range(4)]
     finally:
         local.remove(home, "small")
     scores = {(one.task, one.metric): (one.value, one.items) for one in found}

@@ -52,6 +52,16 @@ def loud(models: Path, home: Path) -> Iterator[Deployment]:
     local.remove(home, "loud")
 
 
+@pytest.fixture(scope="module")
+def tough(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Deployed, Path]]:
+    """A merged model, served alone, and its home; what is done to it in the last tests it may not survive."""
+    place = tmp_path_factory.mktemp("tough")
+    artifact = Artifact(kind="merged", uri=str(models / "whole"))
+    yield Deployed.of(local.deploy(place, artifact, name="tough", serving=Serving(threads=1)), place), place
+    if local.deployments(place):
+        local.remove(place, "tough")
+
+
 @pytest.fixture
 def client(loud: Deployment) -> openai.OpenAI:
     return openai.OpenAI(base_url=loud.base_url, api_key="none", max_retries=0)
@@ -84,13 +94,10 @@ def test_adapters_over_one_base_answer_differently(client: openai.OpenAI) -> Non
     assert len({text(client, model=name) for name in ("loud", "quiet", "base")}) == 3
 
 
-def test_a_merged_model_answers_as_its_adapter_does(client: openai.OpenAI, models: Path, tmp_path: Path) -> None:
-    whole = local.deploy(tmp_path, Artifact(kind="merged", uri=str(models / "whole")), name="whole")
-    merged = openai.OpenAI(base_url=whole.base_url, api_key="none")
-    try:
-        assert text(merged, model="whole") == text(client, model="quiet")
-    finally:
-        local.remove(tmp_path, "whole")
+def test_a_merged_model_answers_as_its_adapter_does(client: openai.OpenAI, tough: tuple[Deployed, Path]) -> None:
+    merged = openai.OpenAI(base_url=tough[0].base_url, api_key="none")
+
+    assert text(merged, model="tough") == text(client, model="quiet")
 
 
 def test_concurrent_requests_get_the_answers_they_get_alone(client: openai.OpenAI) -> None:
@@ -399,12 +406,9 @@ def test_a_wrong_key_is_refused_and_the_key_is_written_nowhere(
 # --- accidents
 
 
-def test_it_survives_kill_minus_nine_of_engine_and_front_stops_and_restarts(models: Path, tmp_path: Path) -> None:
-    first = local.deploy(
-        tmp_path, Artifact(kind="merged", uri=str(models / "whole")), name="tough", serving=Serving(threads=1)
-    )
-    folder = tmp_path / "deployments" / "tough"
-    told = Deployed.of(first, tmp_path)
+def test_it_survives_kill_minus_nine_of_engine_and_front_stops_and_restarts(tough: tuple[Deployed, Path]) -> None:
+    told, place = tough
+    folder, address = place / "deployments" / "tough", told.base_url
     said = told.chat(ASKED, max_tokens=5, temperature=0)
 
     os.kill(wire.read_field(folder / "state.json", "engine_pid"), signal.SIGKILL)
@@ -417,17 +421,17 @@ def test_it_survives_kill_minus_nine_of_engine_and_front_stops_and_restarts(mode
     until(lambda: told.refresh().status == "ready")
     assert told.chat(ASKED, max_tokens=5, temperature=0) == said
 
-    assert local.stop(tmp_path, "tough").status == "stopped"
-    again = local.restart(tmp_path, "tough")
-    assert (again.status, again.base_url) == ("ready", first.base_url)
+    assert local.stop(place, "tough").status == "stopped"
+    again = local.restart(place, "tough")
+    assert (again.status, again.base_url) == ("ready", address)
 
     process = Process.read(folder)
     assert process is not None
     told.delete()
     assert not process.alive
-    assert hub.listed(tmp_path) == []
+    assert hub.listed(place) == []
     with pytest.raises(JobNotFound):
-        local.get(tmp_path, "tough")
+        local.get(place, "tough")
 
 
 def _front(folder: Path) -> int:
