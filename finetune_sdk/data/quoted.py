@@ -65,7 +65,7 @@ def cut(data: bytes | bytearray, sign: bytes, line: int, *, most: int) -> Cut:
     quotes, ends, feeds, passed = found or _find(np, text, sign[0])
     size = len(feeds) - int(feeds[::-1].argmax()) if feeds.any() else 0  # what follows is no whole record
     ends, feeds = ends[:size], feeds[:size]
-    starts = np.append(0, ends + 1).astype(np.int32)
+    starts = np.append(0, ends + 1)
     stops = ends - (feeds & (text[ends - 1] == _RETURN)) if returns else ends
     whole = int(starts[-1])
     rest = bytes(data[whole:])
@@ -135,7 +135,7 @@ def _places(np: Any, text: Any, *signs: int) -> Any:
         for sign in signs[1:]:
             marked |= text[start : start + _STEP] == sign  # noqa: PLW2901  what is looped over is one piece of memory
         found.append(marked.nonzero()[0] + start)
-    return np.concatenate(found).astype(np.int32)
+    return np.concatenate(found)
 
 
 def _steps(np: Any, text: Any, sign: int) -> Iterator[tuple[int, Any]]:
@@ -162,7 +162,7 @@ def _find(np: Any, text: Any, sign: int) -> _Found:
     quoting = signs == _QUOTE
     outside = (np.cumsum(quoting, dtype=np.uint8) & 1 == 0) & ~quoting
     feeds = signs == _FEED
-    passed = np.cumsum(feeds)[feeds & outside]
+    passed = outside[feeds].nonzero()[0] + 1
     quotes = at[quoting]
     _prove(text, sign, quotes)
     return _Found(quotes, at[outside], feeds[outside], passed)
@@ -207,7 +207,7 @@ def _texts(np: Any, data: memoryview, fields: _Fields) -> list[str]:
     follows = np.append(True, quoted[:-1])  # what ends with a quote
     sizes = stops - starts - 2 * quoted
     if len(fields.second):
-        sizes -= np.diff(np.searchsorted(fields.second, fields.stops), prepend=0)
+        sizes -= np.bincount(np.searchsorted(fields.stops, fields.second), minlength=len(sizes))
     roomy = quoted & follows & (sizes < 1 << 16)
     heads = np.where(roomy, 3, np.where(sizes < 32, 1, 5))
     text[fields.spare + len(_FRONT)] = _DROPPED[0]
@@ -218,7 +218,7 @@ def _texts(np: Any, data: memoryview, fields: _Fields) -> list[str]:
     if _GROWN in held:
         packed = packed.replace(_GROWN, bytes(5))
     ends = np.cumsum(sizes + heads) + 5
-    _put_heads(np, np.frombuffer(packed, np.uint8), heads, sizes, ends - sizes)
+    _put_heads(np.frombuffer(packed, np.uint8), heads, sizes, ends - sizes)
     struct.pack_into(">BI", packed, 0, 0xDD, len(starts))
     try:
         return _decode(memoryview(packed)[: ends[-1]])
@@ -226,9 +226,12 @@ def _texts(np: Any, data: memoryview, fields: _Fields) -> list[str]:
         raise Doubtful from None
 
 
-def _put_heads(np: Any, packed: Any, heads: Any, sizes: Any, starts: Any) -> None:
+def _put_heads(packed: Any, heads: Any, sizes: Any, starts: Any) -> None:
     """Before each text, how long it is: in one byte, in two after a sign, or in four after a sign."""
-    packed[starts - heads] = np.where(heads == 1, 0xA0 | sizes, np.where(heads == 3, 0xDA, 0xDB))
-    for byte in range(4):
-        longer = heads > byte + 1
-        packed[starts[longer] - byte - 1] = sizes[longer] >> 8 * byte & 0xFF
+    packed[starts - 1] = 0xA0 | sizes
+    for head, sign in ((3, 0xDA), (5, 0xDB)):
+        ones = (heads == head).nonzero()[0]
+        at, size = starts[ones], sizes[ones]
+        packed[at - head] = sign
+        for byte in range(head - 1):
+            packed[at - 1 - byte] = size >> 8 * byte & 0xFF

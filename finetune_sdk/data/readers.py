@@ -24,7 +24,7 @@ from finetune_sdk.data.strict import decode, decode_lines, diagnose, invalid_utf
 
 CHUNK_BYTES = 256 * 1024  # fits the cache; larger chunks were not faster
 _LOOK_AHEAD = 16 * 1024
-TABLE_BYTES = 1024 * 1024
+TABLE_BYTES = 2 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
 
 
@@ -360,9 +360,9 @@ def _read_on(stream: BinaryIO, left: bytes, kept: bytearray) -> bytes | bytearra
 
 
 def _cut(data: bytes | bytearray, sign: str, line: int, *, ended: bool) -> quoted.Cut:
-    if line == 1 and len(data) < TABLE_BYTES:
+    if line == 1 and len(data) < TABLE_BYTES // 2:
         raise quoted.Doubtful  # a short table is read before numpy is loaded
-    return quoted.cut(data + b"\n" if ended else data, sign.encode(), line, most=0 if ended else 8 * TABLE_BYTES)
+    return quoted.cut(data + b"\n" if ended else data, sign.encode(), line, most=0 if ended else 4 * TABLE_BYTES)
 
 
 def _rows(header: list[str], found: quoted.Cut, fail: Fail) -> Rows:
