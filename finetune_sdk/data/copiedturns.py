@@ -27,11 +27,6 @@ class _Asked(Struct, forbid_unknown_fields=True, gc=False):
     arguments: dict[str, Any] | str
 
 
-class _Function(Struct, forbid_unknown_fields=True, gc=False):
-    name: Raw
-    arguments: Raw
-
-
 class _Image(Struct, gc=False):
     url: str
 
@@ -47,9 +42,9 @@ class _TextPart(Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _Call(Struct, forbid_unknown_fields=True, gc=False):
-    function: _Function
-    type: Raw | UnsetType = UNSET
-    id: Raw | UnsetType = UNSET
+    function: _Asked
+    type: str = ""
+    id: str | UnsetType | None = UNSET
 
 
 _MANY = 1000
@@ -383,38 +378,18 @@ def _written_calls(row: Row, text: bytes) -> bytes:
     ids: list[bytes] = []
     rest: list[tuple[bytes, bytes, bytes]] = []
     for call in calls:
-        name, kind = _of_text(call.function.name), b'"function"'
-        if call.type is UNSET:
-            row.gained += 1
-        else:
-            kind = _of_text(call.type)
         if call.id is UNSET:
             row.gained += 1
-        elif bytes(call.id) != b"null":
-            ids.append(_of_text(call.id))
+        elif call.id is not None:
+            ids.append(as_json(call.id))
+        row.gained += not call.type
+        name = _name(call.function.name)
         names.append(name)
-        rest.append((kind, name, _of_arguments(call.function.arguments)))
+        rest.append((_name(call.type or "function"), name, _said(text, call.function.arguments)))
     if ids and len(ids) < len(calls):
         raise Odd
     found = zip(row.asked().ask(names, ids), rest, strict=True)
     return b"[%b]" % b",".join([_CALL % (id_, *more) for id_, more in found])
-
-
-def _of_text(raw: Raw) -> bytes:
-    text = bytes(raw)
-    if text[:1] != b'"':
-        raise Odd
-    return text
-
-
-def _of_arguments(raw: Raw) -> bytes:
-    """The arguments as a text: as they are, or of the object that they are."""
-    text = bytes(raw)
-    if text[:1] == b"{":
-        return as_json(value_of(raw).decode())
-    if not are_arguments(_text.decode(text)):
-        raise Odd
-    return text
 
 
 CHAT = Speech(("role", "content"), _OF_TOOLS, {as_json(role): role for role in NO_TOOLS}, _more_of_chat, _chat)
