@@ -7,6 +7,7 @@ lowest ranks until each part has its size; otherwise the hash alone decides, so 
 from __future__ import annotations
 
 import hashlib
+import math
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class Split:
 
         Raises `DataError` for a number of rows, which only a look at all rows could keep.
         """
+        _verify(parts)
         counted = next((f"{name}={size:g}" for name, size in parts.items() if size >= 1), None)
         if counted is not None and len(parts) > 1:
             raise DataError(f"a stable split takes shares below 1, not a number of rows such as {counted}.")
@@ -130,8 +132,16 @@ def _gather(examples: Iterable[Example], units: Units) -> tuple[array[int], list
     return keys, strata, of_unit
 
 
+def _verify(parts: Mapping[str, float]) -> None:
+    for name, size in parts.items():
+        if not math.isfinite(size) or (size > 1 and size % 1):
+            what = f"{name}={size:g} is neither a share below 1 nor a whole number of rows"
+            raise DataError(f"{what}. Write one of them, such as {name}=0.1 or {name}=100.")
+
+
 def _sizes(parts: Mapping[str, float], rows: int) -> list[int]:
     """Rows per part; the largest share takes what rounding leaves."""
+    _verify(parts)
     if len(parts) < 2 or any(size <= 0 for size in parts.values()):
         raise DataError("a split needs at least two parts, each above 0, such as train=0.9 validation=0.1.")
     counts = {name: int(size) for name, size in parts.items() if size >= 1}

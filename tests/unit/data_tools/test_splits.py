@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 
@@ -114,6 +115,9 @@ def test_by_hash_shares_are_met_about() -> None:
         ({"train": 0.5, "test": 0.0}, "each above 0"),
         ({"train": 600, "test": 300}, "give one part a share"),
         ({"train": 0.5, "test": 2000}, "only 1000"),
+        ({"train": 0.5, "test": 1.5}, r"test=1\.5 is neither a share below 1 nor a whole number"),
+        ({"train": 0.5, "test": math.inf}, "test=inf is neither"),
+        ({"train": 0.5, "test": math.nan}, "test=nan is neither"),
     ],
 )
 def test_sizes_that_make_no_sense_are_refused(parts: dict[str, float], words: str) -> None:
