@@ -14,6 +14,7 @@ from finetune_providers.peft.provider import PeftProvider
 from finetune_sdk.provider import Provider
 from finetune_sdk.spec import JobSpec
 from finetune_sdk.types import JobState, JobStatus
+from finetune_sdk.worker import process
 
 PATIENCE_S = 600.0
 _TONES = ("joy", "anger", "fear", "surprise")
@@ -100,6 +101,10 @@ class Ran:
     def until_step(self, step: int) -> None:
         """Wait until this step is reported."""
         self.until(lambda: max(self.losses, default=0) >= step)
+
+    def cancel(self) -> None:
+        """As the provider does, with all the time that a slow machine needs to save what was learnt."""
+        process.cancel(self.folder, grace_s=PATIENCE_S)
 
     @property
     def worker_pid(self) -> int:

@@ -30,8 +30,8 @@ def test_prism_finds_nothing_against_a_deployments_whole_life(tmp_path: Path) ->
     with serving(arm) as url, prism("arm", before=url) as port:
         ours = deployments(port, tmp_path)
         assert ours.get("x") is None
-        created = ours.put("x", BODY, wait_s=20)
-        again = ours.put("x", BODY, wait_s=20)
+        created = ours.put("x", BODY, wait_s=300)
+        again = ours.put("x", BODY, wait_s=300)
         names = [one.name for one in ours.list()]
         ours.delete("x")
         ours.delete("x")
@@ -42,7 +42,7 @@ def test_prism_finds_nothing_against_a_deployments_whole_life(tmp_path: Path) ->
 def test_prism_takes_the_refusals_of_the_stand_in_too(tmp_path: Path) -> None:
     arm = Arm(conflicts=1, out_of_quota=True)
     with serving(arm) as url, prism("arm", before=url) as port, pytest.raises(QuotaExceeded):
-        deployments(port, tmp_path).put("x", BODY, wait_s=20)
+        deployments(port, tmp_path).put("x", BODY, wait_s=300)
     assert arm.conflicts == 0
 
 

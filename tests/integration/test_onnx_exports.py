@@ -234,7 +234,7 @@ def test_a_conversion_can_be_cancelled_and_leaves_no_half_package(home: Path, tr
     source = {"source": str(trained.folder / "artifacts" / "adapter")}
     job = onnx_jobs.submit(home, onnx_jobs.spec(train, source, model=str(trained.folder / "base")), "cancelled")
     job.until_said("merging the adapter into its base model")
-    job.provider.cancel(job.ref)
+    job.cancel()
     assert job.end().status is JobStatus.CANCELLED
     assert not job.package.exists()
     assert not list((job.folder / "stages").glob("*.part"))

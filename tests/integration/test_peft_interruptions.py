@@ -11,7 +11,7 @@ from peft_jobs import Ran
 
 from finetune_sdk.types import JobStatus
 
-KNOBS = {"max_steps": 40, "batch_size": 4, "save_steps": 8, "log_steps": 1, "epochs": 20}
+KNOBS = {"max_steps": 56, "batch_size": 4, "save_steps": 8, "log_steps": 1, "epochs": 20}
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +76,14 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(running: Ran, un
 
 
 def test_a_cancelled_job_ends_cancelled_with_a_checkpoint(running: Ran) -> None:
-    running.provider.cancel(running.ref)
+    running.cancel()
 
     assert running.end().status is JobStatus.CANCELLED
     assert running.provider.checkpoints(running.ref)
 
 
 def test_no_half_written_checkpoint_is_left(running: Ran) -> None:
-    running.provider.cancel(running.ref)
+    running.cancel()
     running.end()
 
     assert not list((running.folder / "checkpoints" / ".part").glob("*"))
