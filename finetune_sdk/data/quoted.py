@@ -77,7 +77,7 @@ def cut(data: bytes | bytearray, sign: bytes, line: int, *, most: int) -> Cut:
     blank = feeds & (starts == stops)
     blank[1:] &= feeds[:-1]
     if blank.any():
-        spare.append(ends[blank])
+        spare.append(starts[blank] - 1)
         lines = lines[np.append(~blank[feeds], True)]
         starts, stops, feeds = starts[~blank], stops[~blank], feeds[~blank]
     second = quotes[2 : np.searchsorted(quotes, whole) : 2]

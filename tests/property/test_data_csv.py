@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +18,7 @@ from hypothesis import strategies as st
 from finetune_sdk.data import quoted, readers
 from finetune_sdk.data.report import Fault
 
-CELL = st.text(st.sampled_from('a",;\n\r é😀\t'), max_size=5)
+CELL = st.builds(str.__mul__, st.text(st.sampled_from('a",;\n\r é😀\t'), max_size=5), st.sampled_from((1, 1, 1, 9, 99)))
 PIECES = st.sampled_from(
     ('"', '""', '"""', ",", ";", "\n", "\r\n", "\r", "a", " ", "é", "x,y\n", '"a","b"\n', "\0", "\x85")
 )
@@ -48,7 +52,7 @@ def _refuse(*_: object, **__: object) -> quoted.Cut:
     rows=st.lists(st.lists(CELL, min_size=1, max_size=3), min_size=1, max_size=6),
     quoting=st.sampled_from((csv.QUOTE_MINIMAL, csv.QUOTE_ALL)),
     end=st.sampled_from(("\n", "\r\n")),
-    size=st.integers(1, 60),
+    size=st.integers(1, 60) | st.integers(60, 1000),
 )
 @examples(200)
 def test_what_the_csv_module_wrote_is_read_as_it_reads_it(
@@ -81,3 +85,62 @@ def test_well_formed_tables_are_cut_at_their_quotes() -> None:
     assert found.ends == [2, 4, 6, 8]
     assert found.lines == [1, 2, 5, 6]
     assert (found.rest, found.line) == (b'"half', 7)
+
+
+SIZES = (0, 1, 31, 32, 255, 256, 65_535, 65_536)
+SHAPES: dict[str, tuple[str, Callable[[str], str]]] = {
+    "plain": ("{}", lambda text: text.replace('"', "-")),
+    "quoted": ('"{}"', lambda text: text.replace('"', '""')),
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n", "\r\n\r\n"])
+@pytest.mark.parametrize("shapes", ["plain", "quoted", "plain quoted", "quoted plain plain"])
+def test_texts_of_every_size_are_cut_as_the_csv_module_cuts_them(shapes: str, end: str) -> None:
+    written = [SHAPES[shape] for shape in shapes.split()]
+    texts = [(kind * size)[:size] for size in SIZES for kind in ("x", '"', '"x', 'x"', "xx\0é")]
+    cells = [outer.format(write(text)) for text in texts for outer, write in written] * len(written)
+    table = end.join(f"{cells[at]},{cells[at + 1]}" for at in range(0, len(cells) - 1, 2)) + end
+    found = quoted.cut(table.encode(), b",", 1, most=0)
+    reader = csv.reader(io.StringIO(table, newline=""))
+    csv.field_size_limit(1 << 20)
+    rows = [row for row in reader if row]
+    assert found.cells == [cell for row in rows for cell in row]
+    assert found.ends == list(range(2, 2 * len(rows) + 1, 2))
+    assert found.lines == list(range(1, len(rows) * end.count("\n") + 1, end.count("\n")))
+
+
+@pytest.mark.parametrize("wrong", [b"\xff", b"\xfe", b"\xff\xff\xff\xff\xfe", b"\xed\xa0\x80", b"\xc3", b"\xe2\x82"])
+@pytest.mark.parametrize("row", [b'"x","%s"\n', b"x,%s\n", b'x,"%s"\n'])
+def test_bytes_that_are_no_utf8_are_refused_where_they_stand(row: bytes, wrong: bytes) -> None:
+    good = row % b"y" * 50
+    with pytest.raises(quoted.Doubtful):
+        quoted.cut(good + row % wrong + good, b",", 1, most=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "TABLE_BYTES", 64)
+        rows, faults = read(b'"a","b"\n' + good + row % wrong + good)
+    assert len(rows) == 100
+    assert [line for line, _ in faults] == [52]
+
+
+@pytest.mark.parametrize(
+    "table", [b'"a"\n"x"\n"y"', b"a\nx\ny", b'"a","b"\n', b"a,b", b'a\r\n"x"\r\n""', b"\n\na\n,\n"]
+)
+def test_small_tables_are_cut_as_the_csv_module_cuts_them(table: bytes) -> None:
+    found = quoted.cut(table + b"\n", b",", 1, most=0)
+    rows = [row for row in csv.reader(io.StringIO(table.decode(), newline="")) if row]
+    assert found.cells == [cell for row in rows for cell in row]
+    assert found.rest == b""
+
+
+def test_reading_a_table_loads_neither_pyarrow_nor_pandas(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text('"a","b"\n' + '"x ""y""","z"\n' * 120_000)
+    script = (
+        "import sys; from pathlib import Path; from finetune_sdk.data.containers import open_file;"
+        "from finetune_sdk.data.readers import read_rows\n"
+        "with open_file(Path(sys.argv[1])) as opened: assert len(list(read_rows(opened, print))) == 120000\n"
+        "print('numpy' in sys.modules, 'pyarrow' in sys.modules, 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(table)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "False"]
