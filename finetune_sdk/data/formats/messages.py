@@ -90,14 +90,28 @@ def parsed_text(text: str, path: str) -> object:
     """Messages that a table holds as JSON text, or as Python writes them. Raises `Fault`."""
     try:
         return diagnose(text.encode())
-    except (Fault, UnicodeEncodeError):
+    except Fault as fault:
+        if fault.rule == "duplicate-key":
+            raise Fault(fault.rule, path, fault.message, fault.fix) from None
+    except UnicodeEncodeError:
         pass
     try:
-        return ast.literal_eval(text)  # AutoTrain's own reading of its text column
+        tree = ast.parse(text.strip(), mode="eval")
+        _verify_keys(tree, path)
+        return ast.literal_eval(tree)  # AutoTrain's own reading of its text column
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         raise Fault(
             "messages-type", path, "must be a list of messages, this is text", "Write a list of objects."
         ) from None
+
+
+def _verify_keys(tree: ast.AST, path: str) -> None:
+    for node in ast.walk(tree):
+        keys = [key.value for key in node.keys if isinstance(key, ast.Constant)] if isinstance(node, ast.Dict) else []
+        twice = next((key for index, key in enumerate(keys) if key in keys[:index]), None)
+        if twice is not None:
+            what = f"key {twice!r} appears twice in one object; its first value would be lost"
+            raise Fault("duplicate-key", path, what, "Keep one of them.")
 
 
 def message(value: object, path: str, note: Note) -> Message:

@@ -247,7 +247,7 @@ class ToolIds(Rule):
                 else:
                     asked.add(call.id)
             if message.role == "tool" and message.tool_call_id not in asked:
-                yield Problem(f"{path}.tool_call_id", "the result names no call before it", _NUMBER_CALLS)
+                yield Problem(f"{path}.tool_call_id", "the result names no call before it", _NAME_CALLS)
 
     def _good(self, call_id: str) -> bool:
         return call_id not in self.forbidden and re.fullmatch(self.pattern, call_id) is not None
@@ -258,6 +258,7 @@ class ToolIds(Rule):
 
 
 _NUMBER_CALLS = "Give calls and results ids: `finetune data fix`."
+_NAME_CALLS = f"{_NUMBER_CALLS[:-1]}, `--with calls-in-text` where <tool_call> marks calls in texts."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

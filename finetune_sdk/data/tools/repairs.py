@@ -14,6 +14,7 @@ from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.example import ChatExample, Example, LabelledExample, Message, PromptExample, ToolCall
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.tools.pictures import inlined
+from finetune_sdk.data.tools.textcalls import with_calls
 from finetune_sdk.errors import DataError
 from finetune_sdk.types import Finding
 
@@ -217,6 +218,12 @@ REPAIRS: tuple[Repair, ...] = (
     Repair(name="arguments-once", what="tool arguments encoded twice are encoded once", change=_each(_arguments_once)),
     Repair(name="functions", what="deprecated `functions` are written as `tools`", change=_tools_from_functions),
     Repair(name="null-tools", what="nulls that a table filled into tool definitions are taken out", change=_null_tools),
+    Repair(
+        name="calls-in-text",
+        what="calls and results inside <tool_call> and <tool_response> marks become tool calls and results",
+        change=_lists(with_calls),
+        default=False,
+    ),
     Repair(name="tool-call-ids", what="tool calls and results without an id get one", change=with_call_ids),
     Repair(name="empty-system", what="empty system messages are removed", change=_lists(_empty_system)),
     Repair(name="trailing-empty", what="empty turns at the end are removed", change=_lists(_trailing)),

@@ -444,3 +444,12 @@ def test_a_row_with_a_newer_conversation_beside_the_old_columns_is_not_read_as_t
 
     assert len(list(Dataset.open(tmp_path / "rows.jsonl").scan(report))) == 5
     assert [(finding.rule, finding.line) for finding in report.findings()] == [("format-mixed", 6)]
+
+
+@pytest.mark.parametrize("quote", ['"', "'"], ids=["json", "python"])
+def test_a_key_that_comes_twice_in_messages_written_as_text_is_an_error(tmp_path: Path, quote: str) -> None:
+    text = '[{"role": "user", "content": "a", "content": "b"}, {"role": "assistant", "content": "c"}]'
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": text.replace('"', quote)}) + "\n")
+    report = Report()
+    list(Dataset.open(tmp_path / "rows.jsonl", format="chat").scan(report))
+    assert [finding.rule for finding in report.findings()] == ["duplicate-key"]

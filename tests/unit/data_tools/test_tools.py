@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from finetune_sdk.data import canonical
-from finetune_sdk.data.example import Example, LabelledExample, TextExample
+from finetune_sdk.data.example import Example, LabelledExample, TextExample, conversation
 from finetune_sdk.data.features import FEATURES, features
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.tools.dedupe import Dedupe, leaks, overlap, shingles
@@ -90,6 +90,13 @@ def test_a_leak_says_how_the_row_is_known() -> None:
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
+ASKED = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
+
+
+def in_text(arguments: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f", "arguments": arguments}, "arguments_object": True}
+
+
 REPAIRS: dict[str, tuple[Example, Example]] = {
     "arguments-once": (
         chat(said("assistant", tool_calls=[{**CALL, "function": {"name": "f", "arguments": '"{\\"a\\": 1}"'}}])),
@@ -111,6 +118,21 @@ REPAIRS: dict[str, tuple[Example, Example]] = {
     "null-tools": (
         chat(said("user", "a"), tools=[{"function": {"parameters": {"a": {"default": None}, "b": None}}}]),
         chat(said("user", "a"), tools=[{"function": {"parameters": {"a": {"default": None}}}}]),
+    ),
+    "calls-in-text": (
+        chat(
+            said("user", "a"),
+            said("assistant", "So:\n<tool_call>\n{'arguments': {'x': 1}, 'name': 'f'}\n</tool_call>\n" + ASKED),
+            said("tool", "<tool_response>\n{'y': 2}\n</tool_response><tool_response>3</tool_response>"),
+            said("assistant", "b"),
+        ),
+        chat(
+            said("user", "a"),
+            said("assistant", "So:", tool_calls=[in_text('{"x": 1}'), in_text("{}")]),
+            said("tool", "{'y': 2}"),
+            said("tool", "3"),
+            said("assistant", "b"),
+        ),
     ),
     "tool-call-ids": (
         chat(said("assistant", tool_calls=[{k: v for k, v in CALL.items() if k != "id"}]), said("tool", "1")),
@@ -160,6 +182,29 @@ def test_a_repaired_row_needs_no_repair(name: str) -> None:
     repaired(REPAIRS[name][1], chosen([name], others), report)
 
     assert report.findings() == ()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<tool_call>f(1)</tool_call>",
+        '<tool_call>{"name": "f"}</tool_call>',
+        f"{ASKED}<tool_call>",
+        f"{ASKED}<tool_call>no</tool_call>",
+        "<tool_call>{'name': 'f', 'arguments': {'x': {1}}}</tool_call>",
+        '<tool_call>{"name": "f", "arguments": {"x": 1, "x": 2}}</tool_call>',
+    ],
+)
+def test_calls_in_a_text_that_cannot_be_read_whole_stay_in_it(answer: str) -> None:
+    row = chat(said("user", "a"), said("assistant", answer))
+    assert repaired(row, chosen(["calls-in-text"]), Report()) == row
+
+
+@pytest.mark.parametrize("result", ["plain", "<tool_response>1</tool_response> and", "<tool_response>1"])
+def test_a_result_that_is_more_than_its_marks_stays_as_it_is(result: str) -> None:
+    row = chat(said("user", "a"), said("assistant", ASKED), said("tool", result))
+    after = repaired(row, chosen(["calls-in-text"], ["tool-call-ids"]), Report())
+    assert [message.content for message in conversation(after)[2:]] == [result]
 
 
 def test_merging_keeps_turns_of_different_weight_apart() -> None:
