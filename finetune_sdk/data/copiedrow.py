@@ -100,7 +100,7 @@ class Row:
                     add_role(role)
                     pieces += (_TEXT_HEADS[role], text)
                     continue
-            elif no_tools(turn):
+            elif len(turn) > 2 and no_tools(turn):
                 del turn[what]
                 values = b"\n".join(turn.values())
                 found = (_recalled if len(values) < _LONG else _found)(speech, tuple(turn), values)

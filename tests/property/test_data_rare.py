@@ -267,6 +267,11 @@ def test_no_call_whose_id_is_no_text_is_copied(id_: object, tmp_path: Path) -> N
     _refused_both_ways(tmp_path, "chat", json.dumps({"messages": [SAID[0], called]}), "the id must be text")
 
 
+@pytest.mark.parametrize("row", [{"messages": [*SAID, {"content": "x"}]}, {"conversations": [*TURNS, {"value": "x"}]}])
+def test_a_turn_that_nobody_speaks_is_not_copied(row: dict[str, Any], tmp_path: Path) -> None:
+    _refused_both_ways(tmp_path, "chat" if "messages" in row else "sharegpt", json.dumps(row), "no '")
+
+
 @pytest.mark.parametrize("name", ["chat", "sharegpt"])
 def test_turns_under_an_empty_key_are_no_conversation(name: str, tmp_path: Path) -> None:
     _refused_both_ways(tmp_path, name, json.dumps({"": SAID if name == "chat" else TURNS}), "missing")
