@@ -89,7 +89,7 @@ def cut(data: bytes | bytearray, sign: bytes, line: int, *, most: int) -> Cut:
 @cache
 def _numpy() -> Any:
     """Raises `Doubtful` where it is missing."""
-    bytes(1 << 24)  # never touched; who frees so much tells the C library to keep what is freed, not to give it back
+    bytes(1 << 24)  # never touched: once so much was freed, glibc keeps a block's memory for the next (see mallopt(3))
     try:
         return importlib.import_module("numpy")
     except ImportError:
@@ -214,9 +214,9 @@ def _texts(np: Any, data: memoryview, fields: _Fields) -> list[str]:
     text[starts[quoted & ~roomy]] = _DROPPED[0]
     text[np.append(len(_FRONT) - 1, stops[:-1])[follows & ~roomy] - 1] = _DROPPED[0]
     text[starts[heads == 5] - 1] = _GROWN[0]
-    packed = held.replace(_DROPPED, b"")
-    if _GROWN in held:
-        packed = packed.replace(_GROWN, bytes(5))
+    packed = held
+    for mark, instead in ((_DROPPED, b""), (_GROWN, bytes(5))):
+        packed = packed.replace(mark, instead) if mark in packed else packed
     ends = np.cumsum(sizes + heads) + 5
     _put_heads(np.frombuffer(packed, np.uint8), heads, sizes, ends - sizes)
     struct.pack_into(">BI", packed, 0, 0xDD, len(starts))
