@@ -26,7 +26,7 @@ from finetune_sdk.data.formats.published import YIELDS
 from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.lanes import READ, Express, Lane
 from finetune_sdk.data.marks import is_clean
-from finetune_sdk.data.plainrows import PLAIN, Lines, Plain
+from finetune_sdk.data.plainrows import PLAIN, Lines, Plain, Trip
 from finetune_sdk.data.readers import Chunk, chunks, guarded, read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault, Report
 from finetune_sdk.data.straight import TO_CHAT, Block, Journey, Straight
@@ -433,9 +433,9 @@ def _looked_at(first: int, chunk: Chunk, express: Express | None, seen: _Seen) -
 
 def _plain(opened: Opened, plain: Plain, express: Express | None, seen: _Seen, *, as_lines: bool) -> Iterator[_Given]:
     """Plain rows from their canonical lines, or these lines; the others as examples."""
-    journey = Journey(plain, followed=True)
+    trip = Trip(plain, divided=as_lines)
     for first, chunk in guarded(chunks(opened.stream), seen.fault):
-        for start, some, block in journey.pieces(first, chunk):
+        for start, some, block in trip.pieces(first, chunk):
             if block is None:
                 yield from _looked_at(start, some, express, seen)
                 continue

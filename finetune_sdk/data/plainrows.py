@@ -72,6 +72,52 @@ PLAIN: Mapping[str, Plain] = {
 """By the format that is read."""
 
 
+_PARTS = 8
+"""Of a chunk that is not plain as a whole."""
+_PAUSE = 32
+"""Chunks that pass untried at most before the next one is tried."""
+
+
+class Trip:
+    """One file's trip. `divided`: where not all rows of a chunk are plain, its parts are tried.
+
+    That pays for lines alone: examples of plain rows cost little more on the way that is left to the others.
+    """
+
+    def __init__(self, plain: Plain, *, divided: bool) -> None:
+        self._plain = plain
+        self._divided = divided
+        self._bad = 0
+        """Chunks in a row, few parts of which were plain."""
+        self._left = 0
+        """How many chunks pass untried."""
+
+    def pieces(self, first: int, chunk: Chunk) -> Iterator[tuple[int, Chunk, Block | None]]:
+        """The chunk, or its parts, each with its first line, and with its block if it is plain."""
+        if self._left:
+            self._left -= 1
+            yield first, chunk, None
+            return
+        block = self._plain.lines(chunk)
+        if block is not None:
+            self._bad = 0
+            yield first, chunk, block
+            return
+        odd = 0
+        for at, part, block in self._parts(first, chunk) if self._divided else ((first, chunk, None),):
+            odd += len(part) if block is None else 0
+            yield at, part, block
+        self._bad = self._bad + 1 if 2 * odd > len(chunk) else 0
+        self._left = min(1 << self._bad, _PAUSE) if self._bad else 0
+
+    def _parts(self, first: int, chunk: Chunk) -> Iterator[tuple[int, Chunk, Block | None]]:
+        lines = chunk.lines
+        size = len(lines) // _PARTS + 1
+        for start in range(0, len(lines), size):
+            part = Chunk(b"".join(lines[start : start + size]), lines[start : start + size])
+            yield first + start, part, self._plain.lines(part)
+
+
 class Lines(NamedTuple):
     """Plain rows that follow each other in a file."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -108,21 +108,13 @@ _PAUSE = 32
 """Chunks that pass untried at most before the next one is tried."""
 
 
-class Quick(Protocol):
-    """A quick way for the plain rows of one format."""
-
-    def lines(self, chunk: Chunk) -> Block | None:
-        """The finished lines, None where some row is not plain."""
-        ...
-
-
 class Journey:
     """One file's trip through a lane: plain rows in blocks, the others by themselves, or, if `followed`, together.
 
     `followed`: rows that are handed back go another quick way, on which plain ones cost little more.
     """
 
-    def __init__(self, lane: Quick, *, followed: bool = False) -> None:
+    def __init__(self, lane: Straight, *, followed: bool = False) -> None:
         self._lane = lane
         self._followed = followed
         self._bad_chunks = 0
