@@ -66,7 +66,7 @@ class _Isal:
 
 
 def _bunzip2(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, _Streams(raw, bz2.BZ2Decompressor))
+    return cast(BinaryIO, _Streams(raw, bz2.BZ2Decompressor, padding=b"\0"))
 
 
 def _unxz(raw: BinaryIO) -> BinaryIO:

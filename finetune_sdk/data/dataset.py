@@ -283,14 +283,15 @@ class Dataset:
         kept = entry.name == self._wanted and layout is None and not self._columns
         for line, done, row in rows:
             self._given = row if kept else None
-            example = done
+            example, clean = done, seen.clean
             if isinstance(row, dict):
+                clean = clean and not any(map(_is_packed, row.values()))
                 example = self._parse(entry, line, row, seen, layout)
                 if example is None:
                     continue
                 force_setattr(example, "source", Source(seen.file, line))  # nobody has seen it yet
             seen.rows += 1
-            yield example, seen.clean
+            yield example, clean
 
     def _entry(self, path: Path, opened: Opened, seen: _Seen) -> Format | None:
         try:
@@ -414,6 +415,11 @@ def _others(opened: Opened, seen: _Seen) -> Iterator[_Given]:
 def _lines(opened: Opened, express: Express | None, seen: _Seen) -> Iterator[_Given]:
     for first, chunk in guarded(chunks(opened.stream), seen.fault):
         yield from _looked_at(first, chunk, express, seen)
+
+
+def _is_packed(value: object) -> bool:
+    """Whether turns stand in a text, where escapes are escaped themselves: nobody has looked at what they hide."""
+    return isinstance(value, str) and value.lstrip().startswith(("[", "{"))
 
 
 def _looked_at(first: int, chunk: Chunk, express: Express | None, seen: _Seen) -> Iterator[_Given]:

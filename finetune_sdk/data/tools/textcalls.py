@@ -36,7 +36,7 @@ def with_calls(messages: list[Message], _name: str = "") -> list[Message]:
 
 def _asking(message: Message) -> Message:
     text = message.content
-    if message.tool_calls or not isinstance(text, str) or "<tool_call>" not in text:
+    if message.tool_calls or message.spans or not isinstance(text, str) or "<tool_call>" not in text:
         return message
     calls = [_read(match[1]) for match in _CALL.finditer(text)]
     known = [call for call in calls if call is not None]
@@ -64,6 +64,8 @@ def _answers(message: Message, asked: int) -> list[Message]:
     """One result for each that the turn holds, where that is one, or one for each call."""
     text = message.content
     results = [match[1] for match in _RESULT.finditer(text)] if isinstance(text, str) else []
-    if not results or (len(results) > 1 and len(results) != asked) or _RESULT.sub("", str(text)):
+    if not results or message.spans or _RESULT.sub("", str(text)):
+        return [message]
+    if len(results) > 1 and (len(results) != asked or message.tool_call_id is not None):
         return [message]
     return [msgspec.structs.replace(message, content=result) for result in results]

@@ -105,6 +105,18 @@ def test_a_bad_row_is_named_by_rule_and_line(tmp_path: Path, row: str | bytes, r
     assert places == {(rule, 2)}
 
 
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [("nul\x00", "control-character"), ("Ã¤", "mojibake"), ("<|im_start|>", "special-token-in-text")],
+)
+def test_what_turns_hide_that_are_written_as_a_text_is_found(tmp_path: Path, text: str, rule: str) -> None:
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "x" + text}]
+    row = json.dumps({"messages": json.dumps(said).replace("<", "\\u003c")})
+    (tmp_path / "rows.jsonl").write_text(f"{row}\n" * 12)
+    found = prepare(DataSpec(train=str(tmp_path / "rows.jsonl")), method="sft").findings
+    assert rule in {one.rule for one in found}
+
+
 def test_a_wrong_row_in_line_two_of_a_thousand_does_not_hide_the_other_rows(tmp_path: Path) -> None:
     file = tmp_path / "train.jsonl"
     rows = [chat(f"question {number}") for number in range(1000)]

@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import lzma
+import math
 import subprocess
 import sys
 import zipfile
@@ -237,6 +238,50 @@ def test_numbers_and_bytes_that_json_has_no_word_for_are_counted(tmp_path: Path,
         ("column-bytes", "info", 1, 1, "raw"),
     ]
     assert report.places(found["column-nan"])[1].path == "inner.all[1]"
+
+
+STRANGE = {
+    "bytes in a list": (pyarrow.array([[b"x"]]), "column-bytes", "odd[0]"),
+    "bytes in a struct": (pyarrow.array([{"raw": b"x"}]), "column-bytes", "odd.raw"),
+    "bytes in a view": (pyarrow.array([b"x"], pyarrow.binary_view()), "column-bytes", "odd"),
+    "NaN in a map": (
+        pyarrow.array([[("a", math.nan)]], pyarrow.map_(pyarrow.string(), pyarrow.float64())),
+        "column-nan",
+        "odd[0][1]",
+    ),
+    "NaN in a view of lists": (
+        pyarrow.array([[1.0, math.nan]], pyarrow.list_view(pyarrow.float64())),
+        "column-nan",
+        "odd[1]",
+    ),
+    "NaN in a dictionary": (pyarrow.array([math.nan]).dictionary_encode(), "column-nan", "odd"),
+}
+
+
+@pytest.mark.parametrize("column", STRANGE)
+def test_what_json_has_no_word_for_is_said_wherever_a_table_holds_it(tmp_path: Path, column: str) -> None:
+    values, rule, place = STRANGE[column]
+    table = pyarrow.table({"prompt": ["a"], "completion": ["b"], "odd": values})
+    with pyarrow.ipc.new_stream(str(tmp_path / "rows.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    report = Report()
+    assert len(list(Dataset.open(tmp_path / "rows.arrow").scan(report))) == 1
+    assert [(found.rule, found.path) for found in report.findings()] == [(rule, place)]
+
+
+def test_the_bytes_of_an_image_are_no_strange_ones(tmp_path: Path) -> None:
+    table = pyarrow.Table.from_pylist([{"prompt": "a", "completion": "b", "image": {"bytes": b"x", "path": "x.png"}}])
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+    report = Report()
+    assert len(list(Dataset.open(tmp_path / "rows.parquet").scan(report))) == 1
+    assert not [found for found in report.findings() if found.rule == "column-bytes"]
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, gzip.compress], ids=["bzip2", "xz", "gzip"])
+def test_zeros_after_a_stream_are_padding(plain: Path, pack: Callable[[bytes], bytes]) -> None:
+    packed = plain.with_name("padded.packed")
+    packed.write_bytes(pack(LINES.encode()) + b"\0" * 512)
+    assert fingerprint(packed) == fingerprint(plain)
 
 
 @pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, gzip.compress], ids=["bzip2", "xz", "gzip"])

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from msgspec import UNSET
 
-from finetune_sdk.data import Dataset
+from finetune_sdk.data import Dataset, prepare
 from finetune_sdk.data.example import ChatExample, PreferenceExample
 from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.report import Report
 from finetune_sdk.errors import DataError
+from finetune_sdk.spec import DataSpec
 
 
 def _read(folder: Path, row: Object, columns: dict[str, str] | None = None) -> ChatExample:
@@ -389,6 +390,15 @@ def test_a_rejected_response_beside_messages_is_the_worse_answer(tmp_path: Path)
     (example,) = Dataset.open(tmp_path / "rows.jsonl")
     assert isinstance(example, PreferenceExample)
     assert [turns[0].content for turns in (example.prompt, example.chosen, example.rejected)] == ["q", "good", "bad"]
+
+
+def test_a_method_that_learns_from_no_pairs_reads_the_conversation_beside_the_worse_answer(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "good"}]
+    rows = [json.dumps({"messages": said, "rejected_response": "bad"})] * 12
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows) + "\n")
+    prepared = prepare(DataSpec(train=str(tmp_path / "rows.jsonl")), method="sft")
+    assert not [found for found in prepared.findings if found.severity == "error"]
+    assert prepared.rows["train"] == 12
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,13 @@ def test_calls_in_a_text_that_cannot_be_read_whole_stay_in_it(answer: str) -> No
     assert repaired(row, chosen(["calls-in-text"]), Report()) == row
 
 
+def test_several_results_under_one_id_stay_one_turn() -> None:
+    results = "<tool_response>1</tool_response><tool_response>2</tool_response>"
+    row = chat(said("user", "a"), said("assistant", ASKED + ASKED), said("tool", results, tool_call_id="c"))
+    after = repaired(row, chosen(["calls-in-text"], ["tool-call-ids"]), Report())
+    assert [message.content for message in conversation(after)[2:]] == [results]
+
+
 @pytest.mark.parametrize("result", ["plain", "<tool_response>1</tool_response> and", "<tool_response>1"])
 def test_a_result_that_is_more_than_its_marks_stays_as_it_is(result: str) -> None:
     row = chat(said("user", "a"), said("assistant", ASKED), said("tool", result))
