@@ -10,6 +10,7 @@ import importlib
 import struct
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,8 +20,12 @@ _STEP = 256 * 1024
 """Bytes looked at together: what numpy makes of them stays in the cache, and needs no new memory each time."""
 _SAMPLE = 4096
 """Bytes that tell whether it is worth looking if all fields are quoted."""
-_FRONT = b'-----"\n'
+FRONT = b'-----"\n'
 """Stands before the data: room for the head of a list, and for that of the first text."""
+_LIST = 5
+"""Bytes of the head of a list."""
+_PART = 128 * 1024
+"""Bytes of which texts are made at once: they are used, and gone, while they are in the cache."""
 _DROPPED, _GROWN = b"\xff", b"\xfe"
 """Marks, in no UTF-8: a byte that goes, and one that makes room for the head of a long text."""
 _decode = msgspec.msgpack.Decoder(list[str]).decode
@@ -31,7 +36,7 @@ class Doubtful(Exception):
 
 
 class Cut(NamedTuple):
-    """Whole records, and what is left of the data for the next time."""
+    """Whole records, some after others."""
 
     cells: list[str]
     """The fields of all records."""
@@ -39,9 +44,10 @@ class Cut(NamedTuple):
     """For each record, how many of the cells there are up to its end."""
     lines: list[int]
     """The line each record starts on."""
-    rest: bytes
+    stop: int
+    """Where in the data they end."""
     line: int
-    """The line that `rest` begins with."""
+    """The line of what follows."""
 
     def after_first(self) -> Cut:
         """All records but the first one."""
@@ -49,18 +55,19 @@ class Cut(NamedTuple):
         return self._replace(cells=self.cells[size:], ends=[end - size for end in self.ends[1:]], lines=self.lines[1:])
 
 
-def cut(data: bytes | bytearray, sign: bytes, line: int, *, most: int) -> Cut:
-    """All records that end in the data, which begins with one on that line; blank lines are skipped.
+def cut(data: bytearray, sign: bytes, line: int, *, most: int) -> Iterator[Cut]:
+    """All records that end in the data, which begins after `FRONT` with one on that line; blank lines are skipped.
 
-    Raises `Doubtful`, also when more than `most` bytes would be left.
+    What was given out is no more in the data afterwards. Raises `Doubtful`, also when more than `most` bytes would be
+    left; what was not given out is as it was then.
     """
     np = _numpy()
-    text = np.frombuffer(data, np.uint8)
+    text = np.frombuffer(data, np.uint8)[len(FRONT) :]
     returns = b"\r" in data
     if returns and not (text.take(_places(np, text, _RETURN) + 1, mode="clip") == _FEED).all():
         raise Doubtful
     found = None
-    if data[:1] == b'"' and _find_quoted(np, text[:_SAMPLE], sign[0]):
+    if text[:1] == _QUOTE and _find_quoted(np, text[:_SAMPLE], sign[0]):
         found = _find_quoted(np, text, sign[0])
     quotes, ends, feeds, passed = found or _find(np, text, sign[0])
     size = len(feeds) - int(feeds[::-1].argmax()) if feeds.any() else 0  # what follows is no whole record
@@ -68,8 +75,7 @@ def cut(data: bytes | bytearray, sign: bytes, line: int, *, most: int) -> Cut:
     starts = np.append(0, ends + 1)
     stops = ends - (feeds & (text[ends - 1] == _RETURN)) if returns else ends
     whole = int(starts[-1])
-    rest = bytes(data[whole:])
-    if len(rest) > most:
+    if len(text) - whole > most:
         raise Doubtful
     starts = starts[:-1]
     spare = [ends[stops < ends] - 1]
@@ -82,8 +88,12 @@ def cut(data: bytes | bytearray, sign: bytes, line: int, *, most: int) -> Cut:
         starts, stops, feeds = starts[~blank], stops[~blank], feeds[~blank]
     second = quotes[2 : np.searchsorted(quotes, whole) : 2]
     second = second[second - 1 == quotes[1 : 2 * len(second) : 2]]  # of those that are doubled
-    cells = _texts(np, memoryview(data)[:whole], _Fields(starts, stops, second, np.concatenate([second, *spare])))
-    return Cut(cells, (feeds.nonzero()[0] + 1).tolist(), lines[:-1].tolist(), rest, int(lines[-1]))
+    if not len(starts):
+        yield Cut([], [], [], whole, int(lines[-1]))
+        return
+    fields = _Fields(starts, stops, second, np.concatenate([second, *spare]))
+    firsts = np.append(0, feeds.nonzero()[0] + 1)  # of the fields of each record; then, how many there are
+    yield from _cuts(np, data, fields, _Records(firsts, lines.tolist(), np.append(starts, whole)[firsts].tolist()))
 
 
 @cache
@@ -190,40 +200,81 @@ class _Fields(NamedTuple):
     """Bytes that belong to no text and separate none."""
 
 
-def _texts(np: Any, data: memoryview, fields: _Fields) -> list[str]:
-    """The texts between, made in one call of what is MessagePack with a head before each text.
+class _Records(NamedTuple):
+    """For each record, and for what follows the last one."""
 
-    What separates two quoted texts (`","`) has the size of such a head already; marks make room where that differs.
-    Raises `Doubtful` for what is not UTF-8.
-    """
-    if not len(fields.starts):
-        return []
-    held = bytearray().join((_FRONT, data))
-    if _DROPPED in held or _GROWN in held:
-        raise Doubtful
-    text = np.frombuffer(held, np.uint8)
-    starts, stops = fields.starts + len(_FRONT), fields.stops + len(_FRONT)
+    firsts: Any
+    """Which field is its first one."""
+    lines: list[int]
+    places: list[int]
+    """Where in the data it begins."""
+
+
+class _Heads(NamedTuple):
+    """Of the texts, in MessagePack."""
+
+    lengths: Any
+    sizes: Any
+    """How long the texts are."""
+    stops: Any
+    """Where the texts end."""
+    dropped: Any
+    """Where in the data bytes go."""
+    grown: Any
+    """Where in the data there must be room."""
+
+
+def _cuts(np: Any, data: bytearray, fields: _Fields, records: _Records) -> Iterator[Cut]:
+    """The texts between, made of what is MessagePack with a head before each text."""
+    text = np.frombuffer(data, np.uint8)
+    heads = _heads(np, text, fields)
+    marked = np.concatenate([heads.dropped, heads.grown])
+    meant = text[marked]
+    text[heads.dropped], text[heads.grown] = _DROPPED[0], _GROWN[0]
+    try:
+        yield from _parts(np, _packed(np, data, heads), heads, records)
+    except (UnicodeDecodeError, Doubtful):
+        text[marked] = meant
+        raise Doubtful from None
+
+
+def _heads(np: Any, text: Any, fields: _Fields) -> _Heads:
+    """What separates two quoted texts (`","`) has the size of a head already; marks make room where that differs."""
+    starts, stops = fields.starts + len(FRONT), fields.stops + len(FRONT)
     quoted = text[starts] == _QUOTE
     follows = np.append(True, quoted[:-1])  # what ends with a quote
     sizes = stops - starts - 2 * quoted
     if len(fields.second):
         sizes -= np.bincount(np.searchsorted(fields.stops, fields.second), minlength=len(sizes))
     roomy = quoted & follows & (sizes < 1 << 16)
-    heads = np.where(roomy, 3, np.where(sizes < 32, 1, 5))
-    text[fields.spare + len(_FRONT)] = _DROPPED[0]
-    text[starts[quoted & ~roomy]] = _DROPPED[0]
-    text[np.append(len(_FRONT) - 1, stops[:-1])[follows & ~roomy] - 1] = _DROPPED[0]
-    text[starts[heads == 5] - 1] = _GROWN[0]
-    packed = held
-    for mark, instead in ((_DROPPED, b""), (_GROWN, bytes(5))):
-        packed = packed.replace(mark, instead) if mark in packed else packed
-    ends = np.cumsum(sizes + heads) + 5
-    _put_heads(np.frombuffer(packed, np.uint8), heads, sizes, ends - sizes)
-    struct.pack_into(">BI", packed, 0, 0xDD, len(starts))
-    try:
-        return _decode(memoryview(packed)[: ends[-1]])
-    except UnicodeDecodeError:
-        raise Doubtful from None
+    lengths = np.where(roomy, 3, np.where(sizes < 32, 1, 5))
+    closed = np.append(len(FRONT) - 1, stops[:-1])[follows & ~roomy] - 1
+    dropped = np.concatenate([fields.spare + len(FRONT), starts[quoted & ~roomy], closed])
+    return _Heads(lengths, sizes, np.cumsum(sizes + lengths) + _LIST, dropped, starts[lengths == 5] - 1)
+
+
+def _packed(np: Any, data: bytearray, heads: _Heads) -> bytearray:
+    """The texts with their heads, after room for that of a list. Raises `Doubtful` where bytes only look like marks."""
+    packed = data.replace(_DROPPED, b"")
+    packed = packed.replace(_GROWN, bytes(5)) if len(heads.grown) else packed
+    if len(packed) != len(data) - len(heads.dropped) + 4 * len(heads.grown):
+        raise Doubtful
+    _put_heads(np.frombuffer(packed, np.uint8), heads.lengths, heads.sizes, heads.stops - heads.sizes)
+    return packed
+
+
+def _parts(np: Any, packed: bytearray, heads: _Heads, records: _Records) -> Iterator[Cut]:
+    """Raises `UnicodeDecodeError` for what is not UTF-8."""
+    firsts, lines, places = records
+    stops = heads.stops[firsts[1:] - 1]
+    bounds = np.searchsorted(stops, np.arange(0, stops[-1], _PART)).tolist()
+    start = _LIST
+    for first, last in pairwise(sorted({*bounds, len(stops)})):
+        ends, stop = firsts[first : last + 1] - firsts[first], int(stops[last - 1])
+        struct.pack_into(">BI", packed, start - _LIST, 0xDD, ends[-1])  # over what was given out
+        with memoryview(packed)[start - _LIST : stop] as part:
+            yield Cut(_decode(part), ends[1:].tolist(), lines[first:last], places[last], lines[last])
+        start = stop
 
 
 def _put_heads(packed: Any, heads: Any, sizes: Any, starts: Any) -> None:

@@ -323,43 +323,42 @@ def read_table(stream: BinaryIO, fail: Fail, delimiter: str | None = None) -> Ro
     left, line = b"", 1
     header: list[str] = []
     sign = delimiter
-    kept = bytearray(TABLE_BYTES)
-    while data := _read_on(stream, left, kept):
-        ended = len(data) == len(left)
+    kept = bytearray(len(quoted.FRONT) + TABLE_BYTES)
+    while len(data := _read_on(stream, left, kept)) > (done := len(quoted.FRONT)):
+        ended = len(data) == len(left) + done
         try:
             sign = sign or _delimiter(_first_line(data))
-            found = _cut(data, sign, line, ended=ended)
-        except (quoted.Doubtful, UnicodeDecodeError):
-            yield from _read_carefully(_Rejoined(bytes(data), stream), fail, sign, header, line - 1)
+            for found in _cut(data, sign, line, ended=ended):
+                if found.cells:
+                    if not header:
+                        line = found.lines[0]
+                        header, found = _header(found.cells[: found.ends[0]]), found.after_first()  # noqa: PLW2901
+                    yield from _rows(header, found, fail)
+                done, line = len(quoted.FRONT) + found.stop, found.line
+                del found  # the next texts lie where these did
+        except Fault as fault:
+            fail(line, fault)
             return
-        left, line = found.rest, found.line
-        if not found.cells:
-            continue
-        if not header:
-            try:
-                header = _header(found.cells[: found.ends[0]])
-            except Fault as fault:
-                fail(found.lines[0], fault)
-                return
-            found = found.after_first()
-        yield from _rows(header, found, fail)
-        del found  # the next texts lie where these did
+        except (quoted.Doubtful, UnicodeDecodeError):
+            yield from _read_carefully(_Rejoined(bytes(data[done:]), stream), fail, sign, header, line - 1)
+            return
+        left = bytes(data[done:])
 
 
-def _read_on(stream: BinaryIO, left: bytes, kept: bytearray) -> bytes | bytearray:
+def _read_on(stream: BinaryIO, left: bytes, kept: bytearray) -> bytearray:
     """What is left and what follows it, in the memory kept if it fills that; a line end of two bytes is not divided."""
-    data: bytes | bytearray
-    if len(left) > len(kept) // 2:
-        data = left + stream.read(len(kept))
+    start = quoted.FRONT + left
+    if 2 * len(left) > TABLE_BYTES:
+        data = bytearray().join((start, stream.read(len(kept))))
     else:
-        kept[: len(left)] = left
-        with memoryview(kept) as view, view[len(left) :] as free:
-            size = len(left) + cast(BufferedIOBase, stream).readinto(free)
+        kept[: len(start)] = start
+        with memoryview(kept) as view, view[len(start) :] as free:
+            size = len(start) + cast(BufferedIOBase, stream).readinto(free)
         data = kept if size == len(kept) else kept[:size]
     return data + stream.read(1) if data.endswith(b"\r") else data
 
 
-def _cut(data: bytes | bytearray, sign: str, line: int, *, ended: bool) -> quoted.Cut:
+def _cut(data: bytearray, sign: str, line: int, *, ended: bool) -> Iterator[quoted.Cut]:
     if line == 1 and len(data) < TABLE_BYTES // 2:
         raise quoted.Doubtful  # a short table is read before numpy is loaded
     return quoted.cut(data + b"\n" if ended else data, sign.encode(), line, most=0 if ended else 4 * TABLE_BYTES)
@@ -394,11 +393,12 @@ def _unlike_rows(header: list[str], found: quoted.Cut, fail: Fail) -> Rows:
             fail(line, fault)
 
 
-def _first_line(data: bytes | bytearray) -> str:
-    end = data.find(b"\n")
+def _first_line(data: bytearray) -> str:
+    start = len(quoted.FRONT)
+    end = data.find(b"\n", start)
     if end < 0:
         raise quoted.Doubtful
-    return data[:end].decode()
+    return data[start:end].decode()
 
 
 class _Rejoined(BytesIO):
