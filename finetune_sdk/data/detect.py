@@ -170,8 +170,6 @@ def _vote(path: Path, container: str, sample: _Sample, prefer: Sequence[Kind]) -
         most = max(others, default=most)
     best = [entry for entry in FORMATS if votes[entry.name] == most]
     chosen = next((entry for entry in best if entry.kind in prefer and entry.kind == "text"), best[0])
-    if chosen.kind not in prefer:  # what the method cannot learn from may be read as something else, too
-        chosen = next((entry for entry in best if entry.kind in prefer), chosen)
     chosen = next((entry for entry in FORMATS if entry.extends == chosen.name and votes[entry.name]), chosen)
     if chosen.kind != "text":
         _refuse_two_conversations(sample.first)

@@ -26,6 +26,7 @@ NEEDS: dict[str, tuple[Kind, ...]] = {
 
 _REMEDIES: dict[tuple[str, Kind], str] = {
     ("sft", "text"): "Use `method: pretraining`, or map columns: `columns: {prompt: ..., completion: ...}`.",
+    ("sft", "preference"): "Where the better answer ends a whole conversation, `format: chat` reads that alone.",
     ("sft", "labelled"): "To answer with the label, map the columns: `columns: {prompt: ..., completion: ...}`.",
     ("sft", "prompt"): "Use `method: rft` with a grader, or add the assistant's answers.",
     ("classification", "chat"): "Map the columns: `columns: {text: ..., label: ...}`.",

@@ -392,13 +392,18 @@ def test_a_rejected_response_beside_messages_is_the_worse_answer(tmp_path: Path)
     assert [turns[0].content for turns in (example.prompt, example.chosen, example.rejected)] == ["q", "good", "bad"]
 
 
-def test_a_method_that_learns_from_no_pairs_reads_the_conversation_beside_the_worse_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("format_", "rules", "count"), [(None, {"method-data-mismatch"}, 0), ("chat", set[str](), 12)])
+def test_pairs_are_read_as_conversations_only_where_that_is_asked_for(
+    tmp_path: Path, format_: str | None, rules: set[str], count: int
+) -> None:
     said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "good"}]
     rows = [json.dumps({"messages": said, "rejected_response": "bad"})] * 12
     (tmp_path / "rows.jsonl").write_text("\n".join(rows) + "\n")
-    prepared = prepare(DataSpec(train=str(tmp_path / "rows.jsonl")), method="sft")
-    assert not [found for found in prepared.findings if found.severity == "error"]
-    assert prepared.rows["train"] == 12
+    prepared = prepare(DataSpec(train=str(tmp_path / "rows.jsonl"), format=format_), method="sft")
+    errors = [found for found in prepared.findings if found.severity == "error"]
+    assert {found.rule for found in errors} == rules
+    assert all("`format: chat`" in found.fix for found in errors)
+    assert prepared.rows.get("train", 0) == count
 
 
 @pytest.mark.parametrize(
