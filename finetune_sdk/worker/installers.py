@@ -99,7 +99,8 @@ def in_uvs_words(pip: Mapping[str, str]) -> dict[str, str]:
     said = {
         "UV_FIND_LINKS": ",".join(lists.get("find-links", ())),
         "UV_DEFAULT_INDEX": pip.get("index-url", ""),
-        "UV_INDEX": " ".join(lists.get("extra-index-url", ())),
+        # of equals pip takes the one from the last index, uv the one from the first that has any
+        "UV_INDEX": " ".join(reversed(lists.get("extra-index-url", ()))),
         # pip takes the best version of all indexes; without this uv looks into the first that has the name
         "UV_INDEX_STRATEGY": "unsafe-best-match" if "extra-index-url" in lists else "",
         "UV_INSECURE_HOST": " ".join(lists.get("trusted-host", ())),

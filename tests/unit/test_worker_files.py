@@ -98,7 +98,7 @@ def test_pips_settings_are_put_into_uvs_words() -> None:
     assert in_uvs_words(pip) == {
         "UV_FIND_LINKS": "/a,/b",
         "UV_DEFAULT_INDEX": "https://i/simple",
-        "UV_INDEX": "https://j https://k",
+        "UV_INDEX": "https://k https://j",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
         "UV_PYTHON_DOWNLOADS": "never",
     }
