@@ -66,11 +66,11 @@ class _Isal:
 
 
 def _bunzip2(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, _Streams(raw, bz2.BZ2Decompressor, padding=b"\0"))
+    return cast(BinaryIO, _Streams(raw, bz2.BZ2Decompressor, b"BZh", padding=b"\0"))
 
 
 def _unxz(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, _Streams(raw, lzma.LZMADecompressor, padding=b"\0"))
+    return cast(BinaryIO, _Streams(raw, lzma.LZMADecompressor, b"\xfd7zXZ\0", padding=b"\0"))
 
 
 class _Trailing(OSError):
@@ -80,15 +80,16 @@ class _Trailing(OSError):
 class _Streams:
     """Streams of bzip2 or xz, one after another; the standard library's files end where one of them is damaged."""
 
-    def __init__(self, raw: BinaryIO, new: Callable[[], Any], padding: bytes = b"") -> None:
+    def __init__(self, raw: BinaryIO, new: Callable[[], Any], magic: bytes, *, padding: bytes) -> None:
         self._raw = raw
         self._new = new
+        self._magic = magic
         self._padding = padding
         """What may stand between two streams."""
         self._inner: Any = new()
         self._input = b""
-        self._later = False
-        """Whether nothing of the stream was read yet, and it is not the first one."""
+        self._foreign = False
+        """Whether what follows a stream does not begin like one."""
 
     def read(self, size: int) -> bytes:
         while True:
@@ -101,9 +102,8 @@ class _Streams:
                     raise EOFError
             data = self._decompressed(inner, size)
             if inner.eof:
-                self._input, self._inner, self._later = inner.unused_data.lstrip(self._padding), None, True
+                self._input, self._inner = inner.unused_data.lstrip(self._padding), None
             if data:
-                self._later = self._inner is None
                 return data
 
     def _begin(self) -> Any:
@@ -113,6 +113,7 @@ class _Streams:
             if not self._input:
                 return None
             self._input = self._input.lstrip(self._padding)
+        self._foreign = not self._input.startswith(self._magic[: len(self._input)])
         self._inner = self._new()
         return self._inner
 
@@ -121,7 +122,7 @@ class _Streams:
         try:
             data: bytes = inner.decompress(given, size)
         except (OSError, lzma.LZMAError) as error:
-            if self._later:
+            if self._foreign:
                 raise _Trailing from None
             raise OSError(str(error)) from None
         return data

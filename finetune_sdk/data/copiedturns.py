@@ -29,6 +29,8 @@ class _Asked(Struct, forbid_unknown_fields=True, gc=False):
 
 class _Image(Struct, gc=False):
     url: str
+    mime_type: str | None = None
+    bucketOwner: str | None = None  # noqa: N815 - Bedrock's name
 
 
 class _UsualImage(Struct, forbid_unknown_fields=True, gc=False):

@@ -205,11 +205,13 @@ class StepwiseExample(_Row, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
 
 class EmbeddingExample(_Row, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="embedding"):
-    """Texts that belong together (anchor, positive) and one that does not; `score` grades the pair."""
+    """Texts that belong together (anchor, positive) and some that do not; `score` grades the pair."""
 
     anchor: str
     positive: str
     negative: str | None = None
+    negatives: list[str] = []
+    """Further texts that do not belong, after `negative`."""
     score: int | float | None = None
 
 

@@ -52,11 +52,12 @@ def losses(example: Example, entry: Format, allow: Collection[str] = ()) -> Iter
         if feature == "other-parts" and entry.takes is not None and all(map(entry.takes, _other_parts(example))):
             continue
         if feature in entry.cannot:
+            remedy = f"{entry.taken}; otherwise remove" if feature == "other-parts" and entry.taken else "Remove"
             yield Finding(
                 rule=f"cannot-{feature}",
                 severity="error",
                 message=f"{entry.name} cannot express {FEATURES[feature]}",
-                fix="Remove the row, or choose another format.",
+                fix=f"{remedy} the row, or choose another format.",
                 path=path,
             )
         elif feature in entry.loses:

@@ -158,8 +158,13 @@ def examples(draw: st.DrawFn, kind: str) -> Example:  # noqa: PLR0911 - one per 
             labels=[good for _, good in steps],
             extra=draw(EXTRA),
         )
+    negatives = draw(st.lists(TEXT, max_size=3))
     return EmbeddingExample(
-        anchor=draw(TEXT), positive=draw(TEXT), negative=draw(st.one_of(st.none(), TEXT)), extra=draw(EXTRA)
+        anchor=draw(TEXT),
+        positive=draw(TEXT),
+        negative=negatives[0] if negatives else None,
+        negatives=negatives[1:],
+        extra=draw(EXTRA),
     )
 
 

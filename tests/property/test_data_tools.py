@@ -94,6 +94,7 @@ examples: st.SearchStrategy[Example] = st.one_of(
     st.builds(LabelledExample, text=words, label=st.one_of(words, st.integers(), st.booleans(), st.lists(words))),
     st.builds(StepwiseExample, prompt=words, completions=st.lists(words), labels=st.lists(st.booleans())),
     st.builds(EmbeddingExample, anchor=words, positive=words, negative=st.one_of(st.none(), words)),
+    st.builds(EmbeddingExample, anchor=words, positive=words, negative=words, negatives=st.lists(words)),
 )
 few = settings(max_examples=60, deadline=None, derandomize=True)
 fewer = settings(max_examples=20, deadline=None, derandomize=True)

@@ -35,6 +35,8 @@ class Format:
     """Features (`features.FEATURES`) that do not survive writing, each with what becomes of it."""
     takes: Callable[[Part], bool] | None = None
     """Which parts it can express among the `other-parts` that it otherwise `cannot`."""
+    taken: str = ""
+    """How a row writes these, for a person who wrote them otherwise."""
     cannot: frozenset[str] = frozenset()
     """Features without which nothing sensible is left to write: refused, whatever is allowed."""
     rank: int = 0

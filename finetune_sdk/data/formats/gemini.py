@@ -245,6 +245,12 @@ def _takes(part: Part) -> bool:
     return not inner["url"].startswith("data:") or (inner["url"].startswith(head) and inner["mime_type"] not in _SOUNDS)
 
 
+_TAKEN = (
+    'Write a file as {"type": "file", "file": {"url": ..., "mime_type": ...}}, its data as a data: URL, '
+    "and sound as `input_audio` of wav or mp3"
+)
+
+
 def _content(role: Role, messages: list[Message], names: dict[str, str]) -> Object:
     parts: list[Object] = []
     for message in messages:
@@ -322,6 +328,7 @@ FORMATS = (
         loses=_LOSSES,
         cannot=BLOCK_CANNOT | {"result-parts"},
         takes=_takes,
+        taken=_TAKEN,
         needs_call_ids=True,
         reserved=frozenset((*_KEYS, "completions")),
         rank=60,

@@ -278,6 +278,9 @@ def _image(found: Object, path: str) -> Part:
         return {**found, "image_url": {"url": found["image_url"]}}
     if inner is None or not isinstance(inner.get("url"), str):
         raise Fault("part-type", f"{path}.image_url", "an image part needs a 'url'", 'Write {"url": ...}.')
+    for key in ("mime_type", "bucketOwner"):  # other formats have a place for them
+        if inner.get(key) is not None:
+            _text(inner, key, f"{path}.image_url")
     return found
 
 

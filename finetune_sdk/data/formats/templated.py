@@ -81,10 +81,16 @@ _EMBEDDING_NAMES = (
 )
 
 
+_NUMBERED = re.compile(r"negative_?(\d+)")
+"""Names of several negatives, as sentence-transformers mines them."""
+
+
 def _embedding_names(row: Object) -> tuple[str, ...] | None:
     for anchor, positive, negative in _EMBEDDING_NAMES:
         if isinstance(row.get(anchor), str) and isinstance(row.get(positive), str):
-            return (anchor, positive, negative) if isinstance(row.get(negative), str) else (anchor, positive)
+            numbered = {int(found[1]): key for key in row if (found := _NUMBERED.fullmatch(key))}
+            negatives = (negative, *(key for _, key in sorted(numbered.items())))
+            return (anchor, positive, *(key for key in negatives if isinstance(row.get(key), str)))
     if isinstance(row.get(_LISTED[0]), str) and _texts(row.get(_LISTED[1])):
         return _LISTED if _texts(row.get(_LISTED[2])) else _LISTED[:2]
     return None
@@ -106,43 +112,70 @@ def _match_embedding(row: Object) -> str | None:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _first_of_lists(row: Object, names: tuple[str, ...], note: Note) -> tuple[Object, dict[str, Any]]:
-    """The row with the first text of each list in its place, and the others to be kept aside."""
-    lists = {name: _texts(row[name]) for name in names[1:]}
-    more = {name: found[1:] for name, found in lists.items()}
-    others = sum(map(len, more.values()))
-    if others:
-        note("embedding-more", names[1], f"a row is one triplet: {others} more texts of the lists are kept aside", "")
-    return {**row, **{name: found[0] for name, found in lists.items()}}, {"more": more}
+def _from_lists(row: Object, names: tuple[str, ...], note: Note) -> tuple[list[str], dict[str, Any]]:
+    """A positive and all negatives, and what is kept aside: the other positives."""
+    positives = _texts(row[names[1]])
+    if len(positives) > 1:
+        what = f"a row is one anchor and one positive: {len(positives) - 1} more texts of the list are kept aside"
+        note("embedding-more", names[1], what, "")
+    negatives = _texts(row[names[2]]) if len(names) > 2 else []
+    return [positives[0], *negatives], {"more": positives[1:]}
 
 
 def _parse_embedding(row: Object, note: Note) -> EmbeddingExample:
     names = _embedding_names(row) or ("anchor", "positive")
-    listed: dict[str, Any] = {}
-    if names[1] == _LISTED[1]:
-        row, listed = _first_of_lists(row, names, note)
-    fields: dict[str, Any] = {"negative": row[names[2]]} if len(names) == 3 else {}
+    if names[1] == _LISTED[1] and as_list(row.get(names[1])) is not None:
+        others, aside = _from_lists(row, names, note)
+    else:
+        others, aside = [need_text(row, name) for name in names[1:]], {}
+    listed = _texts(row.get(_NEGATIVES))
+    if listed:
+        others += listed
+        aside["listed"] = len(listed)
+    if names not in (_USUAL, _USUAL[:2]):
+        aside["keys"] = list(names)
+    fields: dict[str, Any] = {"negative": others[1], "negatives": others[2:]} if len(others) > 1 else {}
     score = row.get("score")
     if isinstance(score, int | float) and not isinstance(score, bool):
         fields["score"] = score
     return EmbeddingExample(
         anchor=need_text(row, names[0]),
-        positive=need_text(row, names[1]),
+        positive=others[0],
         **fields,
-        extra=rest(row, *names, *(("score",) if "score" in fields else ())),
-        aside={**({"keys": list(names)} if names[0] != "anchor" else {}), **listed},
+        extra=rest(row, *names, *(("score",) if "score" in fields else ()), *((_NEGATIVES,) if listed else ())),
+        aside=aside,
     )
 
 
 def _render_embedding(example: Example) -> Object:
     assert isinstance(example, EmbeddingExample), "this format writes pairs and triplets"  # noqa: S101
-    texts = [example.anchor, example.positive, *([] if example.negative is None else [example.negative])]
-    names = example.aside.get("keys") or ["anchor", "positive", "negative"]
-    row: Object = dict(zip(names, texts, strict=False))
-    row |= {name: [row[name], *others] for name, others in example.aside.get("more", {}).items()}
+    negatives = [*([] if example.negative is None else [example.negative]), *example.negatives]
+    at = len(negatives) - example.aside.get("listed", 0)
+    negatives, listed = negatives[:at], negatives[at:]
+    first, second, *others = example.aside.get("keys") or _USUAL[: 2 + bool(negatives)]
+    row: Object = {first: example.anchor, second: example.positive}
+    if "more" in example.aside:
+        row[second] = [example.positive, *example.aside["more"]]
+        row |= dict.fromkeys(others, negatives)
+    elif len(others) == len(negatives):
+        row |= dict(zip(others, negatives, strict=True))
+    else:
+        row |= {f"negative_{index + 1}": text for index, text in enumerate(negatives)}
+    if listed:
+        row[_NEGATIVES] = listed
     if example.score is not None:
         row["score"] = example.score
     return {**row, **example.extra}
+
+
+_USUAL = ("anchor", "positive", "negative")
+_NEGATIVES = "negatives"
+
+
+def _embedding_clash(example: Example) -> str | None:
+    """A key that would be read as one more negative."""
+    texts = (key for key, value in example.extra.items() if isinstance(value, str) and _NUMBERED.fullmatch(key))
+    return next(texts, None) or (_NEGATIVES if _texts(example.extra.get(_NEGATIVES)) else None)
 
 
 _LOSES = {
@@ -192,11 +225,12 @@ FORMATS = (
     Format(
         name="embedding",
         kind="embedding",
-        summary="pairs or triplets of texts: anchor, positive, negative",
+        summary="pairs, triplets or n-tuples of texts: anchor, positive, negative or negative_1, negative_2, ...",
         match=_match_embedding,
         parse=_parse_embedding,
         render=_render_embedding,
         reserved=frozenset((*(key for names in (*_EMBEDDING_NAMES, _LISTED) for key in names), "score")),
+        clashes=_embedding_clash,
         rank=35,
         source="https://sbert.net/docs/sentence_transformer/dataset_overview.html",
         read_on="2026-11-20",

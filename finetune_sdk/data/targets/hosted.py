@@ -53,6 +53,7 @@ _ALTERNATE: dict[str, tuple[Role, ...]] = {
     "user": ("assistant",),
     "assistant": ("user",),
 }
+_OPENAI_IMAGES = "images are written as OpenAI's are: `url`, and `detail` at most"
 _PLAIN_ANSWERS: tuple[str, ...] = ("weights", "weights-elsewhere", "spans", "name", "refusal", "template-kwargs")
 
 
@@ -93,6 +94,7 @@ HOSTED = (
             ),
             Weights(doc=TOGETHER, roles=TEXT_ROLES),
             Images(doc=TOGETHER, per_example=10),
+            Refuses(doc=TOGETHER, of="image-type", why=_OPENAI_IMAGES),
             *refuses(TOGETHER, "other-parts", "spans"),
             *_TOGETHER_COMMON,
         ),
@@ -106,6 +108,7 @@ HOSTED = (
         doc=TOGETHER,
         rules=(
             *refuses(TOGETHER, "other-parts", "answer-turns", "margin"),
+            Refuses(doc=TOGETHER, of="image-type", why=_OPENAI_IMAGES),
             Images(doc=TOGETHER, per_example=10),
             *_TOGETHER_COMMON,
         ),
@@ -131,6 +134,7 @@ HOSTED = (
             Refuses(doc=FIREWORKS, of="system-later", why="the system message comes first"),
             Weights(doc=FIREWORKS),
             *refuses(FIREWORKS, "other-parts", "spans"),
+            Refuses(doc=FIREWORKS, of="image-type", why=_OPENAI_IMAGES),
             Refuses(doc=FIREWORKS, of="reasoning", severity="warning", why="the key of thinking traces is not known"),
             Images(doc=FIREWORKS, formats=None, max_bytes=None),
             MinRows(doc=FIREWORKS, rows=3),
@@ -236,6 +240,7 @@ HOSTED = (
             MinRows(doc=BEDROCK_RFT, rows=100),
             MaxRows(doc=BEDROCK_RFT, rows=20_000),
             *refuses(BEDROCK_RFT, "other-parts", "spans"),
+            Refuses(doc=BEDROCK_RFT, of="image-type", why=_OPENAI_IMAGES),
             Images(doc=BEDROCK_RFT, formats=None, max_bytes=None),
         ),
         notes=("The expected answer is under `reference_answer`.",),

@@ -25,6 +25,8 @@ def texts(example: Example) -> Iterator[tuple[str, str]]:
         yield "positive", example.positive
         if example.negative is not None:
             yield "negative", example.negative
+        for index, text in enumerate(example.negatives):
+            yield f"negatives[{index}]", text
     else:
         for path, message in turns_of(example):
             yield from _of_message(message, path)

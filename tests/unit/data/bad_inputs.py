@@ -66,6 +66,9 @@ ANSWER = {"role": "assistant", "content": "a"}
 OTHER = {"role": "assistant", "content": "b"}
 
 
+TYPED_BY_A_NUMBER = {"type": "image_url", "image_url": {"url": "gs://b/a", "mime_type": 1}}
+
+
 def zipped(*names: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -937,6 +940,14 @@ CASES: dict[str, Case] = {
         path="messages[0].content[0].image_url.url",
         outcome="warning",
         rows=13,
+    ),
+    "65l-media-type-is-no-text": Case(
+        name="t.jsonl",
+        data=second(said({"role": "user", "content": [TYPED_BY_A_NUMBER]}, ANSWER)),
+        rule="field-type",
+        says="'mime_type' must be text, this is the number 1",
+        line=2,
+        path="messages[0].content[0].image_url.mime_type",
     ),
     "65j-marks-without-images": Case(
         name="t.jsonl",

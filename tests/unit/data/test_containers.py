@@ -296,3 +296,14 @@ def test_streams_one_after_another_are_one_file_and_other_data_is_no_stream(
     assert fingerprint(whole) == fingerprint(plain)
     with pytest.raises(DataError, match="followed by other data"):
         list(Dataset.open(damaged))
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress], ids=["bzip2", "xz"])
+def test_a_damaged_stream_after_a_good_one_is_damaged_and_no_other_data(
+    plain: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    again = pack(LINES.encode())
+    damaged = plain.with_name("damaged.packed")
+    damaged.write_bytes(pack(LINES.encode()) + again[:7] + bytes(byte ^ 0xFF for byte in again[7:]))
+    with pytest.raises(DataError, match="stream is damaged"):
+        list(Dataset.open(damaged))

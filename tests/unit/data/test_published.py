@@ -17,7 +17,7 @@ from finetune_sdk.data import Dataset
 from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.convert import convert
 from finetune_sdk.data.example import ChatExample, Example, Message, PreferenceExample, kind_of
-from finetune_sdk.data.formats import FORMATS
+from finetune_sdk.data.formats import FORMATS, format_named
 from finetune_sdk.data.losses import losses
 from finetune_sdk.data.tools import files
 from finetune_sdk.errors import DataError
@@ -261,3 +261,11 @@ def test_a_folder_with_splits_asks_which_one_is_meant(tmp_path: Path) -> None:
     (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     with pytest.raises(DataError, match="give the one that is meant"):
         Dataset.open(tmp_path)
+
+
+def test_a_file_that_another_vendor_writes_otherwise_says_how_to_write_it(tmp_path: Path) -> None:
+    part: Row = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="}}
+    row: Row = {"messages": [{"role": "user", "content": [part]}, {"role": "assistant", "content": "a"}]}
+    found = next(losses(next(iter(written(tmp_path, row))), format_named("gemini")))
+    assert (found.rule, found.path) == ("cannot-other-parts", "messages[0].content[0]")
+    assert '{"url": ..., "mime_type": ...}' in found.fix

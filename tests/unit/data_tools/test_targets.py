@@ -54,6 +54,10 @@ def image(url: str = "https://example.org/a.png") -> Turn:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
+def typed_image() -> Turn:
+    return {"type": "image_url", "image_url": {"url": "https://example.org/a", "mime_type": "image/png"}}
+
+
 def rules_broken(
     example: Example, target: str, method: str = "sft", *, family: str = "", tokens: float = 0
 ) -> set[str]:
@@ -89,6 +93,20 @@ REFUSED: dict[str, tuple[Example, str, str, str]] = {
     "openai two answers": (pair(answer(), user(), answer()), "openai", "dpo", "answer-turns"),
     "azure 65 images": (chat(user([image()] * 65), answer()), "azure", "sft", "images-limits"),
     "together two users": (chat(user(), user(), answer()), "together", "sft", "turn-order"),
+    "together media type": (chat(user([typed_image()]), answer()), "together", "sft", "image-type"),
+    "together media type in a pair": (
+        pair(answer(), prompt=[user([typed_image()])]),
+        "together",
+        "dpo",
+        "image-type",
+    ),
+    "fireworks media type": (chat(user([typed_image()]), answer()), "fireworks", "sft", "image-type"),
+    "bedrock rft media type": (
+        canonical.parse(json.dumps({"kind": "prompt", "prompt": [user([typed_image()])]})),
+        "bedrock",
+        "rft",
+        "image-type",
+    ),
     "together two formats": (chat(user(), answer(), extra={"text": "x"}), "together", "sft", "reserved-key"),
     "fireworks late system": (chat(user(), system(), answer()), "fireworks", "sft", "system-later"),
     "mistral ends with user": (chat(user(), answer(), user()), "mistral", "sft", "last-turn"),
