@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from finetune_sdk.data.example import Example
-from finetune_sdk.data.tools.texts import texts
+from finetune_sdk.data.tools.texts import strings
 from finetune_sdk.types import Finding, Severity
 
 SECRET = "secret"  # noqa: S105 - the name of a rule
@@ -59,6 +59,26 @@ SHAPES: dict[str, re.Pattern[str]] = {
     "AWS secret key": re.compile(r"(?i:secret_?access_?key)[\"']?\s*[:=]\s*[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])"),
     "bearer token": re.compile(r"\b[Bb]earer (?=[A-Za-z_-]*[0-9])([A-Za-z0-9._~+/-]{24,}=*)"),
     "private key": re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----"),
+    "basic credentials": re.compile(r"uthorization[\"']?\s*[:=]\s*[\"']?[Bb]asic ([A-Za-z0-9+/]{12,}={0,2})"),
+    "xAI key": re.compile(r"\bxai-[A-Za-z0-9]{40,}"),
+    "Perplexity key": re.compile(r"\bpplx-[A-Za-z0-9]{40,}"),
+    "Fireworks key": re.compile(r"\bfw_(?=[A-Za-z]*[0-9])[A-Za-z0-9]{22,}\b"),
+    "LangSmith key": re.compile(r"\blsv2_(?:pt|sk)_[a-f0-9]{32}_[a-f0-9]{10}\b"),
+    "Hugging Face organisation token": re.compile(r"\bapi_org_[A-Za-z0-9]{30,}\b"),
+    "Google OAuth secret": re.compile(r"\bGOCSPX-[A-Za-z0-9_-]{24,}"),
+    "Azure client secret": re.compile(r"(?<![\w~.-])[\w~.-]{3}8Q~[\w~.-]{31,34}(?![\w~-])"),
+    "Azure shared access signature": re.compile(r"[?&]sig=([A-Za-z0-9%+/]{40,}=?)"),
+    "Databricks token": re.compile(r"\bdapi[a-f0-9]{32}\b"),
+    "Vault token": re.compile(r"\bhvs\.[A-Za-z0-9_-]{24,}"),
+    "Docker token": re.compile(r"\bdckr_pat_[A-Za-z0-9_-]{20,}"),
+    "Shopify token": re.compile(r"\bshp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}\b"),
+    "Notion token": re.compile(r"\bntn_[A-Za-z0-9]{40,}"),
+    "Linear key": re.compile(r"\blin_api_[A-Za-z0-9]{32,}"),
+    "Postman key": re.compile(r"\bPMAK-[a-f0-9]{24}-[a-f0-9]{34}\b"),
+    "New Relic key": re.compile(r"\bNRAK-[A-Z0-9]{27}\b"),
+    "Sentry token": re.compile(r"\bsntrys_[A-Za-z0-9+/=_-]{40,}"),
+    "Telegram token": re.compile(r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])"),
+    "age key": re.compile(r"\bAGE-SECRET-KEY-1[A-Z0-9]{58}\b"),
     "JSON web token": re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
 }
 """Our own shapes: detect-secrets 1.5.0 misses `sk-proj-` and `hf_`. A group, where there is one, is the secret."""
@@ -78,6 +98,9 @@ _LITERALS = (
         "discord",
         "sq0",
     ),
+    *("uthorization", "xai-", "pplx-", "fw_", "lsv2_", "api_", "GOCSPX-", "8Q~", "sig=", "dapi", "hvs.", "dckr_pat_"),
+    *("shp", "ntn_", "PMAK-", "NRAK-", "sntrys_"),
+    *(":AA", "AGE-SECRET-KEY"),
 )
 
 
@@ -107,6 +130,8 @@ _DETECTORS: tuple[tuple[str, str, str], ...] = (
 _EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[\w-]{1,63}\.){1,5}[A-Za-z]{2,24}(?![A-Za-z0-9-])")
 _NOBODY = re.compile(r"(?:git|hg|svn|no-?reply|do-?not-?reply|mailer-daemon)@", re.IGNORECASE)
 """Accounts of services, such as in `git@github.com:owner/name.git`: nobody reads mail there."""
+_FILES = (".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".css", ".js", ".json", ".html")
+"""Names of files, such as `logo@2x.png`: none of these is a top-level domain."""
 _IN_URL = re.compile(r"://[^\s/@]{0,100}$")
 _MADE_UP_ADDRESS = re.compile(
     r"@(?:[\w-]+\.)*(?:example\.\w+|example|test|invalid|localhost)$"
@@ -116,10 +141,11 @@ _MADE_UP_ADDRESS = re.compile(
 """Domains that RFC 2606 and 6761 reserve; and those that people write in place of one, though they exist."""
 _PHONE = re.compile(
     r"(?<![\w.+/-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,5}"
+    r"|(?<!\d )00[1-9]\d{0,2}[ .-](?:\(0\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,5}"
     r"|(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4})(?![\w-]|\.\d)"
 )
 _CALLED = re.compile(
-    r"\b(?i:tel|telephone|telefon|t[eé]l[eé]phone|phone|mobile|cell|handy|fax|call|whatsapp)\b[^\d\n+]{0,16}"
+    r"\b(?i:t[eé]l|telephone|telefon|t[eé]l[eé]phone|phone|mobile|cell|handy|fax|call|whatsapp)\b[^\d\n+]{0,16}"
     r"(0\d[\d ()/.-]{6,16}\d)(?![\w-]|\.\d)"
 )
 """A number as it is dialled within a country, where a word says that it is one."""
@@ -154,8 +180,8 @@ def leaving(example: Example, allowed: Collection[str] = ()) -> Iterator[Finding
 
 
 def scan_example(example: Example, *, secrets: bool = True, personal: bool = True) -> Iterator[Found]:
-    """The hits in one example."""
-    for path, text in texts(example):
+    """The hits in one example: in all that a file with the row would hold, not in what is learned only."""
+    for path, text in strings(example):
         if secrets and _suspicious(text):
             yield from (Found(SECRET, what, masked(value), path) for what, value in _secrets(text))
         if personal:
@@ -173,7 +199,7 @@ def _secrets(text: str) -> Iterator[tuple[str, str]]:
     for what, shape in SHAPES.items():
         for match in shape.finditer(text):
             value = match.group(shape.groups)
-            if not any(value in known for known in seen):
+            if not _BLANK.search(value) and not any(value in known for known in seen):
                 seen.add(value)
                 yield what, value
     for what, analyse in _detectors():
@@ -181,9 +207,14 @@ def _secrets(text: str) -> Iterator[tuple[str, str]]:
             if not _suspicious(line):
                 continue
             for value in analyse(line):
-                if not _PLACEHOLDER.fullmatch(value) and not any(value in known or known in value for known in seen):
+                blank = _PLACEHOLDER.fullmatch(value) or _BLANK.search(value)
+                if not blank and not any(value in known or known in value for known in seen):
                     seen.add(value)
                     yield what, value
+
+
+_BLANK = re.compile(r"([xX*0.-])\1{9}|^[A-Za-z]{2,8}[_-](?i:your|my|insert)[_-]")
+"""What stands in documentation in place of a key: a row of one sign, or "your-key"."""
 
 
 _PLACEHOLDER = re.compile(
@@ -215,7 +246,7 @@ def _personal(text: str) -> Iterator[tuple[str, str, str]]:
         for match in _EMAIL.finditer(text):
             if _IN_URL.search(text, max(0, match.start() - 110), match.start()):
                 continue  # a password, not a name
-            if _NOBODY.match(match.group()):
+            if _NOBODY.match(match.group()) or match.group().lower().endswith(_FILES):
                 continue
             rule = MADE_UP if _MADE_UP_ADDRESS.search(match.group().lower()) else PERSONAL
             yield rule, "e-mail address", match.group()
@@ -245,8 +276,10 @@ def _is_card(value: str) -> bool:
     return sum(doubled) % 10 == 0
 
 
-_BRANDS = re.compile(r"4\d{15}|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|6(?:011|5\d\d)\d{12}")
-"""Visa, Mastercard, American Express, Diners, Discover."""
+_BRANDS = re.compile(
+    r"4\d{15}|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|6(?:011|5\d\d)\d{12}|35(?:2[89]|[3-8]\d)\d{12}"
+)
+"""Visa, Mastercard, American Express, Diners, Discover, JCB."""
 _LAYOUT = re.compile(r"\d{14,16}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}|\d{4}([ -])\d{6}\2\d{4,5}")
 
 

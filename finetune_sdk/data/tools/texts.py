@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from finetune_sdk.data.example import EmbeddingExample, Example, LabelledExample, Message, StepwiseExample, TextExample
+from finetune_sdk.data.jsonvalue import as_list, as_object
 from finetune_sdk.data.targets.base import turns_of
 
 
@@ -45,6 +46,46 @@ def _of_message(message: Message, path: str) -> Iterator[tuple[str, str]]:
         yield f"{path}.refusal", message.refusal
     for index, call in enumerate(message.tool_calls or []):
         yield f"{path}.tool_calls[{index}].function.arguments", call.function.arguments
+
+
+def strings(example: Example) -> Iterator[tuple[str, str]]:
+    """Every text of the row, also what no model reads: names, labels, tools, addresses, keys without a place.
+
+    Contents given in place (`data:` addresses) are left out.
+    """
+    yield from texts(example)
+    for path, message in turns_of(example):
+        yield from _beside(message, path)
+    if isinstance(example, LabelledExample):
+        yield from _inside(example.label, "label")
+    for key in ("tools", "chat_template_kwargs"):
+        yield from _inside(getattr(example, key, None), key)
+    yield from _inside(example.extra, "")
+
+
+def _beside(message: Message, path: str) -> Iterator[tuple[str, str]]:
+    if message.name is not None:
+        yield f"{path}.name", message.name
+    if isinstance(message.content, list):
+        for index, part in enumerate(message.content):
+            if part.keys() != {"type", "text"}:
+                rest = {key: value for key, value in part.items() if key not in ("type", "text")}
+                yield from _inside(rest, f"{path}.content[{index}]")
+    for index, call in enumerate(message.tool_calls or []):
+        yield from _inside(call.extra, f"{path}.tool_calls[{index}]")
+    yield from _inside(message.extra, path)
+
+
+def _inside(value: object, path: str) -> Iterator[tuple[str, str]]:
+    """The texts of a JSON value."""
+    if isinstance(value, str):
+        if not value.startswith("data:"):
+            yield path, value
+        return
+    for key, inner in (as_object(value) or {}).items():
+        yield from _inside(inner, f"{path}.{key}" if path else key)
+    for index, inner in enumerate(as_list(value) or ()):
+        yield from _inside(inner, f"{path}[{index}]")
 
 
 def characters(example: Example) -> int:

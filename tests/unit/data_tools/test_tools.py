@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from finetune_sdk.data import canonical
-from finetune_sdk.data.example import Example, LabelledExample, TextExample, conversation
+from finetune_sdk.data.example import EmbeddingExample, Example, LabelledExample, TextExample, conversation
 from finetune_sdk.data.features import FEATURES, features
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.tools.dedupe import Dedupe, leaks, overlap, shingles
@@ -270,6 +270,31 @@ FOUND: dict[str, tuple[str, str]] = {
     "aws secret": ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "AWS secret key"),
     "npm": ("npm_" + "aB1" * 12, "npm token"),
     "bearer": ("Authorization: Bearer abcdef0123456789abcdef0123456789", "bearer token"),
+    "basic credentials": ("Authorization: Basic YWRtaW46czNjcjN0cGFzcw==", "basic credentials"),
+    "xai": ("xai-" + "aB1" * 20, "xAI key"),
+    "fireworks": ("fw_" + "aB1" * 8, "Fireworks key"),
+    "perplexity": ("pplx-" + "aB1" * 16, "Perplexity key"),
+    "langsmith": ("lsv2_pt_" + "a1" * 16 + "_" + "a1" * 5, "LangSmith key"),
+    "google oauth secret": ("GOCSPX-" + "aB1_" * 7, "Google OAuth secret"),
+    "azure client secret": ("abc8Q~" + "aB1." * 8, "Azure client secret"),
+    "azure shared access": (
+        "https://x.blob.core.windows.net/c?sv=1&sig=" + "aB1" * 14 + "a%3D",
+        "Azure shared access signature",
+    ),
+    "databricks": ("dapi" + "a1" * 16, "Databricks token"),
+    "vault": ("hvs." + "aB1" * 30, "Vault token"),
+    "docker": ("dckr_pat_" + "aB1" * 9, "Docker token"),
+    "shopify": ("shpat_" + "a1" * 16, "Shopify token"),
+    "notion": ("ntn_" + "aB" * 23, "Notion token"),
+    "linear": ("lin_api_" + "aB" * 20, "Linear key"),
+    "postman": ("PMAK-" + "a1" * 12 + "-" + "a1" * 17, "Postman key"),
+    "new relic": ("NRAK-" + "A1Z" * 9, "New Relic key"),
+    "sentry": ("sntrys_" + "aB1" * 20, "Sentry token"),
+    "telegram": ("110201543:AA" + "aB1" * 11, "Telegram token"),
+    "age": ("AGE-SECRET-KEY-1" + "A2" * 29, "age key"),
+    "jcb": ("3530111333300000", "card number"),
+    "phone from abroad": ("0049 30 901820", "telephone number"),
+    "french phone dialled at home": ("Tél : 01 42 68 53 00", "telephone number"),
     "card": ("pay with 4012 8888 8888 1881.", "card number"),
     "iban": ("to DE89 3704 0044 0532 0130 00 please", "IBAN"),
 }
@@ -292,6 +317,9 @@ def test_secrets_and_personal_data_are_found(case: str) -> None:
         "2024-01-02 10:11:12 and 1999-12-31",
         "sk-learn and hf_hub are libraries; discord too",
         "version 1.2.3.4, row 123456789012",
+        "sk-your-api-key-goes-here-please",
+        "ghp_" + "x" * 36,
+        "see logo@2x.png",
     ],
 )
 def test_what_only_looks_alike_is_left_alone(text: str) -> None:
@@ -313,6 +341,32 @@ def test_what_is_kept_for_examples_is_said_and_refuses_nothing(text: str) -> Non
     (hit,) = scan_example(TextExample(text=text))
 
     assert (hit.rule, list(leaving(TextExample(text=text)))) == ("made-up-data", [])
+
+
+KEY = "hf_" + "aB" * 17
+
+
+@pytest.mark.parametrize(
+    ("row", "path"),
+    [
+        (chat(said("user", "a"), said("assistant", "b"), extra={"meta": {"by": ["x", KEY]}}), "meta.by[1]"),
+        (chat(said("user", "a", name=KEY)), "messages[0].name"),
+        (chat(said("user", "a", extra={"note": KEY})), "messages[0].note"),
+        (chat(said("user", [{"type": "image_url", "image_url": {"url": f"https://h/?k={KEY}"}}])), None),
+        (chat(said("user", "a"), tools=[{"function": {"description": KEY}}]), "tools[0].function.description"),
+        (LabelledExample(text="a", label=KEY), "label"),
+        (EmbeddingExample(anchor="a", positive="b", negatives=["c", KEY]), "negatives[1]"),
+    ],
+)
+def test_secrets_are_found_wherever_a_file_would_hold_them(row: Example, path: str | None) -> None:
+    (hit,) = scan_example(row)
+
+    assert (hit.what, hit.path) == ("Hugging Face token", path or "messages[0].content[0].image_url.url")
+
+
+def test_contents_given_in_place_are_not_searched() -> None:
+    url = f"data:image/png;base64,{KEY}"
+    assert list(scan_example(chat(said("user", [{"type": "image_url", "image_url": {"url": url}}])))) == []
 
 
 def test_a_hit_is_masked_and_has_its_path() -> None:
