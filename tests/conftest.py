@@ -8,6 +8,7 @@ begin with those that have the most tests, which are the quick ones.
 
 from __future__ import annotations
 
+import gc
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hypothesis import settings
 
 settings.register_profile("patient", settings(), deadline=None)  # all else as it was: CI draws the same every time
 settings.load_profile("patient")
+gc.disable()  # until all tests are found: among what is imported for them there is no garbage
 ThreadingHTTPServer.request_queue_size = 128  # of five a server that comes late to accept them would lose some
 
 LONG = (
@@ -86,3 +88,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if gone:
         raise pytest.UsageError(f"tests/conftest.py orders files that are no longer there: {', '.join(gone)}")
     items.sort(key=lambda item: _PLACES.get(item.path, len(LONG)))
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: tests that make garbage need not have it all looked through."""
+    gc.freeze()
+    gc.enable()

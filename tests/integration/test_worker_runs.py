@@ -39,6 +39,14 @@ def test_events_come_in_order_and_resume_after_a_cursor(tmp_path: Path) -> None:
     assert process.events(job, events[-1].cursor) == []
 
 
+def test_what_a_worker_imports_is_not_looked_through_for_garbage(tmp_path: Path) -> None:
+    job = jobs.start(tmp_path / "job", "tell_of_garbage")
+    jobs.end(job)
+    importing, imported = (event.metrics for event in process.events(job))
+    assert importing == {"collects": False}
+    assert imported == {"collects": True, "looks_at_it": False}
+
+
 def test_a_finished_worker_leaves_no_process_and_no_helper_file(tmp_path: Path) -> None:
     job = jobs.start(tmp_path / "job", "train")
     jobs.end(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -83,6 +84,15 @@ def import_in_a_moment(ctx: Any) -> Answer:
     time.sleep(0.3)  # longer than anybody who still watched would need
     (ctx.dir / "saved").touch()
     return {"status": "paused"}
+
+
+def tell_of_garbage(ctx: Any) -> None:
+    """Whether it is collected during an import and after it, and whether what was imported is looked at then."""
+    kept: list[list[str]] = []
+    with ctx.leaving_when_told():
+        ctx.event("importing", collects=gc.isenabled())
+        kept.append([])
+    ctx.event("imported", collects=gc.isenabled(), looks_at_it=any(one is kept for one in gc.get_objects()))
 
 
 def write_environment(ctx: Any) -> None:

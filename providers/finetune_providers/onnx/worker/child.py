@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import importlib
 import importlib.util
 import json
@@ -10,6 +12,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,10 +26,22 @@ class Failed(Exception):
     """A failure whose reason is known."""
 
 
+@contextlib.contextmanager
+def loading() -> Generator[None]:
+    """While libraries load no garbage is looked for: there is hardly any among a million objects, and they all stay."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 class Child:
     """What a task may use: the job's folder, events, and whether to stop."""
 
     Failed = Failed
+    loading = staticmethod(loading)
 
     def __init__(self, job_dir: Path, events: int) -> None:
         self.dir = job_dir
@@ -66,7 +81,8 @@ def main(orders: Path, answer: Path, events: int) -> int:
     child = Child(Path(given["job_dir"]), events)
     try:
         load(HERE / "tasks", "finetune_onnx_tasks")
-        task = importlib.import_module(f"finetune_onnx_tasks.{given['task']}")
+        with child.loading():
+            task = importlib.import_module(f"finetune_onnx_tasks.{given['task']}")
         found: dict[str, Any] = {"answer": task.run(child, given["orders"])}
     except Failed as exc:
         found = {"failed": str(exc)}
@@ -83,9 +99,10 @@ def main(orders: Path, answer: Path, events: int) -> int:
 def serve(orders: int, answers: int, events: int) -> int:
     """Load what takes long, then fork a child per line of orders; tell its pid, and its exit code when it has ended."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    for name in ("torch", "transformers", "peft", "olive.workflows"):
-        if importlib.util.find_spec(name.partition(".")[0]) is not None:
-            importlib.import_module(name)
+    with loading():
+        for name in ("torch", "transformers", "peft", "olive.workflows"):
+            if importlib.util.find_spec(name.partition(".")[0]) is not None:
+                importlib.import_module(name)
     with os.fdopen(orders, encoding="utf-8") as lines:
         for line in lines:
             given = json.loads(line)

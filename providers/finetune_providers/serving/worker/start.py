@@ -5,6 +5,7 @@ FD is one end of a socket pair; when the other end closes, the process leaves.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import sys
@@ -29,6 +30,10 @@ def load(folder: Path) -> None:
 if __name__ == "__main__":
     load(Path(__file__).resolve().parent)
     if sys.argv[1] in DEEDS:
-        importlib.import_module(PACKAGE + DEEDS[sys.argv[1]]).run(sys.argv[2])
+        gc.disable()
+        deed = importlib.import_module(PACKAGE + DEEDS[sys.argv[1]])
+        gc.freeze()  # libraries: there is no garbage among their million objects
+        gc.enable()
+        deed.run(sys.argv[2])
     else:
         importlib.import_module(f"{PACKAGE}.service").run(sys.argv[1], int(sys.argv[2]))

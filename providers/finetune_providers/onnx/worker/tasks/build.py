@@ -11,7 +11,8 @@ from . import common, families, graph, lean
 
 def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
     """Writes the package to `out`."""
-    from onnxruntime_genai.models.builder import create_model, parse_extra_options  # noqa: PLC0415 - seconds, prints
+    with child.loading():
+        from onnxruntime_genai.models.builder import create_model, parse_extra_options  # noqa: PLC0415 - seconds, prints
 
     place = (None, orders["model"], orders["out"], orders["precision"], orders["device"], orders["cache"])
     try:

@@ -13,9 +13,10 @@ _ROWS = {"name": "rows"}
 
 def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
     """Fails with what Olive has against it."""
-    from olive.hardware import AcceleratorSpec, Device  # noqa: PLC0415 - seconds
-    from olive.package_config import OlivePackageConfig  # noqa: PLC0415
-    from olive.workflows.run.config import RunConfig  # noqa: PLC0415
+    with child.loading():
+        from olive.hardware import AcceleratorSpec, Device  # noqa: PLC0415 - seconds
+        from olive.package_config import OlivePackageConfig  # noqa: PLC0415
+        from olive.workflows.run.config import RunConfig  # noqa: PLC0415
 
     known = OlivePackageConfig.load_default_config()
     device = Device.CPU if orders["device"] == "cpu" else Device.GPU

@@ -53,7 +53,8 @@ def run(child: Any, config: dict[str, Any], folder: Path) -> Any:
     `folder` is emptied and holds cache and output; Olive recognises files by name and not by content, so a cache that
     saw another run would answer with that one's model.
     """
-    from olive.workflows import run as workflow  # noqa: PLC0415 - seconds
+    with child.loading():
+        from olive.workflows import run as workflow  # noqa: PLC0415 - seconds
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 from . import common
@@ -30,8 +30,8 @@ class TrainingContext:
         return self._child.stop
 
     def leaving_when_told(self) -> AbstractContextManager[None]:
-        """Nothing of its own: the child is asked, and killed if it does not answer."""
-        return nullcontext()
+        """Only what every import has here: the child is asked, and killed if it does not answer."""
+        return self._child.loading()
 
 
 def run(child: Any, orders: dict[str, Any]) -> dict[str, Any]:
