@@ -17,7 +17,8 @@ from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, open_file
 from finetune_sdk.data.example import KIND_NAMES, Kind
 from finetune_sdk.data.formats import FORMATS, Format, format_named
-from finetune_sdk.data.formats.pairs import compared
+from finetune_sdk.data.formats.dialogues import who_speaks
+from finetune_sdk.data.formats.pairs import compared, listed_answers
 from finetune_sdk.data.formats.published import YIELDS, only_questions
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.readers import Chunk, chunks, guarded, read_rows, rows_of_chunk
@@ -275,6 +276,21 @@ _STRANGERS = (
         "Put conversations together along `parent_id`, one a row, as messages.",
     ),
     ({"error"}, "this is a server's error answer, not data", "Download the file again."),
+    (
+        {"meta_instruction", "chat"},
+        "each turn holds thoughts, commands and results as texts of their own (MOSS)",
+        "Write the turns as messages: `Human` as user, `MOSS` as assistant, without <|...|>: and <eoh>, <eom>.",
+    ),
+    (
+        {"meta_instruction", "plain_text"},
+        "the conversation is one text of [Human]: and [MOSS]: (MOSS)",
+        "Write the turns as messages, without <eoh> and <eoa>.",
+    ),
+    (
+        {"labeler", "question", "label"},
+        "people rated the steps of solutions, several for each place (PRM800K)",
+        "Write one solution a row: `prompt`, `completions` (its steps' texts) and `labels` (whether each is right).",
+    ),
 )
 """Rows of known kinds that nothing here learns from: keys, what they are, what to do."""
 
@@ -289,7 +305,7 @@ def _unknown(row: Object) -> Fault:
     stranger = next(((what, fix) for marks, what, fix in _STRANGERS if marks <= set(keys)), None)
     if stranger is not None and (len(keys) == 1 or "error" not in keys):
         return Fault("format-unknown", None, f"{stranger[0]}: {', '.join(map(repr, keys[:12]))}", stranger[1])
-    questions = only_questions(row) or _compared(row)
+    questions = only_questions(row) or _compared(row) or who_speaks(row) or _below(row)
     if questions is not None:
         return questions
     odd = {key: type_name(row[key]) for key in keys if key.lower() in _KNOWN_KEYS and not isinstance(row[key], str)}
@@ -313,7 +329,7 @@ def _unknown(row: Object) -> Fault:
         for key in keys
         if (close := difflib.get_close_matches(key.lower(), _KNOWN_KEYS, n=1, cutoff=0.72)) and close[0] != key
     ]
-    better = _joined(keys) or _wrapped(row) or _translations(row, near=bool(near))
+    better = _joined(keys) or _wrapped(row) or _translations(row, near=bool(near)) or _several_answers(row)
     if better is not None:
         return better
     hint = f" Nearest: {', '.join(near)}." if near else ""
@@ -359,6 +375,30 @@ def _translations(row: Object, *, near: bool) -> Fault | None:
             what = f"{key!r} holds texts under {', '.join(map(repr, list(inner)[:6]))}; which one asks?"
             fix = f"Map the columns, such as `columns: {{prompt: {key}.{first}, completion: {key}.{second}}}`."
             return Fault("format-unknown", key, what, fix)
+    return None
+
+
+def _several_answers(row: Object) -> Fault | None:
+    """A question beside a list of answers: which one is meant, no format says."""
+    keys = listed_answers(row)
+    if keys is None:
+        return None
+    first, second = keys
+    what = f"{first!r} asks, {second!r} lists its answers; say which one is learned"
+    fix = f"Map one, such as the first: `columns: {{prompt: {first}, completion: {second}.0}}`."
+    return Fault("format-unknown", second, what, fix)
+
+
+def _below(row: Object) -> Fault | None:
+    """One row of a known format that lies one level down, such as in a batch's `body`."""
+    for key, value in row.items():
+        inner = as_object(value) or {}
+        found = next((name for name in ("messages", "conversations", "contents") if as_list(inner.get(name))), None)
+        if found is not None and any(entry.match(inner) for entry in FORMATS):
+            names = [name for name in inner if name in (found, "tools", "system", "systemInstruction")]
+            columns = ", ".join(f"{name}: {key}.{name}" for name in names)
+            what = f"the conversation lies one level down: {key!r} holds {', '.join(map(repr, list(inner)[:8]))}"
+            return Fault("format-wrapped", key, what, f"Map the columns: `columns: {{{columns}}}`.")
     return None
 
 

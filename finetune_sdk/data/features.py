@@ -360,6 +360,10 @@ def in_the_cloud(image: Part, key: str) -> bool:
     return key in ("mime_type", "bucketOwner") and not str(image["image_url"].get("url")).startswith("data:")
 
 
+RESPONSES_TEXTS = frozenset(("input_text", "output_text"))
+"""What the Responses API calls a text among the parts; chat formats do not."""
+
+
 _LOOKS: tuple[tuple[Callable[[Message, str], Used], tuple[str, ...]], ...] = (
     (
         _content,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from finetune_sdk.data.example import KIND_NAMES, Example, Part, PreferenceExample, conversation, kind_of
-from finetune_sdk.data.features import FEATURES, SHAPE_ONLY, features
+from finetune_sdk.data.features import FEATURES, RESPONSES_TEXTS, SHAPE_ONLY, features
 from finetune_sdk.data.formats.base import Format
 from finetune_sdk.data.methods import adapted
 from finetune_sdk.types import Finding
@@ -52,16 +52,28 @@ def losses(example: Example, entry: Format, allow: Collection[str] = ()) -> Iter
         if feature == "other-parts" and entry.takes is not None and all(map(entry.takes, _other_parts(example))):
             continue
         if feature in entry.cannot:
-            remedy = f"{entry.taken}; otherwise remove" if feature == "other-parts" and entry.taken else "Remove"
+            otherwise = _written_otherwise(example, entry) if feature == "other-parts" else ""
             yield Finding(
                 rule=f"cannot-{feature}",
                 severity="error",
                 message=f"{entry.name} cannot express {FEATURES[feature]}",
-                fix=f"{remedy} the row, or choose another format.",
+                fix=f"{otherwise}{'; otherwise remove' if otherwise else 'Remove'} the row, or choose another format.",
                 path=path,
             )
         elif feature in entry.loses:
             yield _loss(feature, path, entry, allowed=feature in allow or "all" in allow)
+
+
+_FILES = frozenset(("file", "input_file", "input_audio", "audio", "video", "document", "video_url", "audio_url"))
+"""Types of parts that are files, as several vendors write them."""
+
+
+def _written_otherwise(example: Example, entry: Format) -> str:
+    """How to write parts that the format could hold, were they written so."""
+    kinds = {part.get("type") for part in _other_parts(example)}
+    if kinds <= RESPONSES_TEXTS:
+        return "Write `text` as the type of these texts: theirs is the Responses API's"
+    return entry.taken if kinds & _FILES else ""
 
 
 def _other_parts(example: Example) -> list[Part]:

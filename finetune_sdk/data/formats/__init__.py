@@ -9,6 +9,7 @@ from finetune_sdk.data.formats import (
     anthropic,
     bedrock,
     chat,
+    dialogues,
     gemini,
     pairs,
     published,
@@ -21,7 +22,21 @@ from finetune_sdk.data.formats import (
 from finetune_sdk.data.formats.base import Format
 from finetune_sdk.errors import DataError
 
-_MODULES = (chat, pairs, alpaca, sharegpt, texts, tagged, gemini, bedrock, anthropic, templated, trl, published)
+_MODULES = (
+    chat,
+    pairs,
+    alpaca,
+    sharegpt,
+    texts,
+    tagged,
+    gemini,
+    bedrock,
+    anthropic,
+    templated,
+    trl,
+    published,
+    dialogues,
+)
 
 FORMATS: tuple[Format, ...] = tuple(
     sorted(

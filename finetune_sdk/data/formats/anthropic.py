@@ -40,7 +40,10 @@ def _match(row: Object) -> str | None:
         if "input_schema" in (as_object(tool) or {}):
             return "`tools` with `input_schema`"
     for message in as_list(row["messages"]) or []:
-        for block in as_list((as_object(message) or {}).get("content")) or []:
+        said = as_object(message) or {}
+        if "role" in said and said["role"] not in _ROLES:
+            return None
+        for block in as_list(said.get("content")) or []:
             found = as_object(block) or {}
             if found.get("type") == "thinking" and not isinstance(found.get("thinking"), str):
                 continue  # Mistral's
@@ -60,9 +63,7 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
         extra = rest(block, "type", "tool_use_id", "content")
         into.result(_result(block.get("content")), block.get("tool_use_id"), extra=extra)
     elif kind == "thinking" and isinstance(block.get("thinking"), str):
-        into.reasoning.append(block["thinking"])
-        if isinstance(block.get("signature"), str):
-            into.extra["signature"] = block["signature"]
+        into.thought(block["thinking"], rest(block, "type", "thinking"))
     elif kind == "image":
         into.parts.append(_image(block))
     elif isinstance(kind, str):

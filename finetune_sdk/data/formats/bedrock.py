@@ -35,13 +35,18 @@ _BLOCKS = frozenset(("text", "image", "video", "toolUse", "toolResult", "reasoni
 def _match(row: Object) -> str | None:
     if isinstance(row.get("schemaVersion"), str) and "messages" in row:
         return f"`schemaVersion` {row['schemaVersion']!r}"
-    first = as_object((as_list(row.get("messages")) or [None])[0]) or {}
-    blocks = as_list(first.get("content")) or [None]
-    block = as_object(blocks[0]) or {}
+    block = _first_block(row)
     return "content blocks without a type" if "type" not in block and _BLOCKS & block.keys() else None
 
 
+def _first_block(row: Object) -> Object:
+    first = as_object((as_list(row.get("messages")) or [None])[0]) or {}
+    return as_object((as_list(first.get("content")) or [None])[0]) or {}
+
+
 def _sort(block: Object, path: str, into: Gathered) -> None:
+    if block.get("type") in block:  # as Llama's rows have it
+        block = rest(block, "type")
     image, call = as_object(block.get("image")), as_object(block.get("toolUse"))
     result, thought = as_object(block.get("toolResult")), as_object(block.get("reasoningContent"))
     if isinstance(block.get("text"), str):
@@ -56,8 +61,7 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
             into.results[-1] = msgspec.structs.replace(into.results[-1], spelling={"content": kind})
     elif thought is not None:
         text = as_object(thought.get("reasoningText")) or {}
-        into.reasoning.append(str(text.get("text", "")))
-        into.extra.update({**rest(text, "text"), **rest(thought, "reasoningText")})
+        into.thought(str(text.get("text", "")), {**rest(text, "text"), **rest(thought, "reasoningText")})
     elif image is not None:
         into.parts.append(_image(image, path))
     elif set(block) <= _BLOCKS:
@@ -105,7 +109,10 @@ def _tools(row: Object) -> list[Tool] | None:
         return None
     found: list[Tool] = []
     for item in as_list(config.get("tools")) or []:
-        spec = as_object((as_object(item) or {}).get("toolSpec")) or {}
+        spec = as_object((as_object(item) or {}).get("toolSpec"))
+        if spec is None:
+            what = f"a tool without 'toolSpec'; it has {', '.join(map(repr, as_object(item) or {})) or 'nothing'}"
+            raise Fault("tools-type", f"toolConfig.tools[{len(found)}]", what, "Remove it.")
         schema = as_object(spec.get("inputSchema")) or {}
         function = {**rest(spec, "inputSchema"), "parameters": schema.get("json", {})}
         found.append({"type": "function", "function": function})
@@ -133,8 +140,17 @@ def _parse(row: Object, note: Note) -> ChatExample:
         messages=[*start, *turns(row.get("messages"), "messages", _WIRE, note)],
         tools=_tools(row),
         extra={**rest(row, "schemaVersion", "system", "messages", "toolConfig"), **_beside_tools(row)},
-        aside={} if row.get("schemaVersion") in (SCHEMA, _TYPO, None) else {"schemaVersion": row["schemaVersion"]},
+        aside=_written_otherwise(row),
     )
+
+
+def _written_otherwise(row: Object) -> dict[str, Any]:
+    aside: dict[str, Any] = {}
+    if row.get("schemaVersion") not in (SCHEMA, _TYPO, None):
+        aside["schemaVersion"] = row["schemaVersion"]
+    if "type" in _first_block(row):
+        aside["typed"] = True
+    return aside
 
 
 def _block(part: Object) -> Object:
@@ -183,6 +199,9 @@ def _render(example: Example) -> Object:
     if system is not None:
         row["system"] = [{"text": part["text"]} for part in system]
     row["messages"] = [_turn(role, group) for role, group in grouped(said, alternate=True)]
+    if example.aside.get("typed"):
+        for said_at_once in row["messages"]:
+            said_at_once["content"] = [{"type": next(iter(block)), **block} for block in said_at_once["content"]]
     extra = example.extra
     if example.tools:
         row["toolConfig"] = {"tools": [{"toolSpec": _tool_spec(tool)} for tool in example.tools]}

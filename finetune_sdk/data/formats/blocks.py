@@ -26,14 +26,25 @@ class Gathered:
     results: list[Message] = field(default_factory=list[Message])
     reasoning: list[str] = field(default_factory=list[str])
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    own: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Keys of the reasoning's own, such as a signature."""
+    left_out: list[str] = field(default_factory=list[str])
+    """Such keys in which several blocks of reasoning differ."""
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def sizes(self) -> tuple[int, int, int]:
-        """How much reasoning, how many parts and calls: in this order they are kept, whatever the wire's order."""
-        return len(self.reasoning), len(self.parts), len(self.calls)
+    def sizes(self) -> tuple[int, int, int, int]:
+        """How many results, pieces of reasoning, parts and calls: kept in this order, whatever the wire's order."""
+        return len(self.results), len(self.reasoning), len(self.parts), len(self.calls)
 
     def text(self, text: str) -> None:
         self.parts.append({"type": "text", "text": text})
+
+    def thought(self, text: str, own: Object) -> None:
+        """Reasoning, with keys of its own such as a signature: of several blocks only what they have in common."""
+        kept = self.own if self.reasoning else own
+        self.own = {key: value for key, value in kept.items() if own.get(key) == value}
+        self.left_out = [*self.left_out, *(key for key in {**kept, **own} if key not in self.own)]
+        self.reasoning.append(text)
 
     def call(self, name: str, arguments: object, call_id: object, extra: Object | None = None) -> None:
         self.calls.append(
@@ -69,7 +80,7 @@ class Gathered:
             fields["tool_calls"] = self.calls
         if self.reasoning:
             fields["reasoning"] = "".join(self.reasoning)
-        yield Message(**fields, extra=self.extra)
+        yield Message(**fields, extra={**self.extra, **self.own})
 
     def _content(self, *, as_text: bool) -> Any:
         if not self.parts:
@@ -133,14 +144,18 @@ def _turn(value: object, path: str, wire: Wire, note: Note) -> list[Message]:
         before = gathered.sizes()
         sort(inner, f"{path}.{key}[{index}]", gathered)
         if _came_late(before, gathered.sizes()):
-            text = "the block is read as if it stood before: reasoning first, then text, then calls"
+            text = "the block is read as if it stood before: tools' results first, then reasoning, text, calls"
             note("block-order", f"{path}.{key}[{index}]", text, "")
+    if len(gathered.reasoning) > 1:
+        lost = ", ".join(map(repr, dict.fromkeys(gathered.left_out)))
+        what = "several blocks of reasoning are read as one" + (f", without their {lost}" if lost else "")
+        note("reasoning-joined", f"{path}.{key}", what, "")
     return list(gathered.messages(roles[word], as_text=True))
 
 
-def _came_late(before: tuple[int, int, int], after: tuple[int, int, int]) -> bool:
-    thoughts, parts, calls = before
-    return (after[0] > thoughts and bool(parts or calls)) or (after[1] > parts and bool(calls))
+def _came_late(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether something was added after what is kept behind it."""
+    return any(new > old and any(before[at + 1 :]) for at, (old, new) in enumerate(zip(before, after, strict=True)))
 
 
 def unknown_block(block: Object, path: str) -> Fault:

@@ -25,7 +25,10 @@ def is_messages(value: object) -> bool:
     if not items:
         return False
     first = as_object(items[0])
-    return first is not None and "role" in first
+    return first is not None and "role" in first and ("content" in first or _SAID_OTHERWISE.isdisjoint(first))
+
+
+_SAID_OTHERWISE = frozenset(("text", "message", "value", "utterance"))
 
 
 def last_role(value: object) -> str | None:

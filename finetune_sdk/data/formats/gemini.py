@@ -50,17 +50,18 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
         into.result(_response_text(response.get("response")), response.get("id"), response.get("name") or None, extra)
     elif isinstance(block.get("text"), str):
         if block.get("thought") is True:
-            into.reasoning.append(block["text"])
-            into.extra.update(rest(block, "text", "thought"))
+            into.thought(block["text"], rest(block, "text", "thought"))
         else:
             into.parts.append({"type": "text", "text": block["text"], **rest(block, "text")})
     elif file is not None:
-        part = _media(str(file.get("fileUri", file.get("file_uri"))), _mime(file), path)
+        own = rest(file, "fileUri", "file_uri", "mimeType", "mime_type")
+        part = _media(str(file.get("fileUri", file.get("file_uri"))), _mime(file), path, own)
         into.parts.append({**part, **rest(block, "fileData", "file_data")})
     elif inline is not None:
         mime, data = _mime(inline), inline.get("data")
-        sound = {"type": "input_audio", "input_audio": {"data": data, "format": _SOUNDS.get(mime)}}
-        part = sound if mime in _SOUNDS else _media(f"data:{mime};base64,{data}", mime, path)
+        own = rest(inline, "data", "mimeType", "mime_type")
+        sound = {"type": "input_audio", "input_audio": {"data": data, "format": _SOUNDS.get(mime), **own}}
+        part = sound if mime in _SOUNDS else _media(f"data:{mime};base64,{data}", mime, path, own)
         into.parts.append({**part, **rest(block, "inlineData", "inline_data")})
     else:
         raise unknown_block(block, path)
@@ -70,10 +71,10 @@ def _mime(block: Object) -> str:
     return str(block.get("mimeType", block.get("mime_type", "")))
 
 
-def _media(url: str, mime: str, path: str) -> Object:
+def _media(url: str, mime: str, path: str, own: Object) -> Object:
     if mime and not mime.startswith("image/"):
-        return {"type": "file", "file": {"url": url, "mime_type": mime}}
-    image: Object = {"url": url}
+        return {"type": "file", "file": {"url": url, "mime_type": mime, **own}}
+    image: Object = {"url": url, **own}
     if mime and not url.startswith("data:"):
         image["mime_type"] = mime
     if not url:

@@ -18,7 +18,7 @@ from finetune_sdk.data.formats.alpaca import history
 from finetune_sdk.data.formats.base import Format, need_text, rest
 from finetune_sdk.data.formats.chat import is_messages, last_role
 from finetune_sdk.data.formats.messages import CHAT_KEYS, extras_of_chat, messages, turn
-from finetune_sdk.data.formats.rendering import side_value, split_answer, switches
+from finetune_sdk.data.formats.rendering import messages_object, side_value, split_answer, switches
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
 
@@ -77,6 +77,10 @@ def side(row: Object, key: str, role: Role, note: Note) -> tuple[list[Message], 
         raise Fault("field-missing", key, f"{key!r} is missing", f"Add {key!r}, or map a column to it.")
     if isinstance(value, int | float):
         raise Fault("field-type", key, f"{key!r} must be text, this is {type_name(value)}", "Write it as text.")
+    items = as_list(value)
+    if items and all(isinstance(item, str) for item in items):
+        what = f"{key!r} must be text or messages, this is a list of {len(items)} texts"
+        raise Fault("field-type", key, what, f"Map the one that is meant, such as `columns: {{...: {key}.0}}`.")
     single = as_object(value)
     if single is not None and "role" not in single:
         what = f"{key!r} must be text or messages, this is an object with {', '.join(map(repr, list(single)[:4]))}"
@@ -132,10 +136,12 @@ def _parse_pair(row: Object, note: Note) -> ChatExample:
     if system is not None:
         known.add(system)
         aside["system_key"] = system
-    before = history(row["history"]) if plain and _is_history(row.get("history")) else []
+    before, as_messages = _before(row.get("history"), note) if plain else ([], False)
     if before:
         known.add("history")
         aside["history"] = len(before)
+    if as_messages:
+        aside["history_messages"] = True
     if not plain:
         aside["prompt_turns"] = len(prompt)
     if plain != also_plain:
@@ -147,6 +153,13 @@ def _parse_pair(row: Object, note: Note) -> ChatExample:
         shape=PLAIN if plain and also_plain and not start and not before else "pair",
         aside=aside,
     )
+
+
+def _before(value: object, note: Note) -> tuple[list[Message], bool]:
+    """The turns before the question, and whether they were given as messages."""
+    if is_messages(value):
+        return messages(value, "history", note), True
+    return (history(value), False) if _is_history(value) else ([], False)
 
 
 def _is_history(value: object) -> bool:
@@ -184,7 +197,9 @@ def _render_pair(example: Example) -> Object:
     if "about" in aside:
         key, size = aside["about"]
         row[first], row[key] = _divided(prompt[-1].text, size, first)
-    if before:
+    if aside.get("history_messages"):
+        row["history"] = messages_object(before)
+    elif before:
         row["history"] = [[ask.text, told.text] for ask, told in zip(before[::2], before[1::2], strict=True)]
     return {**row, **switches(example), **example.extra}
 
@@ -268,6 +283,18 @@ def compared(row: Object) -> list[str]:
     return []
 
 
+def listed_answers(row: Object) -> tuple[str, str] | None:
+    """A question, and the key of a list of texts that answer it."""
+    names = {key.lower(): key for key in row}
+    asks = next((names[name] for name in _QUESTIONS if isinstance(row.get(names.get(name, "")), str)), None)
+    for name in ("answers", "answer", "responses", "completions", "outputs", "solutions", "targets"):
+        items = as_list(row.get(names.get(name, ""))) or []
+        if asks is not None and items and all(isinstance(item, str) for item in items):
+            return asks, names[name]
+    return None
+
+
+_QUESTIONS = ("question", "query", "prompt", "problem", "instruction", "input", "inputs")
 _COMPARED = ("response", "answer", "completion", "output", "conversation", "human_ref")
 _ENDS = (("_0", "_1"), ("_1", "_2"), ("1", "2"), ("_a", "_b"), ("_A", "_B"), ("_j", "_k"))
 _GRADES = frozenset(("rank", "score", "rating", "overall_score", "pm_score", "reward"))
@@ -465,7 +492,8 @@ def _clash(example: Example) -> str | None:
         found = next((key for key in example.extra if key in contexts and isinstance(example.extra[key], str)), None)
         if found is not None:
             return found
-    if _is_history(example.extra.get("history")):
+    earlier = example.extra.get("history")
+    if _is_history(earlier) or is_messages(earlier):
         return "history"
     written = {**dict.fromkeys(example.extra, ""), first: "", second: ""}
     return None if _pair_keys(written) == (first, second) else next(iter(example.extra))

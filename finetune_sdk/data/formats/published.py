@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import UNSET
 
 from finetune_sdk.data.example import ROLES, ChatExample, FunctionCall, Message, PreferenceExample, Role, Tool, ToolCall
+from finetune_sdk.data.formats import dialogues
 from finetune_sdk.data.formats.base import Format, need_text, rest
 from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, extras_of_chat, messages, turn
 from finetune_sdk.data.formats.messages import tools as tools_of
@@ -16,7 +17,9 @@ from finetune_sdk.data.formats.sharegpt import function_calls
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object
 from finetune_sdk.data.report import Fault, Note
 
-_TALK_KEYS = ("conversations", "conversation", "dialog", "dialogue", "utterances", "turns", "messages", "data")
+_TALK_KEYS = (
+    *("conversations", "conversation", "dialog", "dialogue", "utterances", "turns", "messages", "data", "texts"),
+)
 
 
 def _talk(row: Object) -> tuple[str, list[Any]] | None:
@@ -24,14 +27,21 @@ def _talk(row: Object) -> tuple[str, list[Any]] | None:
     for key in _TALK_KEYS:
         items = as_list(row.get(key)) or []
         texts = len(items) > 1 and all(isinstance(item, str) for item in items)
-        if texts or (items and all(_is_exchange(item) for item in items)):
+        if texts or _exchanged(items) is not None:
             return key, items
     return None
 
 
-def _is_exchange(value: Any) -> bool:
-    found = as_object(value) or {}
-    return isinstance(found.get("input"), str) and isinstance(found.get("output"), str)
+_EXCHANGES = (("input", "output"), ("human", "assistant"), ("user", "assistant"), ("question", "answer"))
+
+
+def _exchanged(items: list[Any]) -> tuple[str, str] | None:
+    """The keys under which each item holds what is asked and what is answered; None where one has none."""
+    objects = [as_object(item) or {} for item in items]
+    for asks, answers in _EXCHANGES:
+        if objects and all(isinstance(item.get(asks), str) and isinstance(item.get(answers), str) for item in objects):
+            return asks, answers
+    return None
 
 
 _QUESTION_KEYS = ("question_id", "reference", "references")
@@ -58,7 +68,7 @@ def _match_turns(row: Object) -> str | None:
     found = _talk(row)
     if found is None or only_questions(row) is not None:
         return None
-    what = "texts, the user's and the assistant's in turn" if isinstance(found[1][0], str) else "inputs and outputs"
+    what = "texts, the user's and the assistant's in turn" if isinstance(found[1][0], str) else "questions and answers"
     return f"`{found[0]}` lists {what}"
 
 
@@ -73,14 +83,14 @@ def _parse_turns(row: Object, note: Note) -> ChatExample:
     key, items = found
     named = next((name for name in _SYSTEM_KEYS if row.get(name)), None)
     system = need_text(row, named) if named else ""
-    if isinstance(items[0], str):
-        said = list(items)
+    exchanged = _exchanged(items)
+    if exchanged is None:
         _verify_speakers(row, key, len(items))
+        roles: tuple[Role, Role] = ("user", "assistant")
+        messages = [turn(roles[index % 2], text) for index, text in enumerate(items)]
     else:
-        said = [text for item in items for text in (item["input"], item["output"])]
-        system = _system_of(items, key, system)
-    roles: tuple[Role, Role] = ("user", "assistant")
-    messages = [turn(roles[index % 2], text) for index, text in enumerate(said)]
+        system = _system_of(items, key, system, exchanged)
+        messages = [said for item in items for said in _exchange(item, *exchanged)]
     start = [turn("system", system)] if system else []
     empty = [name for name in _SYSTEM_KEYS if name in row and not row[name]]
     extra = rest(row, key, *empty, *([named] if named else []), *CHAT_KEYS)
@@ -88,17 +98,21 @@ def _parse_turns(row: Object, note: Note) -> ChatExample:
 
 
 _SYSTEM_KEYS = ("system", "system_prompt")
-_EXCHANGE_KEYS = frozenset(("input", "output", "system"))
 
 
-def _system_of(items: list[Object], key: str, beside: str) -> str:
+def _exchange(item: Object, asks: str, answers: str) -> tuple[Message, Message]:
+    source = {"source": item["source"]} if "source" in item else {}
+    return turn("user", item[asks]), Message(role="assistant", content=item[answers], extra=source)
+
+
+def _system_of(items: list[Object], key: str, beside: str, exchanged: tuple[str, str]) -> str:
     """The one system text of all exchanges. Raises `Fault` where they hold more than a conversation has."""
     system = beside
     for index, item in enumerate(items):
         path = f"{key}[{index}]"
-        odd = [name for name in item if name not in _EXCHANGE_KEYS]
+        odd = [name for name in item if name not in (*exchanged, "system", "source")]
         if odd:
-            what = f"an exchange holds input, output and system, this one also {', '.join(map(repr, odd[:4]))}"
+            what = f"an exchange holds {', '.join(exchanged)} and system, this one also {', '.join(map(repr, odd[:4]))}"
             raise Fault("message-keys", path, what, "Remove these keys, or write the conversation as messages.")
         own = need_text(item, "system") if item.get("system") else ""
         if own and own != system and (system or index):
@@ -443,8 +457,9 @@ YIELDS: dict[str, frozenset[str]] = {
     "hh": frozenset(("turns", "preference", "text", "labelled")),
     "rejected-response": frozenset(("turns", "chat", "trl-chat", "text", "labelled")),
     "turns": frozenset(),
+    **dialogues.YIELDS,
 }
-"""The formats of this module: a row that is of another format too is only of that one, but for those named here.
+"""The formats of this module and of `dialogues`: a row that is of another format too is only of that one, but for those named here.
 
 Tools that rewrite a dataset often keep its old columns: the conversation that they wrote is the one that is meant.
 """

@@ -10,7 +10,7 @@ from typing import ClassVar
 from msgspec import UNSET
 
 from finetune_sdk.data.example import Message, PreferenceExample, Role
-from finetune_sdk.data.features import FEATURES
+from finetune_sdk.data.features import FEATURES, RESPONSES_TEXTS
 from finetune_sdk.data.targets.base import Problem, Row, Rule
 from finetune_sdk.types import Severity
 
@@ -59,6 +59,8 @@ class OtherParts(Rule):
         for path, kind, refusal in _parts(row):
             if kind not in self.allowed and not refusal:
                 fix = f"Remove it, or drop it in conversion: `--allow-loss {self.name}`."
+                if kind in RESPONSES_TEXTS:
+                    fix = "Write `text` as its type: this is the Responses API's."
                 yield Problem(path, f"{FEATURES[self.name]}: not accepted", fix)
                 return
 

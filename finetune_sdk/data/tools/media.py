@@ -70,7 +70,12 @@ def _marks(row: Row) -> Iterator[Finding]:
     if marks != there:
         kind = '`{"type": "image"}` parts' if parts else f"`{MARK}` marks"
         what = f"{marks} {kind} but {there} image{'s' if there != 1 else ''}"
-        yield _found("image-marks", "error", "images", what, "Write one mark per image, where it belongs.")
+        fix = "Write one mark per image, where it belongs"
+        if marks:
+            yield _found("image-marks", "error", "images", what, f"{fix}.")
+        else:  # as TRL has it
+            before = "`finetune data fix --with images-inline` puts them before the first question"
+            yield _found("image-marks", "warning", "images", what, f"{fix}; {before}.")
 
 
 def _found(rule: str, severity: Severity, path: str, message: str, fix: str) -> Finding:

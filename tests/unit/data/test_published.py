@@ -20,6 +20,7 @@ from finetune_sdk.data.example import ChatExample, Example, Message, PreferenceE
 from finetune_sdk.data.formats import FORMATS, format_named
 from finetune_sdk.data.losses import losses
 from finetune_sdk.data.tools import files
+from finetune_sdk.data.tools.check import check
 from finetune_sdk.errors import DataError
 
 SHAPES: list[dict[str, Any]] = [
@@ -269,3 +270,17 @@ def test_a_file_that_another_vendor_writes_otherwise_says_how_to_write_it(tmp_pa
     found = next(losses(next(iter(written(tmp_path, row))), format_named("gemini")))
     assert (found.rule, found.path) == ("cannot-other-parts", "messages[0].content[0]")
     assert '{"url": ..., "mime_type": ...}' in found.fix
+
+
+@pytest.mark.parametrize("to", ["gemini", "openai"])
+def test_texts_as_the_responses_api_has_them_say_what_their_type_should_be(tmp_path: Path, to: str) -> None:
+    parts: list[Row] = [{"type": "input_text", "text": "q"}]
+    row: Row = {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "a"}]}
+    dataset = written(tmp_path, row)
+    if to == "gemini":
+        fixes = [found.fix for found in losses(next(iter(dataset)), format_named(to))]
+    else:
+        verdict = check(dataset, (to,)).targets[0]
+        fixes = [reason.fix for reason in verdict.reasons]
+    assert any("Write `text` as" in fix for fix in fixes)
+    assert not any("--allow-loss other-parts" in fix for fix in fixes)

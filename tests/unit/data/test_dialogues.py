@@ -1,0 +1,182 @@
+"""Conversations under other names, steps with marks, and what is said where rows need a mapping."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finetune_sdk.data import Dataset
+from finetune_sdk.data.convert import convert
+from finetune_sdk.data.example import ChatExample, Example, StepwiseExample
+from finetune_sdk.data.jsonvalue import Object
+from finetune_sdk.data.report import Report
+from finetune_sdk.data.tools.check import check
+from finetune_sdk.data.tools.files import fix
+from finetune_sdk.data.tools.repairs import chosen
+from finetune_sdk.errors import DataError
+
+PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452")
+ASKED = [("user", "hi"), ("assistant", "yo")]
+
+
+def _opened(folder: Path, *rows: Object, columns: dict[str, str] | None = None) -> Dataset:
+    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
+    return Dataset.open(folder / "rows.jsonl", columns=columns)
+
+
+def _said(example: Example) -> list[tuple[str, object]]:
+    assert isinstance(example, ChatExample)
+    return [(message.role, message.content) for message in example.messages]
+
+
+@pytest.mark.parametrize(
+    ("key", "who", "said"),
+    [
+        ("conversations", "role", "text"),
+        ("messages", "role", "message"),
+        ("messages", "from", "content"),
+        ("dialog", "speaker", "utterance"),
+        ("dialogue", "role", "content"),
+        ("chat", "from", "value"),
+        ("thread", "author", "body"),
+    ],
+)
+def test_turns_under_other_names_are_turns(tmp_path: Path, key: str, who: str, said: str) -> None:
+    row: Object = {key: [{who: "user", said: "hi", "at": 3}, {who: "Bot", said: "yo"}], "id": 1}
+    dataset = _opened(tmp_path, row)
+    example = next(iter(dataset))
+    assert dataset.detection[0].format == "named-turns"
+    assert isinstance(example, ChatExample)
+    assert _said(example) == ASKED
+    assert (example.messages[0].extra, example.extra) == ({"at": 3}, {"id": 1})
+
+
+def test_who_speaks_may_be_said_by_true_and_false(tmp_path: Path) -> None:
+    turns = [{"message": "hi", "is_human": True}, {"message": "yo", "is_human": False}]
+    assert _said(next(iter(_opened(tmp_path, {"conversation": turns, "bot_name": "Bob"})))) == ASKED
+
+
+def test_coheres_history_goes_before_its_message_and_answer(tmp_path: Path) -> None:
+    history = [{"role": "USER", "message": "a"}, {"role": "CHATBOT", "message": "b"}]
+    row: Object = {"preamble": "p", "chat_history": history, "message": "hi", "response": "yo"}
+    said = [("system", "p"), ("user", "a"), ("assistant", "b"), *ASKED]
+    assert _said(next(iter(_opened(tmp_path, row)))) == said
+
+
+@pytest.mark.parametrize(
+    ("turn", "rule", "path"),
+    [
+        ({"speaker": "narrator", "text": "x"}, "role-unknown", "dialog[1].speaker"),
+        ({"speaker": "bot", "text": None}, "content-type", "dialog[1].text"),
+        ({"speaker": "bot"}, "messages-type", None),
+    ],
+)
+def test_a_turn_that_says_not_who_or_what_is_an_error_of_its_row(
+    tmp_path: Path, turn: Object, rule: str, path: str | None
+) -> None:
+    good = [{"speaker": "user", "text": "x"}, {"speaker": "bot", "text": "y"}]
+    report = Report()
+    assert len(list(_opened(tmp_path, *[{"dialog": good}] * 4, {"dialog": [good[0], turn]}).scan(report))) == 4
+    assert [(found.rule, found.line, found.path) for found in report.findings()] == [(rule, 5, path)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"chosen": [{"role": "user", "text": "x"}], "rejected": [{"role": "user", "text": "y"}]},
+        {"prompt": [{"role": "user", "text": "x"}]},
+    ],
+)
+def test_a_part_of_a_row_is_no_conversation(tmp_path: Path, row: Object) -> None:
+    with pytest.raises(DataError, match="no known format"):
+        _ = _opened(tmp_path, row).detection
+
+
+def test_a_conversation_of_the_usual_kind_beside_them_is_what_is_read(tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]
+    old = [{"speaker": "user", "text": "x"}, {"speaker": "bot", "text": "y"}]
+    dataset = _opened(tmp_path, {"dialog": old, "messages": messages})
+    assert dataset.detection[0].format == "chat"
+
+
+def test_pictures_beside_questions_and_answers_go_before_the_first_question(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    texts = [{"user": "What?", "assistant": "A cat.", "source": "vqa"}, {"user": "Where?", "assistant": "Home."}]
+    dataset = _opened(tmp_path, {"images": ["a.png"], "texts": texts})
+    found = check(dataset, ()).findings
+    assert [(group.rule, group.severity) for group in found] == [("image-marks", "warning")]
+    assert "images-inline" in found[0].fix
+    fix(dataset, tmp_path / "out.jsonl", chosen(("images-inline",)), to="chat")
+    messages = json.loads((tmp_path / "out.jsonl").read_text())["messages"]
+    assert [part["type"] for part in messages[0]["content"]] == ["image_url", "text"]
+    assert messages[1] == {"role": "assistant", "content": "A cat.", "source": "vqa"}
+
+
+STEPS = ("It lays 16. Step 1: 3+4=7 {}\nStep 2: 16-7=9 {}", {"task": "GSM8K"})
+
+
+def test_steps_that_end_in_marks_are_right_or_wrong(tmp_path: Path) -> None:
+    text, beside = STEPS
+    row = {"input": text.format("ки", "ки"), "label": text.format("+", "-"), **beside}
+    example = next(iter(_opened(tmp_path, row)))
+    assert isinstance(example, StepwiseExample)
+    assert example.prompt == "It lays 16."
+    assert (example.completions, example.labels) == (["Step 1: 3+4=7", "Step 2: 16-7=9"], [True, False])
+    assert example.extra == beside
+
+
+@pytest.mark.parametrize(
+    ("given", "marked"), [(("ки", "ки"), ("+", "?")), (("ки", "ки"), ("+", "")), (("ки", "."), ("+", "."))]
+)
+def test_steps_without_their_marks_are_an_error_of_the_row(
+    tmp_path: Path, given: tuple[str, str], marked: tuple[str, str]
+) -> None:
+    report = Report()
+    row: Object = {"input": STEPS[0].format(*given), "label": STEPS[0].format(*marked)}
+    assert not list(_opened(tmp_path, row).scan(report))
+    assert [found.rule for found in report.findings()] == ["stepwise-lengths"]
+
+
+@pytest.mark.parametrize(
+    "history", [[["a", "b"]], [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]]
+)
+def test_earlier_turns_beside_a_question_come_before_it(tmp_path: Path, history: object) -> None:
+    row: Object = {"prompt": "hi", "response": "yo", "history": history}
+    dataset = _opened(tmp_path, row)
+    assert _said(next(iter(dataset))) == [("user", "a"), ("assistant", "b"), *ASKED]
+    convert(dataset, tmp_path / "out.jsonl", to="prompt-completion")
+    assert json.loads((tmp_path / "out.jsonl").read_text()) == row
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            {"custom_id": "1", "body": {"model": "m", "messages": [{"role": "user", "content": "q"}]}},
+            r"'body' holds .*messages: body\.messages",
+        ),
+        (
+            {"query": "q", "answers": ["a", "b"], "passages": {"is_selected": [1]}},
+            r"'answers' lists its answers.*\{prompt: query, completion: answers\.0\}",
+        ),
+        ({"question": "q", "answer": ["a", "b"]}, r"list of 2 texts.*answer\.0"),
+        (
+            {"dialog": [{"speaker": "A", "text": "x"}, {"speaker": "B", "text": "y"}]},
+            r"said by 'A', 'B'\. Write user or assistant",
+        ),
+        ({"meta_instruction": "s", "num_turns": 1, "chat": {"turn_1": {}}}, "MOSS"),
+        ({"meta_instruction": "s", "num_turns": 1, "plain_text": "[Human]: hi"}, "MOSS"),
+        ({"labeler": "x", "question": {"problem": "p"}, "label": {"steps": []}}, "PRM800K.*`completions`"),
+    ],
+    ids=["batch", "ms-marco", "nq-open", "dailydialog", "moss-3", "moss-2", "prm800k"],
+)
+def test_rows_that_need_another_step_name_it(tmp_path: Path, row: Object, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        list(_opened(tmp_path, row))
+
+
+def test_what_lies_one_level_down_is_read_by_the_mapping_that_is_named(tmp_path: Path) -> None:
+    row: Object = {"body": {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]}}
+    assert _said(next(iter(_opened(tmp_path, row, columns={"messages": "body.messages"})))) == ASKED
