@@ -8,6 +8,7 @@ from typing import NamedTuple
 from finetune_sdk.data.example import ChatExample, Message, Role, StepwiseExample
 from finetune_sdk.data.formats.base import Format, need_text, rest
 from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, extras_of_chat, messages, turn
+from finetune_sdk.data.formats.pairs import compared
 from finetune_sdk.data.formats.sharegpt import turns as from_value_turns
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
@@ -68,7 +69,7 @@ def _role(talk: Talk, item: Object) -> Role | None:
 
 def _match(row: Object) -> str | None:
     talk = talk_of(row)
-    if talk is None or not all(_role(talk, item) for item in talk.items):
+    if talk is None or compared(row) or not all(_role(talk, item) for item in talk.items):
         return None
     return f"`{talk.key}` lists turns of `{talk.who}` and `{talk.said}`"
 
@@ -92,17 +93,16 @@ def _parse(row: Object, note: Note) -> ChatExample:
     system = next((name for name in _SYSTEMS if isinstance(row.get(name), str)), None)
     start = [turn("system", row[system])] if system and row[system] else []
     known = [talk.key, *([system] if system else []), *CHAT_KEYS]
-    if talk.key == "chat_history":
-        said, known = [*said, *_now(row)], [*known, *(key for key, _ in _NOW if isinstance(row.get(key), str))]
+    if talk.key == "chat_history" and isinstance(row.get("message"), str):  # Cohere's: what is asked now
+        said, known = [*said, turn("user", row["message"])], [*known, "message"]
+    answer = next((key for key in _ANSWERS if said[-1].role != "assistant" and isinstance(row.get(key), str)), None)
+    if answer is not None:
+        said, known = [*said, turn("assistant", row[answer])], [*known, answer]
     return ChatExample(messages=[*start, *said], **extras_of_chat(row, note), extra=rest(row, *known), shape="turns")
 
 
-_NOW: tuple[tuple[str, Role], ...] = (("message", "user"), ("text", "assistant"), ("response", "assistant"))
-"""What is asked after Cohere's `chat_history`, and its answer."""
-
-
-def _now(row: Object) -> list[Message]:
-    return [turn(role, row[key]) for key, role in _NOW if isinstance(row.get(key), str)]
+_ANSWERS = ("response", "answer", "output", "completion", "target", "text")
+"""Where the last answer is, if the turns end without one."""
 
 
 def _turns(talk: Talk, row: Object, note: Note) -> list[Message]:

@@ -474,8 +474,11 @@ def _parse_stepwise(row: Object, _note: Note) -> StepwiseExample:
     steps, labels = as_list(row.get("completions")) or [], as_list(row.get("labels")) or []
     if len(steps) != len(labels):
         raise Fault("stepwise-lengths", "labels", f"{len(steps)} steps but {len(labels)} labels", "Mark every step.")
-    if not all(isinstance(step, str) for step in steps) or not all(isinstance(label, bool) for label in labels):
-        raise Fault("field-type", "completions", "steps must be text and their labels true or false", "Fix the row.")
+    for key, items, kind, what in (("completions", steps, str, "text"), ("labels", labels, bool, "true or false")):
+        wrong = next((index for index, item in enumerate(items) if not isinstance(item, kind)), None)
+        if wrong is not None:
+            said = f"{'a step' if kind is str else 'its label'} must be {what}, this is {type_name(items[wrong])}"
+            raise Fault("field-type", f"{key}[{wrong}]", said, f"Write {what}.")
     return StepwiseExample(
         prompt=need_text(row, "prompt"),
         completions=steps,

@@ -459,7 +459,9 @@ YIELDS: dict[str, frozenset[str]] = {
     "turns": frozenset(),
     **dialogues.YIELDS,
 }
-"""The formats of this module and of `dialogues`: a row that is of another format too is only of that one, but for those named here.
+"""The formats of this module and of `dialogues`.
+
+A row that is of another format too is only of that one, but for those named here.
 
 Tools that rewrite a dataset often keep its old columns: the conversation that they wrote is the one that is meant.
 """

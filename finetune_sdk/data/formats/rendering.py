@@ -123,8 +123,15 @@ def is_plain_turn(messages: list[Message], role: str) -> bool:
 
 
 def side_value(messages: list[Message], role: str, *, plain: bool) -> object:
-    """A side of a pair: one string where that is wanted and says all, else messages."""
-    return messages[0].text if plain and is_plain_turn(messages, role) else messages_object(messages)
+    """A side of a pair: one string where that is wanted and says all, else messages, tool arguments as they came."""
+    if plain and is_plain_turn(messages, role):
+        return messages[0].text
+    rows = messages_object(messages)
+    for row, message in zip(rows, messages, strict=True):
+        for written, call in zip(row.get("tool_calls") or (), message.tool_calls or (), strict=True):
+            if call.arguments_object:
+                written["function"]["arguments"] = parsed_arguments(call)
+    return rows
 
 
 def image_url(part: Object) -> str:

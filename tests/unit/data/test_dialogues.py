@@ -65,6 +65,19 @@ def test_coheres_history_goes_before_its_message_and_answer(tmp_path: Path) -> N
     assert _said(next(iter(_opened(tmp_path, row)))) == said
 
 
+def test_an_answer_beside_turns_that_end_without_one_is_theirs(tmp_path: Path) -> None:
+    row: Object = {"context": [{"role": "user", "content": "hi"}], "response": "yo", "id": 1}
+    example = next(iter(_opened(tmp_path, row)))
+    assert (_said(example), example.extra) == (ASKED, {"id": 1})
+
+
+def test_turns_before_answers_that_are_compared_are_no_conversation(tmp_path: Path) -> None:
+    context = [{"role": "user", "content": "hi"}]
+    row: Object = {"context": context, "response1": "a", "response2": "b", "overall_preference": -2}
+    with pytest.raises(DataError, match="which one is better, other columns say"):
+        list(_opened(tmp_path, row))
+
+
 @pytest.mark.parametrize(
     ("turn", "rule", "path"),
     [
