@@ -35,7 +35,7 @@ from finetune_sdk.data.tools.repairs import REPAIRS, repaired
 from finetune_sdk.data.tools.scan import scan_example
 from finetune_sdk.data.tools.splits import Split, Units
 from finetune_sdk.data.tools.strip import STRIP, without
-from finetune_sdk.data.tools.texts import texts
+from finetune_sdk.data.tools.texts import strings
 
 words = st.one_of(
     st.text(max_size=12),
@@ -142,7 +142,7 @@ def test_dropping_a_feature_drops_it_and_drops_nothing_twice(example: Example, f
 @few
 @given(examples)
 def test_hits_are_masked_and_lie_in_texts(example: Example) -> None:
-    paths = {path for path, _ in texts(example)}
+    paths = {path for path, _ in strings(example)}
 
     assert all(hit.path in paths and len(hit.masked) <= 7 for hit in scan_example(example))
 

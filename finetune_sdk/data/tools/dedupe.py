@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
-import zlib
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -13,13 +10,11 @@ from typing import Any, NamedTuple
 from finetune_sdk.data.canonical import content_digest, prompt_key, without_source
 from finetune_sdk.data.example import Example, Source
 from finetune_sdk.data.methods import plain
-from finetune_sdk.data.tools.texts import whole_text
+from finetune_sdk.data.tools.sides import SHORT, Sides, shingles
 from finetune_sdk.errors import DataError
 
-SHINGLE = 5
-"""Words per shingle; texts shorter than that are compared by their words."""
 _PERMUTATIONS, _BANDS = 128, 32  # 4 values a band: 1-(1-s^4)^32 finds 99.99 % at overlap 0.7, 87 % at 0.5
-_WORD = re.compile(r"\w+")
+_MOST_CANDIDATES = 50  # looked at for one row: rows of one template are candidates of each other
 
 
 class Twin(NamedTuple):
@@ -28,16 +23,22 @@ class Twin(NamedTuple):
     row: Source | None
     earlier: Source | None
     overlap: float
+    exact: bool = True
+    """False: only nearly the same, also where nothing but case and punctuation differ."""
 
 
 class Dedupe:
-    """Tells which rows were seen before. Bounded by 16 bytes (exact) or about 4 bytes a word (near) per kept row."""
+    """Tells which rows were seen before. Bounded by 16 bytes (exact) or about the texts' size (near) per kept row."""
 
-    def __init__(self, near: float | None = None) -> None:
-        """`near`: overlap from which two texts count as the same, such as 0.8; None = exact duplicates only."""
+    def __init__(self, near: float | None = None, *, by_prompt: bool = False) -> None:
+        """`near`: overlap from which two rows count as the same, such as 0.8; None = exact duplicates only.
+
+        Each side of a row must overlap that much: what the system, the user and the assistant say. `by_prompt` leaves
+        the answers out.
+        """
         if near is not None and not 0.3 <= near <= 1:
             raise DataError(f"near={near:g}: an overlap between 0.3 and 1 is meant, such as 0.8.")
-        self._near = _Near(near) if near is not None else None
+        self._near = _Near(near, by_prompt=by_prompt) if near is not None else None
         self._seen: dict[bytes, Source | None] = {}
         self.counts: Counter[str] = Counter()
         """Rows "kept", "exact" and "near" duplicates."""
@@ -66,60 +67,65 @@ def digest_of(example: Example) -> bytes:
     return content_digest(plain(without_source(example)))
 
 
-def shingles(text: str) -> frozenset[int]:
-    """Hashes of all runs of `SHINGLE` words, case folded."""
-    words = _WORD.findall(text.casefold())
-    if len(words) < SHINGLE:
-        return frozenset(zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words)
-    runs = (" ".join(words[index : index + SHINGLE]) for index in range(len(words) - SHINGLE + 1))
-    return frozenset(zlib.crc32(run.encode("utf-8", "surrogatepass")) for run in runs)
-
-
-def overlap(first: frozenset[int], second: frozenset[int]) -> float:
-    """Jaccard's index; 1 for two texts without words."""
-    if not first and not second:
-        return 1.0
-    both = len(first & second)
-    return both / (len(first) + len(second) - both)
-
-
 class _Near:
     """An index of kept rows by MinHash bands."""
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, *, by_prompt: bool) -> None:
         self._threshold = threshold
+        self._by_prompt = by_prompt
         rensa = _rensa()
         self._minhash: Any = rensa.RMinHash
-        self._index: Any = rensa.RMinHashLSH(threshold, _PERMUTATIONS, _BANDS)
-        self._rows: list[tuple[array[int], Source | None]] = []
+        self._indices: tuple[Any, Any] = (
+            rensa.RMinHashLSH(threshold, _PERMUTATIONS, _BANDS),
+            rensa.RMinHashLSH(threshold, _PERMUTATIONS, _BANDS),
+        )
+        """Of short texts by their characters, of long ones by their words."""
+        self._rows: list[tuple[Sides, Source | None]] = []
 
     def twin(self, example: Example) -> Twin | None:
-        found = self.find(example)
+        held = Sides.of(example, by_prompt=self._by_prompt)
+        hashes = list(self._hashes(held))
+        found = self._first(held, hashes)
         if found is None:
-            self.add(example)
-        return found
+            self._keep(held, hashes, example.source)
+            return None
+        return found._replace(row=example.source)
 
     def find(self, example: Example) -> Twin | None:
         """The first kept row whose overlap reaches the threshold."""
-        held = shingles(whole_text(example))
-        candidates: list[int] = self._index.query(self._hash(held))
-        for number in sorted(candidates):
-            other, source = self._rows[number]
-            shared = overlap(held, frozenset(other))
-            if shared >= self._threshold:
-                return Twin(example.source, source, shared)
-        return None
+        held = Sides.of(example, by_prompt=self._by_prompt)
+        found = self._first(held, list(self._hashes(held)))
+        return None if found is None else found._replace(row=example.source)
 
     def add(self, example: Example) -> None:
         """Keep a row."""
-        held = shingles(whole_text(example))
-        self._index.insert(len(self._rows), self._hash(held))
-        self._rows.append((array("L", sorted(held)), example.source))
+        held = Sides.of(example, by_prompt=self._by_prompt)
+        self._keep(held, list(self._hashes(held)), example.source)
 
-    def _hash(self, held: frozenset[int]) -> Any:
-        minhash = self._minhash(_PERMUTATIONS, 42)
-        minhash.update([value.to_bytes(4, "big") for value in sorted(held)])
-        return minhash
+    def _keep(self, held: Sides, hashes: list[tuple[int, Any]], source: Source | None) -> None:
+        for index, minhash in hashes:
+            self._indices[index].insert(len(self._rows), minhash)
+        self._rows.append((held, source))
+
+    def _first(self, held: Sides, hashes: list[tuple[int, Any]]) -> Twin | None:
+        numbers: set[int] = set()
+        for index, minhash in hashes:
+            numbers.update(self._indices[index].query(minhash))
+        for number in sorted(numbers)[:_MOST_CANDIDATES]:
+            other, source = self._rows[number]
+            shared = held.overlap(other, self._threshold)
+            if shared >= self._threshold:
+                return Twin(None, source, shared, exact=False)
+        return None
+
+    def _hashes(self, held: Sides) -> Iterator[tuple[int, Any]]:
+        """What finds the row: of its characters, its words, or both near the border between them."""
+        text = held.text
+        for index, wanted in enumerate((len(text) < SHORT / 0.7, len(text) >= SHORT * 0.7)):
+            if wanted:
+                minhash = self._minhash(_PERMUTATIONS, 42)
+                minhash.update([f"{held.facts}{run}" for run in shingles(text, short=index == 0)])
+                yield index, minhash
 
 
 def _rensa() -> Any:
@@ -140,13 +146,16 @@ class Leak(NamedTuple):
 
 
 def leaks(train: Iterable[Example], held_out: Iterable[Example], near: float | None = None) -> Iterator[Leak]:
-    """Every training row that repeats a held-out one: the evaluation will flatter the model."""
+    """Every training row that repeats a held-out one: the evaluation will flatter the model.
+
+    Prompts are the same whatever their case, blanks and punctuation; `near` compares prompts, too.
+    """
     exact: dict[bytes, Source | None] = {}
-    prompts: dict[int, Source | None] = {}
-    index = _Near(near) if near is not None else None
+    prompts: dict[object, Source | None] = {}
+    index = _Near(near, by_prompt=True) if near is not None else None
     for example in held_out:
         exact.setdefault(digest_of(example), example.source)
-        prompts.setdefault(prompt_key(example, 0), example.source)
+        prompts.setdefault(_prompt(example), example.source)
         if index is not None:
             index.add(example)
     for example in train:
@@ -158,10 +167,16 @@ def leaks(train: Iterable[Example], held_out: Iterable[Example], near: float | N
             yield Leak("near", twin.row, twin.earlier, twin.overlap)
 
 
-def _leak(example: Example, exact: dict[bytes, Source | None], prompts: dict[int, Source | None]) -> Leak | None:
-    digest, prompt = digest_of(example), prompt_key(example, 0)
+def _leak(example: Example, exact: dict[bytes, Source | None], prompts: dict[object, Source | None]) -> Leak | None:
+    digest, prompt = digest_of(example), _prompt(example)
     if digest in exact:
         return Leak("exact", example.source, exact[digest], 1.0)
     if prompt in prompts:
         return Leak("prompt", example.source, prompts[prompt], 1.0)
     return None
+
+
+def _prompt(example: Example) -> object:
+    """What the row asks, as it is compared: 16 bytes, or a number where no words are in it."""
+    asked = Sides.of(example, by_prompt=True)
+    return asked.digest() if asked.text else prompt_key(example, 0)

@@ -189,8 +189,8 @@ def sample(dataset: Dataset, out: Path, *, rows: int, seed: int = 42) -> Outcome
 
 
 def dedupe(dataset: Dataset, out: Path, *, near: float | None = None, by_prompt: bool = False) -> Outcome:
-    """Write the rows that repeat none before them: in content, in what they ask, or (`near`) almost."""
-    seen = Dedupe(near)
+    """Write the rows that repeat none before them: in content, in what they ask (`by_prompt`), or (`near`) almost."""
+    seen = Dedupe(near, by_prompt=by_prompt)
     asked: set[int] = set()
 
     def choose(example: Example) -> int | str:
@@ -199,7 +199,7 @@ def dedupe(dataset: Dataset, out: Path, *, near: float | None = None, by_prompt:
             return "same prompt"
         twin = seen.twin(example)
         if twin is not None:
-            return "duplicate" if twin.overlap == 1 else "near duplicate"
+            return "duplicate" if twin.exact else "near duplicate"
         asked.add(key)
         return 0
 

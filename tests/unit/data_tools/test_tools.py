@@ -9,13 +9,22 @@ from typing import Any
 import pytest
 
 from finetune_sdk.data import canonical
-from finetune_sdk.data.example import EmbeddingExample, Example, LabelledExample, TextExample, conversation
+from finetune_sdk.data.example import (
+    EmbeddingExample,
+    Example,
+    LabelledExample,
+    Message,
+    PromptExample,
+    TextExample,
+    conversation,
+)
 from finetune_sdk.data.features import FEATURES, features
 from finetune_sdk.data.report import Report
-from finetune_sdk.data.tools.dedupe import Dedupe, leaks, overlap, shingles
+from finetune_sdk.data.tools.dedupe import Dedupe, leaks
 from finetune_sdk.data.tools.lengths import Lengths
 from finetune_sdk.data.tools.repairs import chosen, repaired
 from finetune_sdk.data.tools.scan import leaving, scan_example
+from finetune_sdk.data.tools.sides import normal, overlap
 from finetune_sdk.data.tools.strip import STRIP, without
 from finetune_sdk.data.tools.tokens import ROUGH, Counter, count_tokens, counter
 from finetune_sdk.errors import DataError
@@ -65,13 +74,96 @@ def test_near_duplicates_really_overlap_that_much() -> None:
     found = twin.twin(texts(long_text(3))[0])
 
     assert found is not None
-    assert found.overlap == overlap(shingles(long_text()), shingles(long_text(3)))
+    assert found.overlap == overlap(normal(long_text()), normal(long_text(3)))
 
 
 def test_exact_duplicates_are_kept_by_the_near_index_once() -> None:
     kept = list(Dedupe(near=0.8).kept(texts("", "", "one", "one")))
 
     assert kept == texts("", "one")
+
+
+def asked(question: Any, answer: str = "Yes, it is.", **keys: Any) -> Example:
+    return chat(said("user", question), said("assistant", answer), **keys)
+
+
+RULES = " ".join(f"Rule {number}: follow directive {number} with care." for number in range(40))
+PICTURES = [[{"type": "text", "text": "a?"}, {"type": "image_url", "image_url": {"url": url}}] for url in ("x", "y")]
+
+TWINS: dict[str, tuple[Example, Example]] = {
+    "case, blanks, marks": (asked("How do I reset  my password?"), asked("how do I reset my PASSWORD ??")),
+    "a word in a short text": (
+        asked("The quick brown fox jumps over the lazy dog near the river bank."),
+        asked("The quick brown fox jumped over the lazy dog near the river bank!"),
+    ),
+    "a letter in a long text": (asked(SENTENCE * 3), asked((SENTENCE * 3).replace("wizards", "wizard", 1))),
+    "Chinese": (
+        asked("今天天气很好我们一起去公园散步然后去吃晚饭再去看电影你觉得怎么样"),
+        asked("今天天气真好我们一起去公园散步然后去吃晚饭再去看电影你觉得怎么样"),
+    ),
+    "composed letters": (
+        asked("Où étions-nous allés l'été ?"),
+        asked("Ou\u0300 e\u0301tions-nous alle\u0301s l'e\u0301te\u0301 ?"),
+    ),
+}
+
+SIBLINGS: dict[str, tuple[Example, Example]] = {
+    "other questions under one long system text": (
+        chat(said("system", RULES), said("user", "What is alpha?"), said("assistant", "A letter.")),
+        chat(said("system", RULES), said("user", "Who was Bach?"), said("assistant", "A composer.")),
+    ),
+    "other answers to one long question": (asked(RULES, "Yes."), asked(RULES, "No, never.")),
+    "other system texts": (
+        chat(said("system", "Speak like a pirate."), said("user", "a?"), said("assistant", "b")),
+        chat(said("system", "The text: " + SENTENCE), said("user", "a?"), said("assistant", "b")),
+    ),
+    "other words where one is much": (asked("What is the capital of France?"), asked("What is the capital of Spain?")),
+    "other signs without words": (asked("🎉"), asked("🚀")),
+    "other sums": (asked("Is 7 + 5 much?"), asked("Is 7 / 5 much?")),
+    "other pictures": (asked(PICTURES[0]), asked(PICTURES[1])),
+    "other labels": (LabelledExample(text=SENTENCE, label="x"), LabelledExample(text=f"{SENTENCE}!", label="y")),
+    "other answers for the grader": (
+        PromptExample(prompt=[Message(role="user", content=RULES)], extra={"target": 1}),
+        PromptExample(prompt=[Message(role="user", content=RULES)], extra={"target": 2}),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TWINS)
+def test_small_changes_make_near_duplicates(case: str) -> None:
+    seen = Dedupe(near=0.8)
+
+    assert (len(list(seen.kept(TWINS[case]))), seen.counts["near"]) == (1, 1)
+
+
+@pytest.mark.parametrize("case", SIBLINGS)
+def test_rows_that_differ_in_what_matters_are_no_near_duplicates(case: str) -> None:
+    assert len(list(Dedupe(near=0.8).kept(SIBLINGS[case]))) == 2
+
+
+@pytest.mark.parametrize("size", range(150, 650, 50))
+def test_near_duplicates_are_found_on_both_sides_of_short(size: int) -> None:
+    text = " ".join(f"w{number}" for number in range(400))[:size]
+
+    assert len(list(Dedupe(near=0.8).kept(texts(text, text[: -size // 20])))) == 1
+
+
+def test_only_prompts_are_compared_where_that_is_asked_for() -> None:
+    rows = [asked("How do I reset my password?", "Like this."), asked("how do I reset my passwords?", "Ask me not.")]
+
+    assert len(list(Dedupe(near=0.8, by_prompt=True).kept(rows))) == 1
+
+
+def test_a_prompt_is_known_whatever_its_case_and_blanks() -> None:
+    (leak,) = leaks([asked("What is it?", "x")], [asked(" what IS it\n", "y")])
+
+    assert leak.how == "prompt"
+
+
+def test_a_prompt_almost_known_is_a_leak_whatever_the_answer() -> None:
+    (leak,) = leaks([asked(long_text(3), "x")], [asked(long_text(), "Something else altogether.")], near=0.8)
+
+    assert leak.how == "near"
 
 
 def test_a_leak_says_how_the_row_is_known() -> None:
