@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from finetune_sdk.data.example import ChatExample, Message, Role, StepwiseExample
 from finetune_sdk.data.formats.base import Format, need_text, rest
-from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, extras_of_chat, messages, turn
+from finetune_sdk.data.formats.messages import CHAT_KEYS, ROLE_WORDS, extras_of_chat, message, messages, turn
 from finetune_sdk.data.formats.pairs import compared
 from finetune_sdk.data.formats.sharegpt import turns as from_value_turns
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
@@ -110,10 +110,10 @@ def _turns(talk: Talk, row: Object, note: Note) -> list[Message]:
         return messages(row[talk.key], talk.key, note)
     if (talk.who, talk.said) in _USUAL:
         return from_value_turns(row[talk.key], talk.key)
-    return [_turn(talk, item, f"{talk.key}[{index}]") for index, item in enumerate(talk.items)]
+    return [_turn(talk, item, f"{talk.key}[{index}]", note) for index, item in enumerate(talk.items)]
 
 
-def _turn(talk: Talk, item: Object, path: str) -> Message:
+def _turn(talk: Talk, item: Object, path: str, note: Note) -> Message:
     role, text = _role(talk, item), item[talk.said]
     if role is None:
         what = f"unknown role {item[talk.who]!r}"
@@ -121,7 +121,7 @@ def _turn(talk: Talk, item: Object, path: str) -> Message:
     if not isinstance(text, str):
         what = f"{talk.said!r} must be text, this is {type_name(text)}"
         raise Fault("content-type", f"{path}.{talk.said}", what, "Write it as text.")
-    return Message(role=role, content=text, extra=rest(item, talk.who, talk.said))
+    return message({"role": role, "content": text, **rest(item, talk.who, talk.said)}, path, note)
 
 
 _STEP = "ки"

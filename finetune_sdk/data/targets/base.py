@@ -53,8 +53,15 @@ class Row:
         turns = tuple(turns_of(example))
         if any(example.extra.get(key) for key in ("image", "images")):
             found.setdefault("images", "images")
+        beside = next((key for key in BESIDE if example.extra.get(key)), None)
+        if beside is not None:
+            found.setdefault("other-parts", beside)
         images = sum(1 for _, message in turns for _ in image_urls(message)) if "images" in found else 0
         return cls(example, found, turns, tokens, images)
+
+
+BESIDE = ("videos", "audios")
+"""Keys of a row under which LLaMA-Factory has films and sounds, in the places of marks in the texts."""
 
 
 def turns_of(example: Example) -> Iterator[tuple[str, Message]]:

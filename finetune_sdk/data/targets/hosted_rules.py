@@ -11,7 +11,8 @@ from msgspec import UNSET
 
 from finetune_sdk.data.example import Message, PreferenceExample, Role
 from finetune_sdk.data.features import FEATURES, RESPONSES_TEXTS
-from finetune_sdk.data.targets.base import Problem, Row, Rule
+from finetune_sdk.data.targets.base import BESIDE, Problem, Row, Rule
+from finetune_sdk.data.targets.rules import INLINE
 from finetune_sdk.types import Severity
 
 TEXT_ROLES = frozenset[Role](("system", "user", "assistant", "tool"))
@@ -54,12 +55,17 @@ class OtherParts(Rule):
         return self.name
 
     def row(self, row: Row) -> Iterator[Problem]:
-        if self.name not in row.features:
+        if row.features.get(self.name) in BESIDE:
+            path = row.features[self.name]
+            yield Problem(path, f"{path!r} lie beside the conversation: not accepted", "Remove them, or the row.")
+        elif self.name not in row.features:
             return
         for path, kind, refusal in _parts(row):
             if kind not in self.allowed and not refusal:
                 fix = f"Remove it, or drop it in conversion: `--allow-loss {self.name}`."
-                if kind in RESPONSES_TEXTS:
+                if kind == "image":
+                    fix = INLINE
+                elif kind in RESPONSES_TEXTS:
                     fix = "Write `text` as its type: this is the Responses API's."
                 yield Problem(path, f"{FEATURES[self.name]}: not accepted", fix)
                 return

@@ -286,7 +286,7 @@ class ToolResults(Rule):
         return "every tool call is answered before the next turn"
 
 
-_INLINE = "Write `image_url` parts: `finetune data fix --with images-inline`."
+INLINE = "Write `image_url` parts: `finetune data fix --with images-inline`."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,7 +307,7 @@ class Images(Rule):
 
     def row(self, row: Row) -> Iterator[Problem]:
         if row.features.get("images") == "images":
-            yield Problem("images", "the pictures lie beside the conversation, not in it", _INLINE)
+            yield Problem("images", "the pictures lie beside the conversation, not in it", INLINE)
         if not row.images:
             return
         if self.per_example is not None and row.images > self.per_example:

@@ -44,13 +44,13 @@ def _said(example: Example) -> list[tuple[str, object]]:
     ],
 )
 def test_turns_under_other_names_are_turns(tmp_path: Path, key: str, who: str, said: str) -> None:
-    row: Object = {key: [{who: "user", said: "hi", "at": 3}, {who: "Bot", said: "yo"}], "id": 1}
+    row: Object = {key: [{who: "user", said: "hi", "at": 3}, {who: "Bot", said: "yo", "weight": 0}], "id": 1}
     dataset = _opened(tmp_path, row)
     example = next(iter(dataset))
     assert dataset.detection[0].format == "named-turns"
     assert isinstance(example, ChatExample)
     assert _said(example) == ASKED
-    assert (example.messages[0].extra, example.extra) == ({"at": 3}, {"id": 1})
+    assert (example.messages[0].extra, example.messages[1].weight, example.extra) == ({"at": 3}, 0, {"id": 1})
 
 
 def test_who_speaks_may_be_said_by_true_and_false(tmp_path: Path) -> None:

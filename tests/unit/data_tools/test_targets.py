@@ -75,6 +75,8 @@ REFUSED: dict[str, tuple[Example, str, str, str]] = {
     "openai weight of the user": (chat(user(weight=1), answer()), "openai", "sft", "weights"),
     "openai reasoning": (chat(user(), answer(reasoning="hm")), "openai", "sft", "reasoning"),
     "openai audio": (chat(user([{"type": "input_audio"}]), answer()), "openai", "sft", "other-parts"),
+    "openai film beside": (chat(user("<video>"), answer(), extra={"videos": ["a"]}), "openai", "sft", "other-parts"),
+    "peft sound beside": (chat(user("<audio>"), answer(), extra={"audios": ["a.wav"]}), "peft", "sft", "other-parts"),
     "openai tool name": (chat(user(), call("a b"), result(), answer()), "openai", "sft", "tool-name"),
     "openai no call id": (chat(user(), call(call_id=None), answer()), "openai", "sft", "tool-call-id"),
     "openai orphan result": (chat(user(), call(), result("c2"), answer()), "openai", "sft", "tool-call-id"),
