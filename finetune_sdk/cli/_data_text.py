@@ -187,7 +187,7 @@ def _reason(reason: Group) -> str:
 
 def outcome_text(outcome: Outcome) -> str:
     """What was written, what was left out, what was found."""
-    lines = [f"{file}: {rows:,} rows" for file, rows in outcome.written.items()]
+    lines = [f"{file}: {rows:,} row{'s' if rows != 1 else ''}" for file, rows in outcome.written.items()]
     if not outcome.written:
         lines.append(click.style("nothing was written", fg="red"))
     lines += [f"left out: {rows:,} ({reason})" for reason, rows in outcome.dropped.items()]

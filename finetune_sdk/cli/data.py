@@ -22,6 +22,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _BAD_DATA = 3
 _REST = 0.999
 """The share of a part that has all there is beside counted ones: below 1, where counts begin."""
+_CLOSE = 1e-9
+_SIZE = re.compile(r"[0-9]*\.?[0-9]+")
 _COLUMN_HELP = "Map a column, or a template of columns such as 'text=Q: {question}\\nA: {answer}'; repeatable."
 
 
@@ -86,7 +88,10 @@ def _counter(name: str | None) -> Counter:
 
 
 def _names(given: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in given.split(",") if name.strip())
+    names = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
+    if not names:
+        raise click.BadParameter("no target is named, such as openai,peft", param_hint="--for")
+    return names
 
 
 @click.group("data")
@@ -293,20 +298,31 @@ def split(
 def _sizes(parts: tuple[str, ...], validation: float | None, test: float | None) -> dict[str, float]:
     """Parts with their sizes; `train` is what the others leave."""
     sizes: dict[str, float] = {}
-    for pair in parts:
-        name, sign, size = pair.partition("=")
-        if not sign or not name.isidentifier() or not size.replace(".", "", 1).isdigit():
-            raise click.BadParameter(f"{pair!r} is not NAME=SIZE, such as validation=0.1", param_hint="--part")
-        sizes[name] = float(size)
-    sizes |= {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
+    short = [(name, size) for name, size in (("validation", validation), ("test", test)) if size is not None]
+    for name, size in (*map(_part, parts), *short):
+        if name in sizes:
+            raise click.BadParameter(f"{name!r} is given twice", param_hint="--part")
+        sizes[name] = size
     if not sizes:
         raise click.UsageError("give --validation, --test or --part")
-    if "train" in sizes or (len(sizes) > 1 and abs(sum(sizes.values()) - 1) < 1e-9):
+    total = sum(sizes.values())
+    whole = len(sizes) > 1 and abs(total - 1) < _CLOSE
+    if whole or (any(size >= 1 for size in sizes.values()) and "train" in sizes):
         return sizes
+    if "train" in sizes and len(sizes) > 1:
+        rest = f"the shares add up to {total:g}, not to 1; without `train` it takes what the others leave"
+        raise click.BadParameter(rest, param_hint="--part")
     share = 1 - sum(size for size in sizes.values() if size < 1)
     if share <= 0:
         raise click.BadParameter("the parts take everything and leave nothing for train", param_hint="--part")
-    return {"train": min(share, _REST), **sizes}
+    return sizes if "train" in sizes else {"train": min(share, _REST), **sizes}
+
+
+def _part(pair: str) -> tuple[str, float]:
+    name, sign, size = pair.partition("=")
+    if not sign or not name.isidentifier() or not _SIZE.fullmatch(size):
+        raise click.BadParameter(f"{pair!r} is not NAME=SIZE, such as validation=0.1", param_hint="--part")
+    return name, float(size)
 
 
 @group.command("sample")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import hashlib
 import os
@@ -15,13 +16,14 @@ from typing import Any, BinaryIO, TypeAlias
 import msgspec
 
 from finetune_sdk.data import ranges
+from finetune_sdk.data.chunked import MAX_LINE_BYTES
 from finetune_sdk.data.containers import changed, stamp
 from finetune_sdk.data.dataset import Dataset
 from finetune_sdk.data.example import Example
+from finetune_sdk.data.features import FEATURES
 from finetune_sdk.data.formats import Format, format_named
 from finetune_sdk.data.outputs import RowFile
 from finetune_sdk.data.ranges import convert_ranges
-from finetune_sdk.data.readers import MAX_LINE_BYTES
 from finetune_sdk.data.renderer import Judge, Own, Renderer
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.straight import TO_CHAT, Block
@@ -95,6 +97,7 @@ def write(
     entry = format_named(to)
     if entry.render is None:
         raise DataError(f"{entry.name} can be read, not written.")
+    refuse_unknown(allow)
     report = Report()
     reading = Report() if skip_unreadable else report
     _refuse_own_input(dataset, outs)
@@ -215,6 +218,15 @@ def convert_range(job: ranges.Job, stream: BinaryIO, report: Report) -> tuple[li
         out.append(encoder.encode_lines(found))
         written += len(found)
     return out, rows, written
+
+
+def refuse_unknown(losses: Collection[str]) -> None:
+    """Raise `DataError` for a loss that is allowed and that no format has: it is a slip of the pen."""
+    for name in losses:
+        if name not in FEATURES and name != "all":
+            close = difflib.get_close_matches(name, FEATURES, n=1)
+            meant = f" Did you mean {close[0]!r}?" if close else ""
+            raise DataError(f"--allow-loss {name}: no such rule.{meant} Known: {', '.join(FEATURES)}.")
 
 
 def _refuse_own_input(dataset: Dataset, outs: Sequence[Path]) -> None:

@@ -22,6 +22,7 @@ from finetune_sdk.data.example import (
 from finetune_sdk.data.features import SHAPE_ONLY
 from finetune_sdk.data.formats import Format, format_named
 from finetune_sdk.data.losses import as_kind, losses
+from finetune_sdk.data.methods import kinds_for
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.targets import TARGETS, Profile, Row, Rule, Totals, profiles
 from finetune_sdk.data.targets.rules import Refuses
@@ -110,11 +111,13 @@ def check(
     search: bool = True,
     allow: Collection[str] = (),
 ) -> CheckReport:
-    """Read the dataset once. Raises `DataError` for an unknown target; everything else is a finding.
+    """Read the dataset once. Raises `DataError` for an unknown target or method; everything else is a finding.
 
     `search` looks for secrets and personal data; hosted targets refuse rows with them unless `allow` names
     "secret" or "personal-data".
     """
+    if method is not None:
+        kinds_for(method)
     checker = Checker(targets, method=method, model=model, counter=counter, search=search, allow=allow)
     for example in dataset.scan(checker.report):
         checker.add(example)

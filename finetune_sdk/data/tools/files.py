@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from finetune_sdk.data.canonical import content_key, prompt_key
 from finetune_sdk.data.checks import check
-from finetune_sdk.data.convert import Change, Outcome, own_format, write
+from finetune_sdk.data.convert import Change, Outcome, own_format, refuse_unknown, write
 from finetune_sdk.data.dataset import Dataset
 from finetune_sdk.data.example import KIND_NAMES, Example, kind_of
 from finetune_sdk.data.features import FEATURES, features
@@ -39,7 +40,7 @@ def convert_for(
 
     `allow_loss` names features to take out; `allow` lets "secret" and "personal-data" go to a hosted target.
     """
-    _know(allow_loss)
+    refuse_unknown(allow_loss)
     profile = profile_for(dataset, target, model=model)
     assert profile.format is not None, "profile_for answers written formats only"  # noqa: S101
     return write(
@@ -61,7 +62,6 @@ def convert_to(
     repairs: Collection[Repair] = (),
 ) -> Outcome:
     """Write the rows in the format `to`, repaired on the way; a loss that nobody allowed refuses it."""
-    _know(allow_loss)
     change = _changes((), repairs) if repairs else None
     return write(dataset, [out], to=to, allow=allow_loss, change=change, workers=None)
 
@@ -104,12 +104,6 @@ def demands(profile: Profile, example: Example, *, allow: Collection[str] = ()) 
                 )
 
 
-def _know(names: Collection[str]) -> None:
-    for name in names:
-        if name not in FEATURES and name != "all":
-            raise DataError(f"--allow-loss {name}: no such rule. Known: {', '.join(FEATURES)}.")
-
-
 def _changes(allow_loss: Collection[str], repairs: Collection[Repair], *, sent_to: Profile | None = None) -> Change:
     """Repairs, then the allowed losses that a row uses; both are told. In the keys that a target knows."""
     allowed = frozenset(STRIP if "all" in allow_loss else allow_loss) & STRIP.keys()
@@ -145,20 +139,46 @@ def _dropped(feature: str, path: str, example: Example) -> Finding:
 def split(
     dataset: Dataset, outs: Mapping[str, Path], sizes: Mapping[str, float], units: Units, *, exact: bool = True
 ) -> Outcome:
-    """Write each row to its part. `exact`: sizes as asked; otherwise a row's part depends on nothing but the row."""
+    """Write each row to its part. `exact`: sizes as asked; otherwise a row's part depends on nothing but the row.
+
+    Raises `DataError` where a part would be empty; without `exact` that is a warning.
+    """
     if exact:
         units = _fair(dataset, units)
         plan = Split.plan(dataset.scan(Report()), sizes, units)
+        _refuse_empty(plan.rows, sizes)
     else:
         plan = Split.by_hash(sizes, units)
     names = list(outs)
-    return write(
+    done = write(
         dataset,
         list(outs.values()),
         to=own_format(dataset),
         choose=lambda example: names.index(plan.part(example)),
         as_is=True,
     )
+    empty = [
+        Finding(
+            rule="part-empty",
+            severity="warning",
+            message=f"{out}: chance gave it no row",
+            fix="Give more rows or a larger share, or leave out `--stable`.",
+        )
+        for out, rows in done.written.items()
+        if not rows
+    ]
+    return replace(done, findings=(*done.findings, *empty)) if empty else done
+
+
+def _refuse_empty(rows: Mapping[str, int], sizes: Mapping[str, float]) -> None:
+    total = sum(rows.values())
+    for name, count in rows.items():
+        if total and not count:
+            why = f"{name}={sizes[name]:g} of {total} row{'s' if total != 1 else ''} leaves no {name} row"
+            raise DataError(
+                f"{why}. Give more rows, or ask for a number of them such as {name}=1; rows that belong "
+                "together (same question, `--group-by`) stay on one side."
+            )
 
 
 def _fair(dataset: Dataset, units: Units) -> Units:

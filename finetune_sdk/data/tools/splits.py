@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import math
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from finetune_sdk.data.canonical import content_key, prompt_key
 from finetune_sdk.data.example import Example, LabelledExample
+from finetune_sdk.data.jsonvalue import as_object
 from finetune_sdk.errors import DataError
 
 _SPACE = 1 << 64
@@ -51,11 +53,14 @@ def field(example: Example, key: str) -> object:
     head, *deeper = key.split(".")
     value: object = example.extra.get(head, getattr(example, head, None))
     for name in deeper:
-        value = value.get(name) if isinstance(value, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        value = (as_object(value) or {}).get(name)
     if value is None:
         place = f"{example.source.file}:{example.source.line}: " if example.source else ""
-        raise DataError(f"{place}no key {key!r} to group by. It has: {', '.join(example.extra) or 'no further keys'}.")
-    return value  # pyright: ignore[reportUnknownVariableType]
+        if not deeper and head in example.extra:
+            raise DataError(f"{place}{key!r} is null: to split by it every row needs a value.")
+        known = ", ".join(example.extra) or "no further keys"
+        raise DataError(f"{place}no key {key!r} to split by. The row has: {known}.")
+    return value
 
 
 def _hash(seed: int, value: object) -> int:
@@ -70,6 +75,8 @@ class Split:
         self._units = units
         self._limits = limits
         self._of_unit: dict[int, str] = {}
+        self.rows: dict[str, int] = {}
+        """Rows of each part, where all rows were looked at."""
 
     def part(self, example: Example) -> str:
         """The row's part."""
@@ -111,10 +118,10 @@ class Split:
         for key, stratum in zip(keys, strata, strict=True):
             held = by_stratum.setdefault(stratum, array("Q"))
             held.append(key)
-        quotas = _quotas(wanted, {name: len(held) for name, held in by_stratum.items()})
-        limits = {name: _limits(sorted(held), quotas[name]) for name, held in by_stratum.items()}
+        limits, taken = _all_limits(by_stratum, wanted)
         split = cls(units, tuple(parts), limits)
         split._of_unit = of_unit
+        split.rows = dict(zip(parts, taken, strict=True))
         return split
 
 
@@ -140,7 +147,7 @@ def _verify(parts: Mapping[str, float]) -> None:
 
 
 def _sizes(parts: Mapping[str, float], rows: int) -> list[int]:
-    """Rows per part; the largest share takes what rounding leaves."""
+    """Rows per part. Beside counts a share is one of all rows, and "train" (else the largest share) takes the rest."""
     _verify(parts)
     if len(parts) < 2 or any(size <= 0 for size in parts.values()):
         raise DataError("a split needs at least two parts, each above 0, such as train=0.9 validation=0.1.")
@@ -152,26 +159,42 @@ def _sizes(parts: Mapping[str, float], rows: int) -> list[int]:
             f"{rows - left} rows are asked for, there are {rows}: give one part a share instead of a count."
         )
     if left < len(shares):
-        raise DataError(f"{sum(counts.values())} rows are asked for, there are only {rows}.")
-    total = sum(shares.values())
-    found = counts | {name: int(share / total * left + 0.5) for name, share in shares.items()}
+        raise DataError(f"{_asked_for(counts)}, and there are {rows} rows: none is left for {', '.join(shares)}.")
+    whole = 1.0 if counts else sum(shares.values())
+    found = counts | {name: int(share / whole * rows + 0.5) for name, share in shares.items()}
     if shares:
-        largest = max(shares, key=lambda name: shares[name])
-        found[largest] += rows - sum(found.values())
+        takes_rest = "train" if "train" in shares else max(shares, key=lambda name: shares[name])
+        found[takes_rest] += rows - sum(found.values())
+        if found[takes_rest] < 0:
+            raise DataError(f"{_asked_for(parts)}, and there are {rows} rows: none is left for {takes_rest}.")
     return [found[name] for name in parts]
 
 
-def _quotas(wanted: list[int], strata: Mapping[str, int]) -> dict[str, list[int]]:
-    """How many rows each stratum gives to each part: as even as whole numbers allow, and exact in sum per stratum."""
-    rows = sum(strata.values())
-    found: dict[str, list[int]] = {}
-    carried = [0.0] * len(wanted)
-    for name, size in sorted(strata.items()):
-        ideal = [size * part / rows + extra for part, extra in zip(wanted, carried, strict=True)]
-        given = _whole(ideal, size)
+def _asked_for(parts: Mapping[str, float]) -> str:
+    return f"asked for are {', '.join(f'{name}={size:g}' for name, size in parts.items())}"
+
+
+def _all_limits(
+    by_stratum: Mapping[str, array[int]], wanted: list[int]
+) -> tuple[dict[str, tuple[int, ...]], list[int]]:
+    """The bounds within each stratum, and the rows that the parts get: what one gives too much, the next gives less."""
+    rows = sum(map(len, by_stratum.values()))
+    found: dict[str, tuple[int, ...]] = {}
+    carried, taken = [0.0] * len(wanted), [0] * len(wanted)
+    for name in sorted(by_stratum):
+        ordered = sorted(by_stratum[name])
+        ideal = [len(ordered) * part / rows + extra for part, extra in zip(wanted, carried, strict=True)]
+        found[name] = _limits(ordered, _whole(ideal, len(ordered)))
+        given = _between(ordered, found[name])
         carried = [want - got for want, got in zip(ideal, given, strict=True)]
-        found[name] = given
-    return found
+        taken = [before + got for before, got in zip(taken, given, strict=True)]
+    return found, taken
+
+
+def _between(ordered: list[int], limits: tuple[int, ...]) -> list[int]:
+    """How many keys lie below each limit, and not below the one before."""
+    ends = [bisect_left(ordered, limit) for limit in limits]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _whole(ideal: list[float], size: int) -> list[int]:

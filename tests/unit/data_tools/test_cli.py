@@ -132,9 +132,41 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "--format" in found.stdout
 
 
-@pytest.mark.parametrize("part", ["validation", "=0.1", "validation=x", "a b=0.1"])
+@pytest.mark.parametrize("part", ["validation", "=0.1", "validation=x", "a b=0.1", "test=²"])
 def test_a_part_that_is_no_part_is_a_usage_error(rows: Path, tmp_path: Path, part: str) -> None:
     assert run("split", rows, "--part", part, "--out", tmp_path).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        (["--part", "test=0.1", "--test", "0.2"], "'test' is given twice"),
+        (["--part", "train=0.5", "--test", "0.1"], "add up to 0.6, not to 1"),
+        (["--part", "a=0.5", "--part", "b=0.6"], "leave nothing for train"),
+    ],
+)
+def test_sizes_that_contradict_each_other_are_usage_errors(
+    rows: Path, tmp_path: Path, sizes: list[str], words: str
+) -> None:
+    found = run("split", rows, *sizes, "--out", tmp_path / "o")
+
+    assert found.exit_code == 2
+    assert words in " ".join(found.stderr.split())
+
+
+@pytest.mark.parametrize(("option", "words"), [("--for", "no target is named"), ("--method", "no data rules for")])
+def test_a_judge_that_is_nobody_is_refused(rows: Path, option: str, words: str) -> None:
+    found = run("check", rows, option, ",")
+
+    assert found.exit_code != 0
+    assert words in found.stderr + str(found.exception)
+
+
+@pytest.mark.parametrize("command", ["convert", "merge"])
+def test_a_loss_that_no_format_has_is_refused(rows: Path, tmp_path: Path, command: str) -> None:
+    found = run(command, rows, "--to", "chat", "--allow-loss", "wieghts", "--out", tmp_path / "o.jsonl")
+
+    assert "--allow-loss wieghts: no such rule. Did you mean 'weights'?" in str(found.exception)
 
 
 def test_an_unknown_target_is_an_error_with_the_nearest_name(rows: Path) -> None:

@@ -106,6 +106,21 @@ def test_all_parts_of_a_split_together_are_the_rows(tmp_path: Path) -> None:
     assert sorted(map(json.dumps, parts[0] + parts[1])) == sorted(map(json.dumps, TEN))
 
 
+def test_a_part_that_would_be_empty_is_refused_with_what_to_ask_for(tmp_path: Path) -> None:
+    outs = {name: tmp_path / f"{name}.jsonl" for name in ("train", "test")}
+
+    with pytest.raises(DataError, match=r"test=0\.04 of 10 rows leaves no test row\..*test=1"):
+        files.split(written(tmp_path, *TEN), outs, {"train": 0.96, "test": 0.04}, Units())
+    assert not outs["train"].exists()
+
+
+def test_a_stable_part_that_chance_leaves_empty_is_said(tmp_path: Path) -> None:
+    outs = {name: tmp_path / f"{name}.jsonl" for name in ("train", "test")}
+    found = files.split(written(tmp_path, *TEN), outs, {"train": 0.9999, "test": 0.0001}, Units(), exact=False)
+
+    assert [finding.rule for finding in found.findings if finding.rule == "part-empty"] == ["part-empty"]
+
+
 def test_rows_that_all_ask_the_same_are_split_by_content(tmp_path: Path) -> None:
     rows = [chat("tell me a story", f"story {number}") for number in range(10)]
     outs = {"train": tmp_path / "train.jsonl", "test": tmp_path / "test.jsonl"}

@@ -39,6 +39,31 @@ def test_a_size_from_one_on_is_a_number_of_rows() -> None:
     assert Counter(sides(ROWS, {"train": 0.9, "test": 37})) == {"train": 963, "test": 37}
 
 
+def test_beside_a_number_of_rows_a_share_is_one_of_all_rows() -> None:
+    found = Counter(sides(ROWS, {"train": 0.4, "validation": 0.6, "test": 200}))
+
+    assert found == {"train": 200, "validation": 600, "test": 200}
+
+
+def test_groups_and_strata_together_meet_the_sizes_over_all() -> None:
+    rows = [text(number, who=number % 20, lang="aaaaaaabbc"[number % 10]) for number in range(200)]
+    units = Units(group_by="who", stratify_by="lang")
+
+    assert Counter(sides(rows, {"train": 0.9, "test": 0.1}, units)) == {"train": 180, "test": 20}
+
+
+def test_a_split_knows_how_many_rows_its_parts_get() -> None:
+    rows = [labelled(number // 3, "abc"[number % 3]) for number in range(100)]
+    split = Split.plan(rows, PARTS, Units())
+
+    assert split.rows == Counter(split.part(row) for row in rows)
+
+
+def test_a_key_that_is_null_is_told_as_that() -> None:
+    with pytest.raises(DataError, match="'who' is null"):
+        Split.plan([text(1, who=None)], PARTS, Units(group_by="who"))
+
+
 def test_row_order_does_not_matter() -> None:
     shuffled = random.Random(0).sample(ROWS, len(ROWS))
 
@@ -114,7 +139,8 @@ def test_by_hash_shares_are_met_about() -> None:
         ({"train": 1.0}, "at least two parts"),
         ({"train": 0.5, "test": 0.0}, "each above 0"),
         ({"train": 600, "test": 300}, "give one part a share"),
-        ({"train": 0.5, "test": 2000}, "only 1000"),
+        ({"train": 0.5, "test": 2000}, "test=2000, and there are 1000 rows: none is left for train"),
+        ({"train": 0.1, "a": 0.9, "test": 500}, "none is left for train"),
         ({"train": 0.5, "test": 1.5}, r"test=1\.5 is neither a share below 1 nor a whole number"),
         ({"train": 0.5, "test": math.inf}, "test=inf is neither"),
         ({"train": 0.5, "test": math.nan}, "test=nan is neither"),
@@ -126,5 +152,5 @@ def test_sizes_that_make_no_sense_are_refused(parts: dict[str, float], words: st
 
 
 def test_a_key_that_a_row_lacks_is_named() -> None:
-    with pytest.raises(DataError, match=r"no key 'who' to group by\. It has: customer"):
+    with pytest.raises(DataError, match=r"no key 'who' to split by\. The row has: customer"):
         Split.plan([text(1, customer=2)], PARTS, Units(group_by="who"))
