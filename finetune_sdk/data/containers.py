@@ -270,9 +270,9 @@ def name_container(head: bytes, path: Path) -> tuple[Container, str]:
         return "excel", "an Excel workbook"
     suffixes = [suffix.lower() for suffix in path.suffixes]
     text_like = next((suffix for suffix in reversed(suffixes) if suffix in _TEXT_LIKE), None)
-    if text_like is not None:
-        return _TEXT_LIKE[text_like], f"named {text_like}"
     start = head.lstrip()
+    if text_like is not None and not (_TEXT_LIKE[text_like] == "text" and _is_jsonl(start)):
+        return _TEXT_LIKE[text_like], f"named {text_like}"
     if start[:1] in (b"[", b"{"):
         return _json_container(start)
     if set(suffixes) & {".jsonl", ".ndjson", ".json"} or not start:
@@ -292,6 +292,12 @@ def _json_container(start: bytes) -> tuple[Container, str]:
     if start.startswith(b"["):
         return "json", "starts with [: a JSON array"
     return ("json", "objects span lines") if _spans_lines(start) else ("jsonl", "one object per line")
+
+
+def _is_jsonl(start: bytes) -> bool:
+    """Whether each of the first lines is an object, whatever the file is called."""
+    lines = [line.strip() for line in start.split(b"\n")[:3]]
+    return bool(start) and all(line.startswith(b'{"') and line.endswith(b"}") for line in lines if line)
 
 
 def _table_or_text(first: bytes) -> tuple[Container, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from finetune_sdk.data.example import ChatExample, Example, Message, PreferenceExample, UnpairedPreference
 from finetune_sdk.data.formats.base import Format, need_text, rest
-from finetune_sdk.data.formats.messages import CHAT_KEYS, extras_of_chat, turn
+from finetune_sdk.data.formats.messages import CHAT_KEYS, extras_of_chat, parsed_text, system_of, turn
 from finetune_sdk.data.formats.rendering import switches, system_and_turns
 from finetune_sdk.data.jsonvalue import Object, as_list, type_name
 from finetune_sdk.data.report import Fault, Note
@@ -44,19 +44,24 @@ def _prompt(row: Object) -> tuple[list[Message], dict[str, Any]]:
         text = f"{instruction}{JOINER}{given}" if instruction else given
         aside = {"input": len(instruction)}
     messages = [turn("user", text)]
-    system = row.get("system")
+    system = system_of(row)
     if "system" in row and not system:
-        aside["system"] = system
-    start = [turn("system", system)] if isinstance(system, str) and system else []
+        aside["system"] = row["system"]
+    start = [turn("system", system)] if system else []
     if "history" in row and not row["history"]:
         aside["history"] = row["history"]
     return [*start, *history(row.get("history")), *messages], aside
 
 
 def history(value: object) -> list[Message]:
-    """Earlier turns, as pairs of question and answer. Raises `Fault`."""
+    """Earlier turns, as pairs of question and answer, which tables hold as the text of a list. Raises `Fault`."""
     turns: list[Message] = []
-    for index, item in enumerate(as_list(value) or []):
+    given = parsed_text(value, "history") if isinstance(value, str) and value.strip() else value
+    pairs = as_list(given) or []
+    if given and not pairs:
+        what = f"must be a list of pairs, this is {type_name(given)}"
+        raise Fault("history-type", "history", what, 'Write [["question", "answer"], ...].')
+    for index, item in enumerate(pairs):
         pair = as_list(item)
         if pair is None or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
             raise Fault(

@@ -14,17 +14,19 @@ from finetune_sdk.data.formats.blocks import (
     Gathered,
     Wire,
     arguments_of,
+    blocks_in,
     grouped,
     parts_of,
     split_system,
     system_blocks,
     tool_fields,
+    tool_items,
     turns,
     unknown_block,
 )
 from finetune_sdk.data.formats.rendering import image_url
-from finetune_sdk.data.jsonvalue import Object, as_list, as_object
-from finetune_sdk.data.report import Note
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
+from finetune_sdk.data.report import Fault, Note
 
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 _OWN_BLOCKS = frozenset(("tool_use", "tool_result", "thinking", "redacted_thinking", "document"))
@@ -58,49 +60,54 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
         into.parts.append(block)
     elif kind == "tool_use":
         extra = rest(block, "type", "id", "name", "input")
-        into.call(str(block.get("name")), block.get("input"), block.get("id"), extra)
+        into.call(path, block.get("name"), block.get("input"), block.get("id"), extra)
     elif kind == "tool_result":
         extra = rest(block, "type", "tool_use_id", "content")
-        into.result(_result(block.get("content")), block.get("tool_use_id"), extra=extra)
+        into.result(_result(block.get("content"), path), block.get("tool_use_id"), extra=extra)
     elif kind == "thinking" and isinstance(block.get("thinking"), str):
         into.thought(block["thinking"], rest(block, "type", "thinking"))
     elif kind == "image":
-        into.parts.append(_image(block))
+        into.parts.append(_image(block, path))
     elif isinstance(kind, str):
         into.parts.append(block)
     else:
         raise unknown_block(block, path)
 
 
-def _image(block: Object) -> Object:
+def _image(block: Object, path: str) -> Object:
     source = as_object(block.get("source")) or {}
     if source.get("type") == "base64":
         url = f"data:{source.get('media_type')};base64,{source.get('data')}"
+    elif isinstance(source.get("url"), str):
+        url = source["url"]
     else:
-        url = str(source.get("url", ""))
+        what = f"an image's source is base64 data or a url, this has {', '.join(map(repr, source)) or 'nothing'}"
+        raise Fault("part-type", f"{path}.source", what, "Write one of them.")
     return {"type": "image_url", "image_url": {"url": url}, **rest(block, "type", "source")}
 
 
-def _result(value: Any) -> str | list[Part]:
+def _result(value: Any, path: str) -> str | list[Part]:
     """A tool's answer: one text, or parts in the order they came."""
     items = as_list(value)
     if items is None:
-        return value if isinstance(value, str) else ""
+        if value is not None and not isinstance(value, str):
+            what = f"a tool's answer is text or blocks, this is {type_name(value)}"
+            raise Fault("content-type", f"{path}.content", what, "Write it as text.")
+        return value or ""
     blocks = [as_object(item) or {} for item in items]
     if len(blocks) == 1 and set(blocks[0]) == {"type", "text"}:
         return str(blocks[0]["text"])
-    return [_image(block) if block.get("type") == "image" else block for block in blocks]
+    return [_image(block, path) if block.get("type") == "image" else block for block in blocks]
 
 
 def _system(value: Any) -> list[Message]:
     if isinstance(value, str):
         return [Message(role="system", content=value)]
-    blocks = as_list(value)
-    return system_blocks(blocks, "system", _sort) if blocks else []
+    return system_blocks(blocks_in(value, "system"), "system", _sort)
 
 
 def _tools(value: object) -> list[Tool] | None:
-    items = as_list(value)
+    items = tool_items(value, "tools")
     if items is None:
         return None
     found: list[Tool] = []

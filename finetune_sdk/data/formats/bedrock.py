@@ -14,16 +14,18 @@ from finetune_sdk.data.formats.blocks import (
     Gathered,
     Wire,
     arguments_of,
+    blocks_in,
     grouped,
     parts_of,
     split_system,
     system_blocks,
     tool_fields,
+    tool_items,
     turns,
     unknown_block,
 )
 from finetune_sdk.data.formats.rendering import image_url
-from finetune_sdk.data.jsonvalue import Object, as_list, as_object
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
 
 SCHEMA = "bedrock-conversation-2024"
@@ -53,7 +55,7 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
         into.parts.append({"type": "text", "text": block["text"], **rest(block, "text")})
     elif call is not None:
         extra = rest(call, "name", "input", "toolUseId")
-        into.call(str(call.get("name")), call.get("input"), call.get("toolUseId"), extra)
+        into.call(path, call.get("name"), call.get("input"), call.get("toolUseId"), extra)
     elif result is not None:
         content, kind = _result(result, path)
         into.result(content, result.get("toolUseId"), extra=rest(result, "toolUseId", "content"))
@@ -85,7 +87,7 @@ def _image(image: Object, path: str) -> Object:
 
 def _result(result: Object, path: str) -> tuple[str | list[Part], str]:
     """A tool's answer, and "json" where it is one object and no text."""
-    blocks = [as_object(item) or {} for item in as_list(result.get("content")) or []]
+    blocks = [as_object(item) or {} for item in blocks_in(result.get("content"), f"{path}.toolResult.content")]
     if len(blocks) == 1 and set(blocks[0]) == {"text"} and isinstance(blocks[0]["text"], str):
         return blocks[0]["text"], ""
     if len(blocks) == 1 and set(blocks[0]) == {"json"}:
@@ -106,9 +108,12 @@ def _json(value: Any) -> str:
 def _tools(row: Object) -> list[Tool] | None:
     config = as_object(row.get("toolConfig"))
     if config is None:
+        if row.get("toolConfig") is not None:
+            what = f"must be an object with 'tools', this is {type_name(row['toolConfig'])}"
+            raise Fault("tools-type", "toolConfig", what, "Write an object.")
         return None
     found: list[Tool] = []
-    for item in as_list(config.get("tools")) or []:
+    for item in tool_items(config.get("tools"), "toolConfig.tools") or []:
         spec = as_object((as_object(item) or {}).get("toolSpec"))
         if spec is None:
             what = f"a tool without 'toolSpec'; it has {', '.join(map(repr, as_object(item) or {})) or 'nothing'}"
@@ -134,8 +139,7 @@ def _parse(row: Object, note: Note) -> ChatExample:
     elif row.get("schemaVersion") not in (SCHEMA, None):
         what = f"{row['schemaVersion']!r} is not {SCHEMA!r}; it is kept"
         note("schema-version", "schemaVersion", what, f"Write {SCHEMA!r} unless the service said otherwise.")
-    blocks = as_list(row.get("system")) or []
-    start = system_blocks(blocks, "system", _sort) if blocks else []
+    start = system_blocks(blocks_in(row.get("system"), "system"), "system", _sort)
     return ChatExample(
         messages=[*start, *turns(row.get("messages"), "messages", _WIRE, note)],
         tools=_tools(row),

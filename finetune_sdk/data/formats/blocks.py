@@ -46,7 +46,13 @@ class Gathered:
         self.left_out = [*self.left_out, *(key for key in {**kept, **own} if key not in self.own)]
         self.reasoning.append(text)
 
-    def call(self, name: str, arguments: object, call_id: object, extra: Object | None = None) -> None:
+    def call(self, path: str, name: object, arguments: object, call_id: object, extra: Object | None = None) -> None:
+        if not isinstance(name, str):
+            what = f"a call needs the function's name, this is {type_name(name)}"
+            raise Fault("tool-call-type", path, what, "Write the name.")
+        if arguments is not None and as_object(arguments) is None:
+            what = f"arguments must be an object here, this is {type_name(arguments)}"
+            raise Fault("tool-arguments", path, what, "Write an object.")
         self.calls.append(
             ToolCall(
                 id=call_id if isinstance(call_id, str) else UNSET,
@@ -200,8 +206,33 @@ def parts_of(message: Message) -> list[Part]:
     return list(message.content) if isinstance(message.content, list) else []
 
 
+def blocks_in(value: object, path: str) -> list[Any]:
+    """The blocks of a list; none where there is nothing. Raises `Fault` for what is no list."""
+    items = as_list(value)
+    if items is None and value is not None:
+        what = f"must be a list of blocks, this is {type_name(value)}"
+        raise Fault("content-type", path, what, 'Write [{"text": ...}].')
+    return items or []
+
+
+def tool_items(value: object, path: str) -> list[Any] | None:
+    """Tool definitions, which tables hold as the text of a list; None where there are none. Raises `Fault`."""
+    given = value
+    if isinstance(value, str) and value.strip():
+        try:
+            given = diagnose(value.encode())
+        except (Fault, UnicodeEncodeError):
+            given = value
+    items = as_list(given)
+    if items is None and value not in (None, ""):
+        raise Fault("tools-type", path, f"must be a list of tools, this is {type_name(given)}", "Write a list.")
+    return items
+
+
 def system_blocks(blocks: list[Any], path: str, sort: Sort) -> list[Message]:
-    """The system message of a list of blocks: one plain text, or text parts as they are. Raises `Fault` for others."""
+    """The system message of blocks: one plain text, or text parts as they are. Raises `Fault` for others."""
+    if not blocks:
+        return []
     gathered = Gathered()
     for index, block in enumerate(blocks):
         inner = as_object(block)

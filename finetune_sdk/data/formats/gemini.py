@@ -14,6 +14,7 @@ from finetune_sdk.data.formats.blocks import (
     Gathered,
     Wire,
     arguments_of,
+    blocks_in,
     call_names,
     grouped,
     json_object,
@@ -21,11 +22,12 @@ from finetune_sdk.data.formats.blocks import (
     split_system,
     system_blocks,
     tool_fields,
+    tool_items,
     turns,
     unknown_block,
 )
 from finetune_sdk.data.formats.rendering import image_url
-from finetune_sdk.data.jsonvalue import Object, as_list, as_object
+from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
 
 _SOURCE = "https://cloud.google.com/vertex-ai/generative-ai/docs/models/gemini-supervised-tuning-prepare"
@@ -44,7 +46,7 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
     inline = _either(block, "inlineData", "inline_data")
     if call is not None:
         extra = {**rest(call, "name", "args", "id"), **rest(block, "functionCall", "function_call")}
-        into.call(str(call.get("name")), call.get("args"), call.get("id"), extra)
+        into.call(path, call.get("name"), call.get("args"), call.get("id"), extra)
     elif response is not None:
         extra = {**rest(response, "name", "response", "id"), **rest(block, "functionResponse", "function_response")}
         into.result(_response_text(response.get("response")), response.get("id"), response.get("name") or None, extra)
@@ -96,9 +98,12 @@ def _system(row: Object) -> tuple[list[Message], dict[str, Any]]:
         return [], {}
     if isinstance(row[key], str):
         return [Message(role="system", content=row[key])], {}
-    found = as_object(row[key]) or {}
+    found = as_object(row[key])
+    if found is None:
+        what = f"must be an object with 'parts', this is {type_name(row[key])}"
+        raise Fault("content-type", key, what, 'Write {"parts": [{"text": ...}]}.')
     beside = rest(found, "parts")
-    blocks = as_list(found.get("parts"))
+    blocks = blocks_in(found.get("parts"), f"{key}.parts")
     aside = {"gemini_system": [key, beside]} if beside or key != _SYSTEM_KEYS[0] else {}
     return (system_blocks(blocks, f"{key}.parts", _sort), aside) if blocks else ([], {})
 
@@ -110,7 +115,7 @@ def _system_object(parts: list[Part], example: ChatExample | PreferenceExample, 
 
 
 def _tools(value: object) -> list[Tool] | None:
-    items = as_list(value)
+    items = tool_items(value, "tools")
     if items is None:
         return None
     found: list[Tool] = []

@@ -216,7 +216,9 @@ def _trained(value: object, path: str) -> int:
 
 
 def _spans(value: object, path: str) -> list[Span]:
-    items = as_list(value) or []
+    items = as_list(value)
+    if items is None:
+        raise Fault("span-type", path, f"must be a list of spans, this is {type_name(value)}", "Write a list.")
     spans: list[Span] = []
     for index, item in enumerate(items):
         found = as_object(item) or {}
@@ -395,12 +397,41 @@ def extras_of_chat(row: Object, note: Note, path: str = "") -> dict[str, Any]:
         found = [*(found or []), *(tool for tool in old if tool not in (found or []))]
     if found is not None:
         fields["tools"] = found
-    if isinstance(row.get("parallel_tool_calls"), bool):
-        fields["parallel_tool_calls"] = row["parallel_tool_calls"]
-    kwargs = as_object(row.get("chat_template_kwargs"))
+    parallel = _boolean(row.get("parallel_tool_calls"), f"{prefix}parallel_tool_calls")
+    if parallel is not None:
+        fields["parallel_tool_calls"] = parallel
+    kwargs = _object(row.get("chat_template_kwargs"), f"{prefix}chat_template_kwargs")
     if kwargs is not None:
         fields["chat_template_kwargs"] = kwargs
     return fields
+
+
+def _boolean(value: object, path: str) -> bool | None:
+    """True or false, which tables may hold as text; None where there is nothing."""
+    value = _BOOLEANS.get(value.strip().lower(), value) if isinstance(value, str) else value
+    if value is not None and not isinstance(value, bool):
+        raise Fault("field-type", path, f"must be true or false, this is {type_name(value)}", "Write a boolean.")
+    return value
+
+
+_BOOLEANS = {"true": True, "false": False, "": None}
+
+
+def _object(value: object, path: str) -> Object | None:
+    """An object, which tables may hold as text; None where there is nothing."""
+    found = _json_object(value) if isinstance(value, str) and value.strip() else as_object(value)
+    if found is None and value not in (None, ""):
+        raise Fault("field-type", path, f"must be an object, this is {type_name(value)}", "Write an object.")
+    return found
+
+
+def system_of(row: Object) -> str:
+    """The text of the row's `system` column, "" where it has none. Raises `Fault`."""
+    system = row.get("system")
+    if system is not None and not isinstance(system, str):
+        what = f"'system' must be text, this is {type_name(system)}"
+        raise Fault("field-type", "system", what, "Write it as text.")
+    return system or ""
 
 
 CHAT_KEYS = ("tools", "functions", "parallel_tool_calls", "chat_template_kwargs")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from typing import Any
 
 from finetune_sdk.data.example import (
@@ -389,17 +391,28 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
         "margin",
         *CHAT_KEYS,
     )
-    margin = row.get("margin")
     return PreferenceExample(
         prompt=prompt,
         chosen=chosen,
         rejected=rejected,
-        margin=margin if isinstance(margin, int | float) and not isinstance(margin, bool) else None,
+        margin=_margin(row.get("margin")),
         **extras_of_chat(row, note),
         extra=rest(row, *known),
         shape=shape,
         aside=aside,
     )
+
+
+def _margin(value: object) -> int | float | None:
+    """A number, which tables may hold as text."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value) if value.strip() else None
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Fault("field-type", "margin", f"'margin' must be a number, this is {type_name(value)}", "Write a number.")
+    return value
 
 
 def _common(first: list[Message], second: list[Message]) -> list[Message]:

@@ -26,6 +26,7 @@ from finetune_sdk.data.formats.messages import (
     arguments,
     extras_of_chat,
     parsed_text,
+    system_of,
     turn,
     weight,
 )
@@ -164,8 +165,8 @@ def function_calls(text: str, path: str) -> list[ToolCall]:
 
 
 def _start(row: Object) -> list[Message]:
-    system = row.get("system")
-    return [turn("system", system)] if isinstance(system, str) and system else []
+    system = system_of(row)
+    return [turn("system", system)] if system else []
 
 
 def _shared(row: Object, note: Note, *known: str) -> dict[str, Any]:
