@@ -60,6 +60,7 @@ def _rows(batches: Iterator[Any], schema: Any, fail: Fail) -> Rows:
     names: dict[str, list[str]] | None = None if schema is None else class_names(schema.metadata)
     for batch in batches:
         if looking is None:
+            _refuse_twins(batch.schema.names)
             looking = Strange(batch.schema)
         if names is None:
             names = class_names(batch.schema.metadata)
@@ -72,6 +73,13 @@ def _rows(batches: Iterator[Any], schema: Any, fail: Fail) -> Rows:
                         fail(row, fault)
                 yield row, value if flat else _clean(value, names)
                 row += 1
+
+
+def _refuse_twins(names: Sequence[str]) -> None:
+    twin = next((name for at, name in enumerate(names) if name in names[:at]), None)
+    if twin is not None:
+        what = f"two columns are called {twin!r}: a row could keep one of them only"
+        raise Fault("duplicate-column", twin, what, "Rename one of them.", fatal=True)
 
 
 def _clean(value: Object, names: dict[str, list[str]]) -> Object:

@@ -42,6 +42,8 @@ def find_files(sources: str | Path | Sequence[str | Path]) -> list[Path]:
         raise DataError("no file was given: the list of files is empty.")
     found: list[Path] = []
     for source in given:
+        if source == "":
+            raise DataError("an empty name names no file; for the folder you are in write '.'.")
         found += _find(str(source))
     return found
 
@@ -235,6 +237,11 @@ def _refuse_non_data(head: bytes) -> None:
         raise Fault(
             "container-lfs-pointer", None, "this is a Git LFS pointer, not the file", "Run `git lfs pull`.", fatal=True
         )
+    if len(head) > 20 and not head.strip(b"\0"):
+        what = (
+            "it begins with nothing but zeros: space that was reserved and never written, such as by a broken download"
+        )
+        raise Fault("container-empty", None, what, "Fetch or write the file anew.", fatal=True)
     nulls = head[:1000].count(b"\0")
     if len(head) > 20 and nulls * 3 > len(head[:1000]) and not head.startswith(tuple(magic for magic, _, _ in _BINARY)):
         raise Fault(

@@ -79,6 +79,7 @@ class Dataset:
             format_named(format)
         if interop.is_table(source) or interop.are_rows(source):
             return cls.from_rows(source, format=format, columns=columns, prefer=prefer)
+        interop.refuse_no_paths(source)
         return cls(find_files(cast("str | Path | Sequence[str | Path]", source)), format, columns or {}, prefer)
 
     @classmethod
@@ -265,12 +266,12 @@ class Dataset:
         if len(self.files) != 1 or not self.files[0].is_file() or self._columns:
             return False
         path = self.files[0]
-        with open_file(path) as opened:
-            as_it_is = opened.compression is None and not opened.repairs
-            try:
+        try:
+            with open_file(path) as opened:
+                as_it_is = opened.compression is None and not opened.repairs
                 return as_it_is and opened.container == "jsonl" and self._declaration(path) is None
-            except Fault:  # of the declaration: reading will say it
-                return False
+        except Fault:  # of the file or of its declaration: reading will say it
+            return False
 
     @property
     def named(self) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from finetune_sdk.data.arrowrows import ArrowRows, needed
 from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.formats import format_named
-from finetune_sdk.data.jsonvalue import Object, as_list, as_object
+from finetune_sdk.data.jsonvalue import Object, as_object
 from finetune_sdk.data.losses import as_kind, losses, wrong_kind
 from finetune_sdk.errors import DataError
 
@@ -29,9 +29,28 @@ def is_table(value: object) -> bool:
 
 
 def are_rows(value: object) -> bool:
-    """Whether the value is a list of dictionaries, as programs hold rows."""
-    items = as_list(value)
-    return bool(items) and all(as_object(item) is not None for item in items or ())
+    """Whether the value is a list or tuple with dictionaries, as programs hold rows."""
+    return any(as_object(item) is not None for item in _several(value) or ())
+
+
+def _several(value: object) -> Sequence[object] | None:
+    """The value if it is a list or a tuple."""
+    return cast(Sequence[object], value) if isinstance(value, list | tuple) else None
+
+
+def refuse_no_paths(value: object) -> None:
+    """Raise `DataError` where the value is neither a path nor several of them."""
+    many = _several(value)
+    if isinstance(value, str | Path) or (many is not None and all(isinstance(item, str | Path) for item in many)):
+        return
+    kind = type(value).__name__
+    if isinstance(value, Mapping):
+        fix = "a table as a dictionary of columns is none; give a list of rows, or a table of pandas, polars or pyarrow"
+    elif isinstance(value, Iterable) and not isinstance(value, Sequence):
+        fix = "rows that come one after another are for `Dataset.from_rows`"
+    else:
+        fix = "a dataset is opened from paths, rows or a table"
+    raise DataError(f"this {kind} names no file: {fix}.")
 
 
 def put_aside(rows: object, folder: Path) -> Path:
@@ -41,6 +60,8 @@ def put_aside(rows: object, folder: Path) -> Path:
         raise DataError(
             f"a {kind} holds several splits ({', '.join(_names(rows))}); give one, such as `data['train']`."
         )
+    if library in _TABLES and kind in ("Series", "Array", "ChunkedArray", "Index"):
+        raise DataError(f"this {kind} is one column, not a table: rows need named columns, such as `text`.")
     if library in _TABLES and kind != "IterableDataset":
         return _as_arrow(library, rows, folder / f"{kind}.arrow")
     if not isinstance(rows, Iterable):
@@ -54,7 +75,10 @@ def _names(splits: object) -> list[str]:
 
 def _as_arrow(library: str, rows: Any, path: Path) -> Path:
     tables = _tables(library, rows)
-    first = next(tables)
+    try:
+        first = next(tables)
+    except needed("pyarrow").ArrowException as error:  # a column of several types
+        raise DataError(f"this table cannot be read: {' '.join(map(str, error.args))}.") from error
     with needed("pyarrow.ipc").new_stream(str(path), first.schema) as writer:
         writer.write_table(first)
         for table in tables:
@@ -65,7 +89,7 @@ def _as_arrow(library: str, rows: Any, path: Path) -> Path:
 def _tables(library: str, rows: Any) -> Iterator[Any]:
     arrow = needed("pyarrow")
     if library == "pyarrow":
-        yield rows if hasattr(rows, "column_names") else arrow.Table.from_batches([rows])
+        yield arrow.Table.from_batches([rows]) if isinstance(rows, arrow.RecordBatch) else rows
     elif library == "pandas":
         yield arrow.Table.from_pandas(rows, preserve_index=False)
     elif library == "polars":

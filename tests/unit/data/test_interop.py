@@ -102,6 +102,39 @@ def test_a_dictionary_of_splits_asks_for_one() -> None:
         Dataset.open(splits)
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"text": ["a"]}, "this dict names no file: a table as a dictionary of columns is none"),
+        (5, "this int names no file"),
+        (None, "this NoneType names no file"),
+        (b"rows.jsonl", "this bytes names no file"),
+        (iter([{"text": "a"}]), r"are for `Dataset\.from_rows`"),
+        ([{"text": "a"}, 5], "row 2: a row must be a dictionary, this is int"),
+        (pd.Series(["a"]), "one column, not a table"),
+        (pl.Series(["a"]), "one column, not a table"),
+        (pd.DataFrame({"text": ["a", 5]}), "this table cannot be read: .*column text"),
+        ("", "an empty name names no file"),
+    ],
+)
+def test_what_is_neither_paths_nor_rows_is_refused_with_what_to_give(source: Any, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        Dataset.open(source)
+
+
+def test_rows_may_be_a_tuple_and_a_batch() -> None:
+    batch: Any = pyarrow.record_batch({"text": ["a"]})
+
+    assert [list(Dataset.open(source).rows()) for source in (({"text": "a"},), batch)] == [[{"text": "a"}]] * 2
+
+
+def test_a_table_with_two_columns_of_one_name_is_refused() -> None:
+    table: Any = pyarrow.table([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
+
+    with pytest.raises(DataError, match="two columns are called 'text'"):
+        list(Dataset.open(table))
+
+
 def test_rows_from_a_generator_are_read_as_often_as_wanted() -> None:
     dataset = Dataset.from_rows(row for row in ROWS)
     assert list(dataset) == list(dataset)

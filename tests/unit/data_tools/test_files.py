@@ -121,6 +121,13 @@ def test_a_stable_part_that_chance_leaves_empty_is_said(tmp_path: Path) -> None:
     assert [finding.rule for finding in found.findings if finding.rule == "part-empty"] == ["part-empty"]
 
 
+def test_a_file_of_zeros_is_called_that_by_everything_that_reads(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(bytes(1000))
+    found = convert(Dataset.open(tmp_path / "rows.jsonl"), tmp_path / "out.jsonl", to="chat", workers=2)
+
+    assert [finding.rule for finding in found.errors] == ["container-empty"]
+
+
 def test_rows_that_all_ask_the_same_are_split_by_content(tmp_path: Path) -> None:
     rows = [chat("tell me a story", f"story {number}") for number in range(10)]
     outs = {"train": tmp_path / "train.jsonl", "test": tmp_path / "test.jsonl"}
