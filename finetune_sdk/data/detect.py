@@ -170,7 +170,7 @@ def _vote(path: Path, container: str, sample: _Sample, prefer: Sequence[Kind]) -
         others = [count for name, count in votes.items() if name != "text" and 2 * count > len(matches)]
         most = max(others, default=most)
     best = [entry for entry in FORMATS if votes[entry.name] == most]
-    chosen = next((entry for entry in best if entry.kind in prefer and entry.kind == "text"), best[0])
+    chosen = next((entry for entry in best if entry.kind in prefer and entry.name in _ASKED_FOR), best[0])
     chosen = next((entry for entry in FORMATS if entry.extends == chosen.name and votes[entry.name]), chosen)
     if chosen.kind != "text":
         _refuse_two_conversations(sample.first)
@@ -178,6 +178,10 @@ def _vote(path: Path, container: str, sample: _Sample, prefer: Sequence[Kind]) -
     also = tuple(entry.name for entry in best if entry is not chosen)
     share = most / len(matches)
     return _answer(path, container, chosen, evidence=first, sampled=len(matches), confidence=share, also=also)
+
+
+_ASKED_FOR = ("text", "seq2seq")
+"""What is read where the method needs it, though another reading is the likelier one."""
 
 
 def _matches(row: Object, columns: Mapping[str, str]) -> dict[str, str]:

@@ -164,6 +164,17 @@ def _before(value: object, note: Note) -> tuple[list[Message], bool]:
     return (history(value), False) if _is_history(value) else ([], False)
 
 
+def _match_target(row: Object) -> str | None:
+    texts = isinstance(row.get("text"), str) and isinstance(row.get("target"), str)
+    return "`text` and the `target` it is turned into" if texts else None
+
+
+def _parse_target(row: Object, note: Note) -> ChatExample:
+    messages = [turn("user", need_text(row, "text")), turn("assistant", need_text(row, "target"))]
+    extra = rest(row, "text", "target", *CHAT_KEYS)
+    return ChatExample(messages=messages, **extras_of_chat(row, note), extra=extra, shape=PLAIN)
+
+
 def _is_history(value: object) -> bool:
     """Whether earlier turns stand beside the question, as pairs."""
     pairs = [as_list(item) or [] for item in as_list(value) or []]
@@ -530,6 +541,17 @@ FORMATS = (
         aliases=("pair", "qa", "question-answer", "bedrock-prompt"),
         source=_TRL,
         read_on="2026-11-20",
+    ),
+    Format(
+        name="seq2seq",
+        kind="chat",
+        summary="text and target, where these are no labels: AutoTrain's seq2seq",
+        match=_match_target,
+        parse=_parse_target,
+        rank=14,
+        aliases=("text-target",),
+        source="https://github.com/huggingface/autotrain-advanced/tree/v0.8.36",
+        read_on="2026-11-22",
     ),
     Format(
         name="prompt",

@@ -9,6 +9,7 @@ import pytest
 
 from finetune_sdk.data import Dataset
 from finetune_sdk.data.convert import convert
+from finetune_sdk.data.detect import detect
 from finetune_sdk.data.example import ChatExample, Example, StepwiseExample
 from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.report import Report
@@ -193,3 +194,12 @@ def test_rows_that_need_another_step_name_it(tmp_path: Path, row: Object, said: 
 def test_what_lies_one_level_down_is_read_by_the_mapping_that_is_named(tmp_path: Path) -> None:
     row: Object = {"body": {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]}}
     assert _said(next(iter(_opened(tmp_path, row, columns={"messages": "body.messages"})))) == ASKED
+
+
+def test_a_target_is_a_label_unless_the_method_learns_from_answers(tmp_path: Path) -> None:
+    dataset = _opened(tmp_path, *[{"text": f"t{n}", "target": f"a{n % 2}"} for n in range(12)])
+    path = dataset.files[0]
+    assert detect(path).format == "labelled"
+    assert "`--as seq2seq` would read conversations" in str(detect(path))
+    assert detect(path, prefer=("chat",)).format == "seq2seq"
+    assert _said(next(iter(Dataset.open(path, format="seq2seq")))) == [("user", "t0"), ("assistant", "a0")]
