@@ -6,14 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
-import msgspec
 
-from finetune_sdk.cli._out import columns, terminal_width, wrapped
+from finetune_sdk.cli._out import columns, terminal_width, visible, wrapped
 from finetune_sdk.data.convert import Outcome
 from finetune_sdk.data.detect import Detection
-from finetune_sdk.data.example import KIND_NAMES, Example, Kind, Message, kind_of
+from finetune_sdk.data.example import KIND_NAMES, Kind
 from finetune_sdk.data.targets import Profile
-from finetune_sdk.data.targets.base import turns_of
 from finetune_sdk.data.tools.check import CheckReport, Group, Verdict
 from finetune_sdk.data.tools.dedupe import Leak
 from finetune_sdk.types import Finding
@@ -22,7 +20,6 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 _PLACES_SHOWN = 3
 _FILES_SHOWN = 5
 _BAR = 36
-_TEXT_SHOWN = 2000
 
 
 def check_text(found: CheckReport, *, all_targets: bool) -> str:
@@ -95,7 +92,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def _name(name: str) -> str:
     """A label as it can be told from its neighbours: in quotes where blanks are part of it."""
-    return name if name and name == " ".join(name.split()) else repr(name)
+    return name if name and name == " ".join(name.split()) == visible(name) else repr(name)
 
 
 def _quantiles(summary: Mapping[str, float]) -> str:
@@ -132,7 +129,8 @@ def groups_text(groups: Sequence[Group]) -> str:
 def _group(group: Group) -> Iterator[str]:
     word = click.style(group.severity, fg=_COLOURS[group.severity])
     times = f" ({group.count:,} times)" if group.count > 1 else ""
-    yield wrapped(f"{word} {group.rule}: {group.message}{times}. {group.fix}".rstrip(), indent="    ", first="")
+    said = visible(f"{group.message}{times}. {group.fix}")
+    yield wrapped(f"{word} {group.rule}: {said}".rstrip(), indent="    ", first="")
     if group.places:
         more = ", ..." if group.count > min(len(group.places), _PLACES_SHOWN) else ""
         yield wrapped(f"at {', '.join(group.places[:_PLACES_SHOWN])}{more}", indent="       ", first="    ")
@@ -180,7 +178,7 @@ def _why(verdict: Verdict) -> str:
 
 def _reason(reason: Group) -> str:
     colour = _COLOURS[reason.severity]
-    text = reason.message if len(reason.message) <= 72 else f"{reason.message[:71]}…"
+    text = visible(reason.message if len(reason.message) <= 72 else f"{reason.message[:71]}…")
     times = f" ({reason.count:,}x)" if reason.count > 1 else ""
     return f"{click.style(reason.rule, fg=colour)}: {text}{times}"
 
@@ -193,7 +191,7 @@ def outcome_text(outcome: Outcome) -> str:
     lines += [f"left out: {rows:,} ({reason})" for reason, rows in outcome.dropped.items()]
     for finding in outcome.findings:
         word = click.style(finding.severity, fg=_COLOURS[finding.severity])
-        lines.append(wrapped(f"{word} {finding.rule}: {finding}", indent="    ", first=""))
+        lines.append(wrapped(f"{word} {finding.rule}: {visible(str(finding))}", indent="    ", first=""))
     return "\n".join(lines)
 
 
@@ -244,28 +242,3 @@ def profiles_text(found: Sequence[Profile]) -> str:
         lines += [wrapped(f"note: {note}", indent="    ", first="  ") for note in one.notes]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
-
-
-def example_text(example: Example) -> str:
-    """One example, its turns in order."""
-    where = f"{example.source.file}:{example.source.line}" if example.source else ""
-    head = click.style(f"{where} [{kind_of(example)}]", bold=True)
-    turns = [_turn(message, path.split("[")[0]) for path, message in turns_of(example)]
-    if turns:
-        return "\n".join([head, *turns])
-    body = msgspec.to_builtins(example)
-    return "\n".join(
-        [head, *(wrapped(f"{key}: {value}") for key, value in body.items() if key not in ("kind", "source"))]
-    )
-
-
-_SIDES = ("chosen", "rejected", "completion")
-
-
-def _turn(message: Message, part: str) -> str:
-    weight = "" if message.weight is None else f" (weight {message.weight:g})"
-    calls = "".join(f"\n    calls {call.function.name}({call.function.arguments})" for call in message.tool_calls or [])
-    text = message.text
-    said = text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]} ... ({len(text):,} characters)"
-    side = f" ({part})" if part in _SIDES else ""
-    return f"  {click.style(message.role, fg='cyan')}{side}{weight}: {said}{calls}"

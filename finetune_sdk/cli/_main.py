@@ -13,6 +13,7 @@ from types import FrameType
 import click
 
 from finetune_sdk.cli._app import Terminated, cli
+from finetune_sdk.cli._out import visible
 from finetune_sdk.errors import FineTuneError, SpecError
 from finetune_sdk.redact import redact
 
@@ -85,7 +86,7 @@ def _tell(error: Exception, text: str, code: int, args: Sequence[str]) -> int:
             facts |= {"sent": error.sent, "charged": error.charged}
         text = json.dumps({"error": facts}, ensure_ascii=False)
     else:
-        text = click.style("error: ", fg="red", bold=True) + text + _nothing_sent(error, text)
+        text = click.style("error: ", fg="red", bold=True) + visible(text) + _nothing_sent(error, text)
     click.echo(text, err=True, color=_colour())
     return code
 

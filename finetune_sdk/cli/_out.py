@@ -49,6 +49,14 @@ def interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty() and not current().json
 
 
+def visible(text: str) -> str:
+    """Text of somebody else's for a terminal: marks that steer it, or that nobody sees, stand there as escapes."""
+    return _STEERING.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
+
+
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+
+
 def columns(rows: Sequence[Sequence[str]], *, header: Sequence[str] = ()) -> str:
     """Rows aligned in columns; styled cells keep their width."""
     table = [*([[click.style(cell, dim=True) for cell in header]] if header else []), *rows]

@@ -194,16 +194,25 @@ def tokens(
 @click.option("--skip", default=0, type=click.IntRange(min=0), help="Leave out this many rows first.")
 @settings
 def show(files: tuple[str, ...], named: str | None, columns: tuple[str, ...], rows: int, skip: int) -> None:
-    """Print rows as they are understood."""
+    """Print rows as they are understood, and say which ones on the way are not."""
     from itertools import islice  # noqa: PLC0415
 
-    from finetune_sdk.cli._data_text import example_text  # noqa: PLC0415
+    from finetune_sdk.cli._data_rows import example_text  # noqa: PLC0415
+    from finetune_sdk.data.report import Report  # noqa: PLC0415
 
-    dataset = opened(files, named, columns)
-    examples = list(islice(dataset, skip, skip + rows))
+    dataset, report = opened(files, named, columns), Report()
+    examples = list(islice(dataset.scan(report), skip, skip + rows))
     for detection in dataset.known_detection:
         _out.say(str(detection))
-    _out.data(examples, lambda: "\n\n".join(example_text(example) for example in examples))
+    if examples or _out.speaks_json():
+        _out.data(examples, lambda: "\n\n".join(example_text(example) for example in examples))
+    elif skip and not report.errors:
+        _out.say(f"no row is left after the first {skip:,}")
+    for finding in report.findings():
+        if finding.severity == "error":
+            _out.say(_out.visible(f"error: {finding}"))
+    if report.errors:
+        click.get_current_context().exit(_BAD_DATA)
 
 
 @group.command("convert")

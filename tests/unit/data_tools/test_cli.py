@@ -169,6 +169,48 @@ def test_a_loss_that_no_format_has_is_refused(rows: Path, tmp_path: Path, comman
     assert "--allow-loss wieghts: no such rule. Did you mean 'weights'?" in str(found.exception)
 
 
+def test_rows_are_shown_with_all_that_they_hold(tmp_path: Path) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://host/i.png"}}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    turns = [
+        {"role": "user", "name": "joe", "content": [{"type": "text", "text": "look"}, picture]},
+        {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": [call], "weight": 0},
+        {"role": "tool", "content": "red \x1b[31m\u202e", "tool_call_id": "c"},
+        {"role": "assistant", "content": "done"},
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"messages": turns, "tools": [{"function": {"name": "f"}}], "answer": {"n": 7}}) + "\n")
+
+    assert run("show", path).stdout.splitlines()[1:] == [
+        "  tools: f",
+        "  user joe: look [image_url https://host/i.png]",
+        "  assistant (weight 0): ",
+        "    thinks: hm",
+        "    calls f({})",
+        "  tool: red \\u001b[31m\\u202e",
+        "  assistant: done",
+        '  answer: {"n": 7}',
+    ]
+
+
+def test_rows_around_a_faulty_one_are_shown_and_it_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join([json.dumps(chat("first")), "{oops", json.dumps(chat("third"))]) + "\n")
+    found = run("show", path)
+
+    assert found.exit_code == 3
+    assert "first" in found.stdout
+    assert "third" in found.stdout
+    assert "rows.jsonl:2" in found.stderr
+
+
+def test_skipping_all_rows_says_so(rows: Path) -> None:
+    found = run("show", rows, "--skip", "500")
+
+    assert (found.exit_code, found.stdout) == (0, "")
+    assert "no row is left after the first 500" in found.stderr
+
+
 def test_an_unknown_target_is_an_error_with_the_nearest_name(rows: Path) -> None:
     found = run("check", rows, "--for", "opnai")
 
