@@ -71,7 +71,9 @@ class ArrowRows:
 
     def _column(self, key: str, value: Any) -> Any:
         """Tools differ from row to row; Arrow would fill each with the others' keys, so they travel as text."""
-        return self._encoder.encode(value).decode() if key == "tools" and value is not None else value
+        if key != "tools" or value is None or isinstance(value, str):
+            return value
+        return self._encoder.encode(value).decode()
 
 
 def needed(module: str, extra: str = "data") -> Any:

@@ -16,7 +16,9 @@ from finetune_sdk.data.example import (
 
 
 def usual(example: Example, *, keep: str = "", null_content: bool = True) -> Example:
-    """The example without its source's own spelling, but for the field `keep`; itself where it has none.
+    """The example without its source's own spelling, but for the field `keep`; whole weights as whole numbers.
+
+    It is itself where it has none.
 
     `null_content=False` leaves out the content that is null.
     """
@@ -27,6 +29,8 @@ def usual(example: Example, *, keep: str = "", null_content: bool = True) -> Exa
             message = msgspec.structs.replace(message, spelling=spelling)
         if message.content is None and not null_content:
             message = msgspec.structs.replace(message, content=UNSET)
+        if isinstance(message.weight, float) and message.weight.is_integer():  # as columns of numbers have it
+            message = msgspec.structs.replace(message, weight=int(message.weight))
         return message
 
     changed: dict[str, list[Message]] = {}

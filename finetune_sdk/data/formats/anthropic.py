@@ -17,6 +17,7 @@ from finetune_sdk.data.formats.blocks import (
     blocks_in,
     grouped,
     parts_of,
+    schema_in,
     split_system,
     system_blocks,
     tool_fields,
@@ -114,7 +115,8 @@ def _tools(value: object) -> list[Tool] | None:
     for item in items:
         tool = as_object(item) or {}
         if "input_schema" in tool:
-            tool = {"type": "function", "function": {**rest(tool, "input_schema"), "parameters": tool["input_schema"]}}
+            parameters = schema_in(tool["input_schema"])
+            tool = {"type": "function", "function": {**rest(tool, "input_schema"), "parameters": parameters}}
         found.append(tool)
     return found
 

@@ -17,6 +17,7 @@ from finetune_sdk.data.formats.blocks import (
     blocks_in,
     grouped,
     parts_of,
+    schema_in,
     split_system,
     system_blocks,
     tool_fields,
@@ -119,7 +120,7 @@ def _tools(row: Object) -> list[Tool] | None:
             what = f"a tool without 'toolSpec'; it has {', '.join(map(repr, as_object(item) or {})) or 'nothing'}"
             raise Fault("tools-type", f"toolConfig.tools[{len(found)}]", what, "Remove it.")
         schema = as_object(spec.get("inputSchema")) or {}
-        function = {**rest(spec, "inputSchema"), "parameters": schema.get("json", {})}
+        function = {**rest(spec, "inputSchema"), "parameters": schema_in(schema.get("json", {}))}
         found.append({"type": "function", "function": function})
     return found
 

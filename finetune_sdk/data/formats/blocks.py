@@ -50,15 +50,16 @@ class Gathered:
         if not isinstance(name, str):
             what = f"a call needs the function's name, this is {type_name(name)}"
             raise Fault("tool-call-type", path, what, "Write the name.")
-        if arguments is not None and as_object(arguments) is None:
+        text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode()
+        if arguments is not None and as_object(arguments) is None and json_object(text) is None:
             what = f"arguments must be an object here, this is {type_name(arguments)}"
             raise Fault("tool-arguments", path, what, "Write an object.")
         self.calls.append(
             ToolCall(
                 id=call_id if isinstance(call_id, str) else UNSET,
                 type="function",
-                function=FunctionCall(name=name, arguments=msgspec.json.encode(arguments or {}).decode()),
-                arguments_object=True,
+                function=FunctionCall(name=name, arguments=text),
+                arguments_object=not isinstance(arguments, str),
                 extra=extra or {},
             )
         )
@@ -262,6 +263,11 @@ def json_object(text: str) -> Object | None:
         return as_object(diagnose(text.encode()))
     except (Fault, UnicodeEncodeError):
         return None
+
+
+def schema_in(value: Any) -> Any:
+    """A schema, which tables hold as JSON text: Arrow would fill it with the keys of the column's others."""
+    return (json_object(value) or value) if isinstance(value, str) else value
 
 
 def arguments_of(call: ToolCall) -> Object:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from finetune_sdk.data import Dataset
+from finetune_sdk.data.convert import convert
 from finetune_sdk.data.example import ChatExample, PreferenceExample
 from finetune_sdk.data.report import Report
+from finetune_sdk.data.tools.files import convert_for
 
 Row = dict[str, Any]
 SAID: list[Row] = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -114,7 +116,7 @@ CASES: dict[str, tuple[Row, str, str]] = {
         "systemInstruction.parts",
     ),
     "gemini arguments": (
-        _gemini({"functionCall": {"name": "f", "args": '{"a": 1}'}}),
+        _gemini({"functionCall": {"name": "f", "args": "[1]"}}),
         "tool-arguments",
         "contents[1].parts[0]",
     ),
@@ -144,3 +146,60 @@ def test_rows_of_json_in_a_file_named_text_are_rows(tmp_path: Path) -> None:
     assert Dataset.open(tmp_path / "rows.txt").detection[0].format == "chat"
     (tmp_path / "texts.txt").write_text(f"{row}\nand a line that is none\n")
     assert Dataset.open(tmp_path / "texts.txt").detection[0].format == "text"
+
+
+CALLED: dict[str, Row] = {
+    "gemini": {
+        "contents": [PARTS[0], {"role": "model", "parts": [{"functionCall": {"name": "f", "args": '{"a": 1}'}}]}],
+        "tools": [{"functionDeclarations": [{"name": "f", "parameters": {"type": "OBJECT"}}]}],
+    },
+    "anthropic": {
+        "messages": [
+            SAID[0],
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": '{"a": 1}'}]},
+        ],
+        "tools": [{"name": "f", "input_schema": '{"type": "object"}'}],
+    },
+    "bedrock-converse": {
+        "schemaVersion": "bedrock-conversation-2024",
+        "messages": [
+            BLOCKS[0],
+            {"role": "assistant", "content": [{"toolUse": {"toolUseId": "t", "name": "f", "input": '{"a": 1}'}}]},
+        ],
+        "toolConfig": {"tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": '{"type": "object"}'}}}]},
+    },
+}
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_arguments_and_schemas_that_tables_hold_as_text_are_objects(tmp_path: Path, name: str) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps(CALLED[name]) + "\n")
+    dataset = Dataset.open(tmp_path / "rows.jsonl")
+    example = next(iter(dataset))
+    assert isinstance(example, ChatExample)
+    assert dataset.detection[0].format == name
+    calls = example.messages[-1].tool_calls
+    assert calls is not None
+    assert (calls[0].function.arguments, calls[0].arguments_object) == ('{"a": 1}', False)
+    assert example.tools is not None
+    assert example.tools[0]["function"]["parameters"] == {"type": "object"}
+
+
+def test_tools_of_sharegpt_are_the_same_in_a_table(tmp_path: Path) -> None:
+    row = {"conversations": TURNS, "tools": '[{"name": "f", "parameters": {}}]'}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    convert(Dataset.open(tmp_path / "rows.jsonl"), tmp_path / "rows.parquet", to="sharegpt")
+    first, second = (next(iter(Dataset.open(tmp_path / f"rows.{suffix}"))) for suffix in ("jsonl", "parquet"))
+    assert isinstance(first, ChatExample)
+    assert isinstance(second, ChatExample)
+    assert first.tools == second.tools
+
+
+def test_a_whole_weight_from_a_column_of_numbers_is_sent_as_a_whole_number(tmp_path: Path) -> None:
+    said = [turn for weight in (0.0, 1.0) for turn in (SAID[0], {**SAID[1], "weight": weight})]
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps({'messages': said})}\n" * 10)
+    convert_for(Dataset.open(tmp_path / "rows.jsonl"), tmp_path / "out.jsonl", "openai")
+    for line in (tmp_path / "out.jsonl").read_text().splitlines():
+        assert [piece[:1] for piece in line.split('"weight":')[1:]] == ["0", "1"]
+        assert "0.0" not in line
+        assert "1.0" not in line
