@@ -7,39 +7,38 @@ handed back alone. Keys that come twice are told by colons: those of the rows, a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
 from finetune_sdk.data.copiedcalls import Odd
-from finetune_sdk.data.copiedrow import Piece, Row, Speech, flat, value_of
-from finetune_sdk.data.copiedturns import CHAT, SHAREGPT, as_json, head_of
+from finetune_sdk.data.copiedrow import Piece, Row, Speech, head_of, value_of
+from finetune_sdk.data.copiedshapes import ChatRow, ShareGptRow, Write, Written, write_chat, write_sharegpt
+from finetune_sdk.data.copiedtools import ToolLists
+from finetune_sdk.data.copiedturns import CHAT, SHAREGPT
 from finetune_sdk.data.counting import colons_in
-from finetune_sdk.data.formats.messages import CHAT_KEYS, tools
+from finetune_sdk.data.formats.messages import CHAT_KEYS
 from finetune_sdk.data.readers import Chunk
 from finetune_sdk.data.report import Fault
 from finetune_sdk.data.skeleton import is_plain
 from finetune_sdk.data.straight import Block
-from finetune_sdk.data.strict import decode
-from finetune_sdk.data.toolchecks import check_tools, tool_name
 from finetune_sdk.data.utf8 import is_utf8
 
-_MANY, _SHORT = 256, 8192
-"""How many lists of tools are remembered, and up to how many bytes each."""
-_NO_TOOLS = (b"null", b'""')
-_Tools: TypeAlias = tuple[bytes, Collection[bytes], int]
-"""How tools are written, the names of their functions as JSON, and how many colons they gain."""
 _NOT_OWN = frozenset(("conversations", "conversation", "messages", *CHAT_KEYS))
 _ENDS = (b"}]}\n", b"}]}")
 """What ends a row that holds nothing but turns, and seldom another one: those end so."""
 _OTHER_ENDS = (b"}}]}\n", b"}}]}")
-_Written: TypeAlias = tuple[list[Piece], int]
-"""A row's line, and how many colons more it has than the row, unless a key comes twice there."""
+_LIKELY = (*_ENDS, b']"}\n', b']"}')
+"""What ends a row that holds tools beside its turns, or a prompt: either of them comes last."""
+_PAUSE = 31
+"""So many rows pass untried at most before the next one is tried."""
+_ODD = (Odd, Fault, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class _ShareGpt(Struct, forbid_unknown_fields=True, gc=False):
@@ -63,16 +62,58 @@ class Copied:
     """What such a row begins with, nearly always."""
     system: bool
     """Whether a system prompt may stand beside the turns."""
+    shape: msgspec.json.Decoder[Any]
+    """Of rows with calls and tools, and nothing else."""
+    write: Write
+    """Writes such a row."""
 
 
 COPIED: Mapping[str, Copied] = {
-    "sharegpt": Copied(("conversations",), msgspec.json.Decoder(_ShareGpt), SHAREGPT, b'{"conversations"', system=True),
-    "chat": Copied(("messages", "conversations"), msgspec.json.Decoder(_Chat), CHAT, b'{"messages"', system=False),
+    "sharegpt": Copied(
+        ("conversations",),
+        msgspec.json.Decoder(_ShareGpt),
+        SHAREGPT,
+        b'{"conversations"',
+        True,
+        msgspec.json.Decoder(ShareGptRow),
+        write_sharegpt,
+    ),
+    "chat": Copied(
+        ("messages", "conversations"),
+        msgspec.json.Decoder(_Chat),
+        CHAT,
+        b'{"messages"',
+        False,
+        msgspec.json.Decoder(ChatRow),
+        write_chat,
+    ),
 }
 """By the format that is read."""
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _turns = msgspec.json.Decoder(list[dict[str, Raw]])
-_encoder = msgspec.json.Encoder()
+
+
+class _Tries:
+    """Which rows are worth a try: after each that failed the next ones are not, twice as many each time."""
+
+    __slots__ = ("_pause", "left")
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        """So many rows pass untried."""
+        self._pause = 0
+
+    def worked(self) -> None:
+        self._pause = 0
+
+    def failed(self, *, again: bool) -> None:
+        """`again`: the next one is tried after some have passed, otherwise not before there is a reason."""
+        self._pause = min(2 * self._pause + 1, _PAUSE)
+        self.left = self._pause if again else sys.maxsize
+
+    def again(self) -> None:
+        """There is a reason to try the next ones."""
+        self.left = min(self.left, self._pause)
 
 
 class Copying:
@@ -81,7 +122,9 @@ class Copying:
     def __init__(self, how: Copied) -> None:
         self._how = how
         self._turns_of = attrgetter(how.keys[0])
-        self._tools: dict[bytes, _Tools] = {}
+        self._tools = ToolLists()
+        self._bare, self._others = _Tries(sys.maxsize), _Tries(0)
+        """Which rows that hold nothing but turns, and which others, are tried as a whole."""
 
     def pieces(self, first: int, chunk: Chunk) -> Iterator[tuple[int, Chunk, Block | None]]:
         """The chunk in pieces, each with its first line, and with its block unless its one row is odd."""
@@ -101,17 +144,31 @@ class Copying:
         if start < len(rows):
             yield first + start, chunk, _block(rows[start:])
 
-    def _row(self, line: bytes) -> _Written | None:
+    def _row(self, line: bytes) -> Written | None:
         """None where the row is odd."""
+        bare = line.startswith(self._how.start) and line.endswith(_ENDS) and not line.endswith(_OTHER_ENDS)
+        tries = self._bare if bare else self._others
+        if tries.left:
+            tries.left -= 1
+        elif bare or line.endswith(_LIKELY):
+            try:
+                found = self._how.write(self._how.shape.decode(line), self._tools)
+            except _ODD:
+                tries.failed(again=not bare)
+            else:
+                tries.worked()
+                return found
         row = Row()
         try:
-            return self._written(line, row), row.gained
-        except (Odd, Fault, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            found = self._written(line, row, bare=bare), row.gained
+        except _ODD:
             return None
+        if row.calls is not None:
+            tries.again()
+        return found
 
-    def _written(self, line: bytes, row: Row) -> list[Piece]:
+    def _written(self, line: bytes, row: Row, *, bare: bool) -> list[Piece]:
         how = self._how
-        bare = line.startswith(how.start) and line.endswith(_ENDS) and not line.endswith(_OTHER_ENDS)
         turns = self._only_turns(line) if bare else None
         if turns is not None:
             row.speak(turns, how.speech)
@@ -145,7 +202,7 @@ class Copying:
                 continue
             text = bytes(raw)
             if key == "tools":
-                first, known, gained = self._shared(text)
+                first, known, gained = self._tools(raw)
                 row.gained += gained
             elif key == "parallel_tool_calls" and text in (b"true", b"false"):
                 parallel = head_of(key) + text
@@ -155,31 +212,12 @@ class Copying:
                 raise Odd
         return (first, parallel, kwargs, *own), known
 
-    def _shared(self, text: bytes) -> _Tools:
-        found = self._tools.get(text)
-        if found is None:
-            found = (b"", (), -1) if text in _NO_TOOLS else _read_tools(text)
-            if len(text) < _SHORT and len(self._tools) < _MANY:
-                self._tools[text] = found
-        return found
-
-
-def _read_tools(text: bytes) -> _Tools:
-    value = decode(text)
-    flat(text, value)
-    read = tools(value, "tools") or []
-    if next(check_tools([], read), None) is not None:
-        raise Odd
-    written = b',"tools":' + _encoder.encode(read)
-    names = frozenset([as_json(tool_name(tool)) for tool in read])
-    return written, names, written.count(b":") - 1 - text.count(b":")
-
 
 def _is_clean(data: bytes) -> bool:
     return is_plain(data) and is_utf8(data)
 
 
-def _whole(chunk: Chunk, found: Sequence[_Written | None]) -> Block | None:
+def _whole(chunk: Chunk, found: Sequence[Written | None]) -> Block | None:
     """All rows together; None where one is odd, or holds a key twice."""
     rows = [one for one in found if one is not None]
     if len(rows) < len(found):
@@ -189,7 +227,7 @@ def _whole(chunk: Chunk, found: Sequence[_Written | None]) -> Block | None:
     return Block(lines, len(rows)) if colons_in(lines) == colons else None
 
 
-def _alone(line: bytes, found: _Written | None) -> bytes | None:
+def _alone(line: bytes, found: Written | None) -> bytes | None:
     if found is None:
         return None
     row = b"".join(found[0])

@@ -21,13 +21,11 @@ Turn: TypeAlias = dict[str, Any]
 Piece: TypeAlias = Any
 """Bytes, or a text as it stands, which can be joined with bytes."""
 
-_HEADS: Mapping[Role, bytes] = {role: b'},{"role":"%b"' % role.encode() for role in ROLES}
+HEADS: Mapping[Role, bytes] = {role: b'},{"role":"%b"' % role.encode() for role in ROLES}
 """What begins a turn, and ends the one before it."""
-_TEXT_HEADS: Mapping[Role, bytes] = {role: head + b',"content":' for role, head in _HEADS.items()}
+TEXT_HEADS: Mapping[Role, bytes] = {role: head + b',"content":' for role, head in HEADS.items()}
+"""The same, and what comes before its text."""
 _UNUSUAL = re.compile(rb'[^"]|"' + BLANK + rb'*"')
-_FIRST: Mapping[Piece, bytes] = {
-    head: b'{"messages":[' + head[2:] for heads in (_HEADS, _TEXT_HEADS) for head in heads.values()
-}
 _NESTING = frozenset((dict, list))
 _BRACKETS = MAX_DEPTH - INSIDE
 """So many open at most as many levels."""
@@ -35,6 +33,8 @@ _AS_IT_IS = b'"ntf'
 """What a value begins with that is written one way only."""
 _MANY, _LONG = 4096, 300
 """How many turns are remembered without their texts, and from how many bytes on none."""
+_WORDS = 1000
+"""So many keys and names are remembered."""
 _SHORT = 20
 """So many digits are looked at: beyond some thousands of them a number is refused."""
 _encoder = msgspec.json.Encoder()
@@ -58,16 +58,19 @@ class Speech:
     """The weight of a turn whose text is usual, and what follows the text. Raises like `other`."""
     other: Callable[[Row, Turn], None]
     """Adds any other turn to a row. Raises `Odd` or `KeyError`, or what reading raises."""
+    parts: Callable[[Row, Role, Raw], None] | None = None
+    """Adds a turn of several parts and nothing else, where there may be some. Raises like `other`."""
 
 
 class Row:
     """The turns of one row, while they are written."""
 
-    __slots__ = ("_pieces", "_roles", "_untrained", "calls", "gained")
+    __slots__ = ("_untrained", "calls", "gained", "pieces", "roles")
 
     def __init__(self) -> None:
-        self._pieces: list[Piece] = []
-        self._roles: list[Role] = []
+        self.pieces: list[Piece] = []
+        self.roles: list[Role] = []
+        """Of each turn."""
         self._untrained = 0
         self.calls: Calls | None = None
         self.gained = 0
@@ -87,18 +90,24 @@ class Row:
         """Take all turns."""
         who, what = speech.keys
         role_of, other, no_tools = speech.speakers.get, speech.other, speech.tools.isdisjoint
-        pieces, add_role = self._pieces, self._roles.append
+        parts = speech.parts
+        pieces, add_role = self.pieces, self.roles.append
         for turn in turns:
-            text = turn.get(what)
-            if text is None or unusual(text):
-                other(self, turn)
+            text = turn.get(what, b"null")
+            odd = unusual(text)
+            if odd:
+                role = role_of(bytes(turn[who])) if odd[0] == b"[" and len(turn) == 2 else None
+                if role is None or parts is None:
+                    other(self, turn)
+                else:
+                    parts(self, role, text)
                 continue
             found = None
             if len(turn) == 2:
                 role = role_of(bytes(turn[who]))
                 if role is not None:
                     add_role(role)
-                    pieces += (_TEXT_HEADS[role], text)
+                    pieces += (TEXT_HEADS[role], text)
                     continue
             elif len(turn) > 2 and no_tools(turn):
                 del turn[what]
@@ -112,7 +121,7 @@ class Row:
             self._untrained += untaught
             self.gained += gained
             add_role(role)
-            pieces += (_TEXT_HEADS[role], text, after)
+            pieces += (TEXT_HEADS[role], text, after)
 
     def add(self, role: Role, body: Collection[Piece], *, says: bool = True, weight: float | None = None) -> None:
         """Take a turn; `body` is what follows its role. Raises `Odd` where it is to be learned and says nothing."""
@@ -120,28 +129,28 @@ class Row:
             self._untrained += role == "assistant"
         elif not says and role == "assistant":
             raise Odd
-        self._roles.append(role)
-        self._pieces.append(_HEADS[role])
-        self._pieces += body
+        self.roles.append(role)
+        self.pieces.append(HEADS[role])
+        self.pieces += body
 
     def asked(self) -> Calls:
         """What was asked of tools, for one who asks now or answers."""
         if self.calls is None:
             self.calls = Calls()
-        self.calls.move_to(len(self._roles))
+        self.calls.move_to(len(self.roles))
         return self.calls
 
     def line(self, after: Sequence[bytes] = (), functions: Collection[bytes] = ()) -> list[Piece]:
         """The whole line in pieces. `after`: what follows the turns; `functions`: those that may be called, as JSON, if
         any are given. Raises `Odd` where something is to be said about the row.
         """
-        roles = self._roles
+        roles = self.roles
         if not roles or roles[-1] != "assistant" or roles.count("assistant") == self._untrained:
             raise Odd
         if self.calls is not None:
             self.calls.end(len(roles), functions)
-        pieces = self._pieces
-        pieces[0] = _FIRST[pieces[0]]
+        pieces = self.pieces
+        pieces[0] = begun(pieces[0])
         if after:
             pieces.append(b"}]")
             pieces += after
@@ -149,6 +158,12 @@ class Row:
         else:
             pieces.append(b"}]}\n")
         return pieces
+
+
+@lru_cache(_WORDS)
+def begun(head: bytes) -> bytes:
+    """What begins a turn, at the beginning of a line."""
+    return b'{"messages":[' + head[2:]
 
 
 def _found(speech: Speech, keys: tuple[str, ...], values: bytes) -> tuple[Role, bool, bytes, int] | None:
@@ -167,6 +182,21 @@ def _found(speech: Speech, keys: tuple[str, ...], values: bytes) -> tuple[Role, 
 
 
 _recalled = lru_cache(_MANY)(_found)
+
+
+def as_json(word: str) -> bytes:
+    """A text as JSON."""
+    return _encoder.encode(word)
+
+
+name_as_json = lru_cache(_WORDS)(as_json)
+"""The same for texts that come often."""
+
+
+@lru_cache(_WORDS)
+def head_of(key: str) -> bytes:
+    """A key, with all that stands between the value before it and its own."""
+    return b",%b:" % as_json(key)
 
 
 def value_of(raw: Raw) -> bytes:

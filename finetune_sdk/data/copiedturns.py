@@ -2,76 +2,54 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from finetune_sdk.data.copiedcalls import Odd
-from finetune_sdk.data.copiedrow import Piece, Row, Speech, Turn, flat, unusual, value_of
+from finetune_sdk.data.copiedparts import add_parts, copy_parts
+from finetune_sdk.data.copiedrow import (
+    Piece,
+    Row,
+    Speech,
+    Turn,
+    as_json,
+    flat,
+    head_of,
+    name_as_json,
+    unusual,
+    value_of,
+)
 from finetune_sdk.data.example import ROLES, Role
 from finetune_sdk.data.features import MESSAGE_KEYS
 from finetune_sdk.data.formats.messages import NO_TOOLS, REASONING_KEYS, ROLE_WORDS
 from finetune_sdk.data.formats.messages import weight as number
 from finetune_sdk.data.formats.sharegpt import CALL_WORDS, TEXT_ROLES, role_of
-from finetune_sdk.data.marks import BLANK
 from finetune_sdk.data.strict import decode
 from finetune_sdk.data.toolchecks import are_arguments
 
 
-class _Asked(Struct, forbid_unknown_fields=True, gc=False):
+class Asked(Struct, forbid_unknown_fields=True, gc=False):
+    """A call."""
+
     name: str
     arguments: dict[str, Any] | str
 
 
-class _Image(Struct, gc=False):
-    url: str
-    mime_type: str | None = None
-    bucketOwner: str | None = None  # noqa: N815 - Bedrock's name
-
-
-class _UsualImage(Struct, forbid_unknown_fields=True, gc=False):
-    url: str
-    detail: str
-
-
-class _TextPart(Struct, forbid_unknown_fields=True, gc=False):
-    type: Literal["text"]
-    text: Raw
-
-
 class _Call(Struct, forbid_unknown_fields=True, gc=False):
-    function: _Asked
+    function: Asked
     type: str = ""
     id: str | UnsetType | None = UNSET
 
 
 _MANY = 1000
-_image = msgspec.json.Decoder(_Image)
-_usual = msgspec.json.Decoder(_UsualImage)
 _text = msgspec.json.Decoder(str)
-_parts = msgspec.json.Decoder(list[dict[str, Raw]])
-_text_parts = msgspec.json.Decoder(list[_TextPart])
-_asked: msgspec.json.Decoder[_Asked | list[_Asked]] = msgspec.json.Decoder(_Asked | list[_Asked])
+_asked: msgspec.json.Decoder[Asked | list[Asked]] = msgspec.json.Decoder(Asked | list[Asked])
 _calls = msgspec.json.Decoder(list[_Call])
 _encoder = msgspec.json.Encoder()
-
-
-def as_json(word: str) -> bytes:
-    """A text as JSON."""
-    return _encoder.encode(word)
-
-
-_name = lru_cache(_MANY)(as_json)
-
-
-@lru_cache(_MANY)
-def head_of(key: str) -> bytes:
-    """A key, with all that stands between the value before it and its own."""
-    return b",%b:" % as_json(key)
 
 
 class _Layout(NamedTuple):
@@ -131,7 +109,7 @@ def _rest(row: Row, turn: Turn, layout: _Layout) -> tuple[float | None, list[Pie
 
 
 @lru_cache(_MANY)
-def _speaker(word: bytes) -> Role | None:
+def speaker(word: bytes) -> Role | None:
     """Who speaks; None for a call."""
     said = _text.decode(word)
     simple = said.strip().lower().replace("-", "_")
@@ -150,7 +128,7 @@ def _more_of_sharegpt(row: Row, turn: Turn) -> tuple[float | None, Sequence[Piec
 
 def _sharegpt(row: Row, turn: Turn) -> None:
     text = turn["value"]
-    role = _speaker(bytes(turn["from"]))
+    role = speaker(bytes(turn["from"]))
     weight, rest = _more_of_sharegpt(row, turn) if len(turn) > 2 else (None, _NOTHING)
     if role is None:
         row.add("assistant", (b',"tool_calls":', _asked_calls(row, bytes(text)), *rest), weight=weight)
@@ -172,7 +150,7 @@ def _asked_calls(row: Row, value: bytes) -> bytes:
     said: list[bytes] = []
     colons = 0
     for call in asked if isinstance(asked, list) else (asked,):
-        name, arguments = _name(call.name), _said(value, call.arguments)
+        name, arguments = name_as_json(call.name), arguments_as_json(value, call.arguments)
         colons += 2 + name.count(b":") + arguments.count(b":")
         names.append(name)
         said.append(arguments)
@@ -184,8 +162,8 @@ def _asked_calls(row: Row, value: bytes) -> bytes:
     return b"[%b]" % written
 
 
-def _said(source: bytes, arguments: dict[str, Any] | str) -> bytes:
-    """The arguments as a text."""
+def arguments_as_json(source: bytes, arguments: dict[str, Any] | str) -> bytes:
+    """The arguments as a text. `source`: what they stand in."""
     if isinstance(arguments, str):
         if not are_arguments(arguments):
             raise Odd
@@ -287,89 +265,13 @@ def _content(row: Row, role: Role, turn: Turn, *, optional: bool) -> tuple[bool,
         return True, [b',"content":', content]
     start = odd[0][:1]
     if start == b"[":
-        return _of_parts(row, content)
+        return copy_parts(row, content)
     if role != "assistant" or start not in _BLANK_OR_NULL:
         raise Odd
     return False, [b',"content":', content]
 
 
 _BLANK_OR_NULL = (b'"', b"n")
-
-
-def _of_parts(row: Row, content: Raw) -> tuple[bool, list[Piece]]:
-    text = _only_text(content)
-    if text is not None:
-        return True, [b',"content":[{"type":"text","text":', text, b"}]"]
-    says = False
-    body: list[Piece] = []
-    for part in _parts.decode(content):
-        kind, text = bytes(part["type"]), part.get("text")
-        if kind != b'"text"':
-            says = True
-            body += (b",", _part(row, part, kind))
-            continue
-        if text is None:
-            raise Odd
-        blank = unusual(text)
-        if blank and bytes(text)[:1] != b'"':
-            raise Odd
-        says = says or not blank
-        if tuple(part) == _TEXT_PART:
-            body += (b',{"type":"text","text":', text, b"}")
-        else:
-            body += (b",", _part(row, part, kind))
-    if not body:
-        return False, [b',"content":[]']
-    body[0] = b',"content":[' + body[0][1:]
-    body.append(b"]")
-    return says, body
-
-
-def _only_text(content: Raw) -> Raw | None:
-    """The text of the only part, where that is written the usual way and not blank."""
-    text = bytes(content)
-    if not text.endswith(b'"}]') or _BEGINS_WITH_TEXT(text) is None:
-        return None
-    try:
-        parts = _text_parts.decode(text)
-    except msgspec.ValidationError:
-        return None
-    return parts[0].text if len(parts) == 1 else None
-
-
-_BEGINS_WITH_TEXT = re.compile(rb'\[\{"type": ?"text", ?"text": ?"(?!' + BLANK + rb'*")').match
-_IMAGE_PART = ("type", "image_url")
-_TEXT_PART = ("type", "text")
-
-
-def _part(row: Row, part: Turn, kind: bytes) -> bytes:
-    """A part that is more than a text."""
-    if kind[:1] != b'"':
-        raise Odd
-    image = _usual_image(part["image_url"]) if tuple(part) == _IMAGE_PART else b""
-    if image and kind == b'"image_url"':
-        return b'{"type":"image_url","image_url":%b}' % image
-    found = {key: value_of(raw) for key, raw in part.items()}
-    if kind == b'"image_url"':
-        image = found["image_url"]
-        if image[:1] == b'"':
-            found["image_url"] = b'{"url":%b}' % image
-            row.gained += 1
-        else:
-            _image.decode(image)
-    return b"{%b}" % b",".join([head_of(key)[1:] + text for key, text in found.items()])
-
-
-def _usual_image(raw: Raw) -> bytes:
-    """An image as we write it, where it is written as most are; nothing otherwise."""
-    text = bytes(raw)
-    if not text.startswith(b'{"url"'):
-        return b""
-    try:
-        image = _usual.decode(text)
-    except msgspec.ValidationError:
-        return b""
-    return b'{"url":%b,"detail":%b}' % (as_json(image.url), as_json(image.detail))
 
 
 def _written_calls(row: Row, text: bytes) -> bytes:
@@ -385,13 +287,15 @@ def _written_calls(row: Row, text: bytes) -> bytes:
         elif call.id is not None:
             ids.append(as_json(call.id))
         row.gained += not call.type
-        name = _name(call.function.name)
+        name = name_as_json(call.function.name)
         names.append(name)
-        rest.append((_name(call.type or "function"), name, _said(text, call.function.arguments)))
+        rest.append((name_as_json(call.type or "function"), name, arguments_as_json(text, call.function.arguments)))
     if ids and len(ids) < len(calls):
         raise Odd
     found = zip(row.asked().ask(names, ids), rest, strict=True)
     return b"[%b]" % b",".join([_CALL % (id_, *more) for id_, more in found])
 
 
-CHAT = Speech(("role", "content"), _OF_TOOLS, {as_json(role): role for role in NO_TOOLS}, _more_of_chat, _chat)
+CHAT = Speech(
+    ("role", "content"), _OF_TOOLS, {as_json(role): role for role in NO_TOOLS}, _more_of_chat, _chat, add_parts
+)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta, Struct
 
 from finetune_sdk.data.example import Message, SharedTools, Tool
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.types import Finding, Severity
 
+_Type: TypeAlias = Literal["object", "array", "string", "number", "integer", "boolean", "null"]
 _SCHEMA_TYPES = frozenset(("object", "array", "string", "number", "integer", "boolean", "null"))
 _FEW = 3  # faults told of one schema
 
@@ -90,6 +93,39 @@ def _unanswered(waiting: dict[str, str]) -> Iterator[Finding]:
 def tool_name(tool: Tool) -> str:
     """What calls name it."""
     return str((as_object(tool.get("function")) or {}).get("name"))
+
+
+class _Schema(Struct, gc=False):
+    """A usual one."""
+
+    type: _Type | list[_Type] | None = None
+    properties: dict[str, _Schema | bool | None] = {}
+    definitions: dict[str, _Schema | bool | None] = msgspec.field(name="$defs", default_factory=dict[str, Any])
+    required: list[str] = []
+    items: _Schema | bool | None = None
+
+
+class _Function(Struct, gc=False):
+    name: Annotated[str, Meta(min_length=1)]
+    parameters: _Schema | None = None
+
+
+class _Tool(Struct, gc=False):
+    function: _Function
+
+
+_tools = msgspec.json.Decoder(list[_Tool])
+
+
+def functions_of(tools: bytes) -> Sequence[str] | None:
+    """What calls name these tools, which are JSON: told fast, where nothing is to be said about any.
+
+    None where something may be.
+    """
+    try:
+        return [tool.function.name for tool in _tools.decode(tools)]
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 def are_arguments(text: str) -> bool:

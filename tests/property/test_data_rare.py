@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from finetune_sdk.data import Dataset, prepare
 from finetune_sdk.data.convert import convert
 from finetune_sdk.data.copied import COPIED, Copying
+from finetune_sdk.data.copiedshapes import Written
+from finetune_sdk.data.copiedtools import Tools
 from finetune_sdk.data.marks import MARKS, is_clean
 from finetune_sdk.data.readers import Chunk
 from finetune_sdk.data.skeleton import is_plain
+from finetune_sdk.data.toolchecks import check_tools, functions_of, tool_name
 from finetune_sdk.errors import DataError
 from finetune_sdk.spec import DataSpec
 
@@ -41,9 +47,12 @@ WORDS = st.sampled_from(
 )
 NUMBERS = st.sampled_from((0, 1, -1, 0.5, 2, True, None, "1"))
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "x:y": 1}}}
-TOOLS = st.sampled_from(
-    ([TOOL], [TOOL, {"name": "g"}], [], None, [{"type": "function", "function": {"name": ""}}], [3])
-)
+TOOLS: st.SearchStrategy[Any] = st.sampled_from((
+    *([TOOL], [TOOL, {"name": "g"}], [], None, [{"type": "function", "function": {"name": ""}}], [3]),
+    [{"type": "function", "function": {"name": "f", "parameters": {"type": "any"}}}],
+    [{"type": "function", "function": {"name": "f", "parameters": '{"type": "object", "required": []}'}}],
+    *([{"type": "x"}], {"type": "function"}, "[]", [{"name": "é\\u003a", "x": [[[1.0]]]}]),
+))  # fmt: skip
 PARTS = st.sampled_from((
     [{"type": "text", "text": "a: b"}],
     [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "https://a.b/c", "detail": "low"}}],
@@ -54,6 +63,14 @@ PARTS = st.sampled_from((
     [{"image_url": {"detail": "low", "url": "https://a.b/c"}, "type": "image_url"}, {"type": "text", "text": "a"}],
     [{"type": "text"}],
     [{"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}],
+    [{"type": "image_url", "image_url": {"url": "https://a.b/c"}}, {"type": "text", "text": "\n"}],
+    [{"type": "image_url", "image_url": {"detail": "low", "url": "a"}}, {"type": "text", "text": "b: c"}],
+    [{"type": "image_url", "image_url": {"url": "", "detail": 1}}],
+    [{"type": "image_url", "image_url": {"url": "a", "detail": "low", "mime_type": 1}}],
+    [{"type": "image_url", "image_url": {"detail": "low"}}, {"type": "text", "text": "a"}],
+    [{"type": "text", "text": "a"}, {"type": "text", "text": "<s>"}],
+    [{"type": "text", "text": None}],
+    [{"type": "text", "text": ["a"]}],
     [],
 ))  # fmt: skip
 CALL: st.SearchStrategy[Any] = st.fixed_dictionaries(
@@ -86,6 +103,13 @@ CALLING = st.sampled_from((
     {"from": "function_call", "value": '[{"name": "f", "arguments": "{}"}, {"name": "g", "arguments": {}, "id": 1}]'},
     {"from": "function_call", "value": '{"name": "f", "arguments": {"q": 1, "q": 2}}'},
     {"from": "function_call", "value": "[]"},
+    {"from": "function_call", "value": '{"name": "f", "arguments": {"q": "\\u00e9\\u200b\\\\", "r": -0.0}}'},
+    {"from": "function_call", "value": '{"name": "f", "arguments": {"q": 1, "q": "\\u003a"}}'},
+    {"from": "function_call", "value": '{"name": "f", "name": "g", "arguments": {"q": "\\u003A"}}'},
+    {"from": "function_call", "value": '{"name": "\\u0066", "arguments": "{\\"q\\": 1, \\"q\\": 2}"}'},
+    {"from": "function_call", "value": '{"name": "f", "arguments": {"q": "\\ud800"}}'},
+    {"from": "function_call", "value": '{"name": "f", "arguments": "3"}'},
+    {"from": "Tool-Call", "value": '{"name": "f", "arguments": {"q": ' + "[" * 60 + "]" * 60 + "}}"},
 ))  # fmt: skip
 PLAIN = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]
 PLAIN_TURNS = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}]
@@ -127,6 +151,53 @@ def _line(row: dict[str, Any], back: bool, tight: bool, escaped: bool, change: i
     return (text.replace('"value":', '"value" :', 1) if change == 2 else text).encode()
 
 
+SAID: list[dict[str, Any]] = [{"role": "user", "content": "a: b"}, {"role": "assistant", "content": "c"}]
+ARGUMENTS: st.SearchStrategy[Any] = st.sampled_from(
+    ("{}", '{"q": "a: b"}', '{"q": 1, "q": 2}', "{'q': 1}", "3", '"{}"', "", {"q": [1]}, None, "[" * 70, '{"q": NaN}')
+)
+
+ENDS: st.SearchStrategy[Any] = st.sampled_from((*[[SAID[1]]] * 12, [], [SAID[1] | {"tool_calls": []}]))
+CONTENTS: tuple[Any, ...] = (None, None, "", "", "hm", "hm", [], 3)
+BESIDE_CALLS = st.sampled_from([{}, {}, *[{"content": content} for content in CONTENTS]])
+NO_CALLS: list[dict[str, Any]] = [*[{}] * 12, {"tool_calls": []}]
+WITH_TOOLS: st.SearchStrategy[Any] = st.sampled_from(
+    (*[{"tools": [TOOL]}] * 6, *[{}] * 6, {"tools": None}, {"tools": [], "id": 1})
+)
+INSTEAD: st.SearchStrategy[Any] = st.sampled_from((None, "c", 0, [], [{}]))
+
+
+@st.composite
+def used_tools(draw: st.DrawFn) -> dict[str, Any]:
+    """A row of chat that uses tools the usual way, but for a few things now and then."""
+
+    def oddly(usual: object, *odd: object) -> Any:
+        return draw(st.sampled_from((*[usual] * 12, *odd)))
+
+    said: list[dict[str, Any]] = [{"role": "user", "content": oddly("a: b", " ", None)}]
+    for turn in range(draw(st.integers(0, 3))):
+        ids = [oddly(f'c"{turn}{at}', f"c{turn}", "c", "", None, 3) for at in range(draw(st.integers(1, 3)))]
+        calls = [
+            {
+                "id": id_,
+                "type": oddly("function", "custom", 3),
+                "function": {"name": oddly("f", "g", "", None), "arguments": oddly("{}", draw(ARGUMENTS))},
+            }
+            for id_ in ids
+        ]
+        results = [{"role": "tool", "content": oddly("d", "", None, 3), "tool_call_id": id_} for id_ in ids]
+        results = draw(st.permutations(results))[: len(ids) - oddly(0, 1)]
+        beside = draw(BESIDE_CALLS)
+        said += [{"role": oddly("assistant", "user"), **beside, "tool_calls": calls}, *results]
+    if oddly(True, False):
+        said.append({"role": "assistant", "content": "c", **draw(st.sampled_from(NO_CALLS))})
+    changed = draw(st.sampled_from(said))
+    key = oddly(None, "name", "tool_call_id", "tool_calls", "content", "type", "weight")
+    if key is not None and not changed.pop(key, None):
+        changed[key] = draw(INSTEAD)
+    return {"messages": said, **draw(WITH_TOOLS)}
+
+
+USED = st.lists(written(used_tools()), min_size=1, max_size=5).map(lambda lines: ("chat", lines))
 FILES = st.one_of(
     st.tuples(st.just("chat"), st.lists(written(CHAT), min_size=1, max_size=8)),
     st.tuples(st.just("sharegpt"), st.lists(written(SHAREGPT), min_size=1, max_size=8)),
@@ -165,7 +236,17 @@ def test_rows_with_rare_features_come_out_the_same_both_ways(case: tuple[str, li
         assert fast == slow
 
 
-SAID = [{"role": "user", "content": "a: b"}, {"role": "assistant", "content": "c"}]
+@given(case=USED)
+@settings(QUICK, max_examples=150)
+def test_rows_that_use_tools_come_out_the_same_both_ways(case: tuple[str, list[bytes]]) -> None:
+    name, lines = case
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder) / "train.jsonl"
+        path.write_bytes(b"\n".join(lines) + b"\n")
+        fast, slow = both_ways(patch, path, name, "chat")
+        assert fast == slow
+
+
 ASKED = {"type": "function", "function": {"name": "f", "arguments": '{"q": 1}'}}
 TURNS = [{"from": "human", "value": "a: b"}, {"from": "gpt", "value": "c"}]
 CALLED = {"from": "function_call", "value": '[{"name": "f", "arguments": {"q": "a: b"}}]'}
@@ -184,6 +265,19 @@ COMMON: dict[str, tuple[str, dict[str, Any]]] = {
                 SAID[0],
                 {"role": "assistant", "content": None, "tool_calls": [ASKED | {"id": "c1"}]},
                 {"role": "tool", "content": "d", "tool_call_id": "c1"},
+                SAID[1],
+            ],
+            "tools": [TOOL],
+        },
+    ),
+    "calls with a name": (
+        "chat",
+        {
+            "messages": [
+                SAID[0] | {"name": "ann"},
+                {"role": "assistant", "tool_calls": [ASKED | {"id": id_} for id_ in ("c1", "c2")]},
+                {"role": "tool", "content": "d", "name": "f", "tool_call_id": "c2"},
+                {"role": "tool", "content": "d", "name": "f", "tool_call_id": "c1"},
                 SAID[1],
             ],
             "tools": [TOOL],
@@ -242,6 +336,49 @@ def test_arguments_that_are_a_text_inside_a_text_are_written_as_we_write_it(tmp_
     assert b"a/b" in fast[0]
 
 
+TYPES: st.SearchStrategy[Any] = st.sampled_from(
+    ("object", "OBJECT", "any", "", None, 3, ["string", "null"], ["x"], {}, True)
+)
+REQUIRED: st.SearchStrategy[Any] = st.sampled_from((["a"], [], None, "a", [1]))
+LEAVES: st.SearchStrategy[Any] = st.sampled_from((None, True, "s", 3, [], {}))
+SCHEMAS: st.SearchStrategy[Any] = st.recursive(
+    LEAVES,
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "type": TYPES,
+            "properties": st.one_of(st.dictionaries(st.sampled_from("ab"), inner, max_size=2), inner),
+            "$defs": st.dictionaries(st.just("d"), inner, max_size=1),
+            "required": REQUIRED,
+            "items": inner,
+        },
+    ),
+    max_leaves=4,
+)
+FUNCTIONS: st.SearchStrategy[Any] = st.fixed_dictionaries(
+    {}, optional={"name": st.sampled_from(("f", "", None, 3)), "parameters": SCHEMAS, "description": WORDS}
+)
+GIVEN_TOOLS: st.SearchStrategy[Any] = st.lists(
+    st.fixed_dictionaries(
+        {}, optional={"type": st.sampled_from(("function", "x", None)), "function": st.one_of(FUNCTIONS, st.none())}
+    ),
+    max_size=2,
+)
+
+
+@given(given=GIVEN_TOOLS)
+@settings(QUICK, max_examples=500)
+def test_tools_that_are_told_fast_have_names_and_no_finding(given: list[Any]) -> None:
+    names = functions_of(json.dumps(given).encode())
+    assert names is None or (names, []) == ([tool_name(tool) for tool in given], [*check_tools([], given)])
+
+
+def test_most_tools_are_told_fast() -> None:
+    inner: dict[str, Any] = {"type": ["string", "null"], "items": {}}
+    schema = {"type": "object", "properties": {"a": inner, "b": True}, "required": ["a"]}
+    assert functions_of(json.dumps([TOOL, {"function": {"name": "g", "parameters": schema}}]).encode()) == ["f", "g"]
+
+
 @given(
     st.lists(st.sampled_from((*MARKS, b"\x7f", b"\\", b"\\u", b"/", b"b", b"<", b"a", b'"', b"\t")), max_size=8).map(
         b"".join
@@ -252,13 +389,43 @@ def test_no_line_is_plain_that_is_not_clean(line: bytes) -> None:
     assert is_clean(line) or not is_plain(b'"' + line)
 
 
-@given(row=st.sampled_from(list(COMMON.values())), key=st.sampled_from(("role", "from", "at", "q", "id", "a")))
-@QUICK
-def test_no_row_with_a_key_twice_is_copied(row: tuple[str, dict[str, Any]], key: str) -> None:
-    text = json.dumps(row[1]).replace(f'"{key}": ', f'"{key}": "lost", "{key}": ', 1)
+KEYS = "role from at q id a name type function arguments content value tools url".split()  # noqa: SIM905
+
+
+@given(row=st.sampled_from(list(COMMON.values())), key=st.sampled_from(KEYS), quote=st.sampled_from(('"', r"\"")))
+@settings(QUICK, max_examples=400)
+def test_no_row_with_a_key_twice_is_copied(row: tuple[str, dict[str, Any]], key: str, quote: str) -> None:
+    name, fields = row
+    quote = '"' if name == "chat" else quote  # arguments that are a text are kept as they were sent
+    text = json.dumps(fields)
+    key, lost = f"{quote}{key}{quote}: ", f"{quote}lost{quote}"
+    text = text.replace(key, f"{key}{lost}, {key}", 1)
     text = text if "lost" in text else text.replace("{", '{"lost": "", "lost": "",', 1)
-    found = list(Copying(COPIED[row[0]]).pieces(1, Chunk(text.encode() + b"\n")))
+    found = list(Copying(COPIED[name]).pieces(1, Chunk(text.encode() + b"\n")))
     assert [block for *_, block in found] == [None]
+
+
+@pytest.mark.parametrize("kind", ["calls", "calls with a name", "sharegpt tools", "sharegpt layout"])
+def test_a_row_of_the_usual_shape_is_decoded_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, row = COMMON[kind]
+    monkeypatch.setattr("finetune_sdk.data.copied.Row", None)  # what takes turns one by one
+    found = list(Copying(COPIED[name]).pieces(1, Chunk(json.dumps(row).encode() + b"\n")))
+    assert [block.rows for *_, block in found if block is not None] == [1]
+
+
+def test_rows_of_another_shape_cost_few_tries() -> None:
+    tried: list[object] = []
+
+    def write(row: object, tools_of: Callable[[Raw], Tools]) -> Written:
+        tried.append(row)
+        return COPIED["chat"].write(row, tools_of)
+
+    (_, parts), (_, calls) = COMMON["parts"], COMMON["calls"]
+    line = json.dumps(calls | {"messages": [*parts["messages"], *calls["messages"]]}).encode() + b"\n"
+    copying = Copying(replace(COPIED["chat"], write=write))
+    found = list(copying.pieces(1, Chunk(line * 320)))
+    assert [block.rows for *_, block in found if block is not None] == [320]
+    assert 2 < len(tried) < 20
 
 
 @pytest.mark.parametrize("id_", [5, True, 1.5, [], {}])
