@@ -239,6 +239,7 @@ class ToolIds(Rule):
         if "tool-calls" not in row.features:
             return
         asked: set[str] = set()
+        said = ""
         for path, message in row.turns:
             for index, call in enumerate(message.tool_calls or []):
                 if call.id is UNSET or not call.id or not self._good(call.id):
@@ -247,7 +248,9 @@ class ToolIds(Rule):
                 else:
                     asked.add(call.id)
             if message.role == "tool" and message.tool_call_id not in asked:
-                yield Problem(f"{path}.tool_call_id", "the result names no call before it", _NAME_CALLS)
+                fix = _WRITE_CALLS if _BRACKETED.fullmatch(said) else _NAME_CALLS
+                yield Problem(f"{path}.tool_call_id", "the result names no call before it", fix)
+            said = message.text if message.role == "assistant" else said
 
     def _good(self, call_id: str) -> bool:
         return call_id not in self.forbidden and re.fullmatch(self.pattern, call_id) is not None
@@ -258,6 +261,9 @@ class ToolIds(Rule):
 
 
 _NUMBER_CALLS = "Give calls and results ids: `finetune data fix`."
+_BRACKETED = re.compile(r"\s*\[\s*[A-Za-z_][^()\[\]]*\(.*\)\s*\]\s*", re.DOTALL)
+"""Calls as ToolACE writes them into the answer's text."""
+_WRITE_CALLS = "The call before it is a text such as [f(a=1)]: write it as `tool_calls`, its arguments as JSON."
 _NAME_CALLS = f"{_NUMBER_CALLS[:-1]}, `--with calls-in-text` where <tool_call> marks calls in texts."
 
 

@@ -260,3 +260,17 @@ def test_no_hosted_target_takes_pictures_that_lie_beside_a_conversation(profile:
     row = {"kind": kind, **{key: said[key] for key in keys[kind]}, "extra": {"images": ["a.png"]}}
     found = Row.of(canonical.parse(json.dumps(row)))
     assert [problem for rule in profile.rules if rule.feature == "images" for problem in rule.row(found)]
+
+
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ('[Market Trends API(kind="A", at=1), other()]', "[f(a=1)]: write it as `tool_calls`"),
+        ("<tool_call>{}</tool_call>", "--with calls-in-text"),
+        ("[1, 2]", "--with calls-in-text"),
+    ],
+)
+def test_a_result_of_a_call_that_stands_as_text_says_how_to_write_the_call(said: str, fix: str) -> None:
+    row = Row.of(chat(user(), answer(said), result(), answer()))
+    problems = [one for rule in profiles("openai", method="sft")[0].rules for one in rule.row(row)]
+    assert [fix in problem.fix for problem in problems] == [True]
