@@ -376,7 +376,7 @@ def _translations(row: Object, *, near: bool) -> Fault | None:
         codes = not near and all(_LANGUAGE.fullmatch(name) for name in inner)
         if codes or key.lower() in ("translation", "translations"):
             first, second, *_ = inner
-            what = f"{key!r} holds texts under {', '.join(map(repr, list(inner)[:6]))}; which one asks?"
+            what = f"{key!r} holds texts under {', '.join(map(repr, list(inner)[:6]))}; say which one asks"
             fix = f"Map the columns, such as `columns: {{prompt: {key}.{first}, completion: {key}.{second}}}`."
             return Fault("format-unknown", key, what, fix)
     return None
@@ -401,8 +401,20 @@ def _below(row: Object) -> Fault | None:
         if found is not None and any(entry.match(inner) for entry in FORMATS):
             names = [name for name in inner if name in (found, "tools", "system", "systemInstruction")]
             columns = ", ".join(f"{name}: {key}.{name}" for name in names)
+            answer = _chosen_answer(row)
+            if answer is not None and found == "messages":
+                columns = f"prompt: {key}.messages, completion: {answer}"
             what = f"the conversation lies one level down: {key!r} holds {', '.join(map(repr, list(inner)[:8]))}"
             return Fault("format-wrapped", key, what, f"Map the columns: `columns: {{{columns}}}`.")
+    return None
+
+
+def _chosen_answer(row: Object) -> str | None:
+    """Where an answer of OpenAI's chat API lies one level down, as stored completions have it."""
+    for key, value in row.items():
+        choices = as_list((as_object(value) or {}).get("choices")) or [None]
+        if as_object((as_object(choices[0]) or {}).get("message")) is not None:
+            return f"{key}.choices.0.message"
     return None
 
 

@@ -172,6 +172,13 @@ def test_earlier_turns_beside_a_question_come_before_it(tmp_path: Path, history:
             r"'body' holds .*messages: body\.messages",
         ),
         (
+            {
+                "request": {"messages": [{"role": "user", "content": "q"}]},
+                "response": {"choices": [{"message": {"role": "assistant", "content": "a"}}]},
+            },
+            r"\{prompt: request\.messages, completion: response\.choices\.0\.message\}",
+        ),
+        (
             {"query": "q", "answers": ["a", "b"], "passages": {"is_selected": [1]}},
             r"'answers' lists its answers.*\{prompt: query, completion: answers\.0\}",
         ),
@@ -184,7 +191,7 @@ def test_earlier_turns_beside_a_question_come_before_it(tmp_path: Path, history:
         ({"meta_instruction": "s", "num_turns": 1, "plain_text": "[Human]: hi"}, "MOSS"),
         ({"labeler": "x", "question": {"problem": "p"}, "label": {"steps": []}}, "PRM800K.*`completions`"),
     ],
-    ids=["batch", "ms-marco", "nq-open", "dailydialog", "moss-3", "moss-2", "prm800k"],
+    ids=["batch", "stored", "ms-marco", "nq-open", "dailydialog", "moss-3", "moss-2", "prm800k"],
 )
 def test_rows_that_need_another_step_name_it(tmp_path: Path, row: Object, said: str) -> None:
     with pytest.raises(DataError, match=said):
@@ -194,6 +201,15 @@ def test_rows_that_need_another_step_name_it(tmp_path: Path, row: Object, said: 
 def test_what_lies_one_level_down_is_read_by_the_mapping_that_is_named(tmp_path: Path) -> None:
     row: Object = {"body": {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]}}
     assert _said(next(iter(_opened(tmp_path, row, columns={"messages": "body.messages"})))) == ASKED
+
+
+def test_a_request_and_its_response_are_read_by_the_mapping_that_is_named(tmp_path: Path) -> None:
+    row: Object = {
+        "request": {"messages": [{"role": "user", "content": "hi"}]},
+        "response": {"choices": [{"message": {"role": "assistant", "content": "yo"}}]},
+    }
+    columns = {"prompt": "request.messages", "completion": "response.choices.0.message"}
+    assert _said(next(iter(_opened(tmp_path, row, columns=columns)))) == ASKED
 
 
 def test_a_target_is_a_label_unless_the_method_learns_from_answers(tmp_path: Path) -> None:
