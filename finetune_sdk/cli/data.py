@@ -81,10 +81,10 @@ def _unescaped(template: str) -> str:
     return re.sub(r"\\([nt\\])", lambda match: {"n": "\n", "t": "\t", "\\": "\\"}[match[1]], template)
 
 
-def _counter(name: str | None) -> Counter:
+def _counter(name: str | None, model: str | None = None) -> Counter:
     from finetune_sdk.data.tools import tokens  # noqa: PLC0415
 
-    return tokens.ROUGH if name is None else tokens.counter(name)
+    return tokens.for_model(model) if name is None else tokens.counter(name)
 
 
 def _names(given: str) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def check(
     dataset = opened(files, named, columns)
     if html is not None and any(path.exists() and html.exists() and path.samefile(html) for path in dataset.files):
         raise click.BadParameter(f"{html} is the data itself", param_hint="--html")
-    found = judge(dataset, asked, method=method, model=model, counter=_counter(tokenizer), allow=allow)
+    found = judge(dataset, asked, method=method, model=model, counter=_counter(tokenizer, model), allow=allow)
     if html is not None:
         from finetune_sdk.data.writing import AtomicFile  # noqa: PLC0415
 

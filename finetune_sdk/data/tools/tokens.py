@@ -11,9 +11,10 @@ import importlib.util
 import math
 import os
 import random
+import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,15 @@ class Counter:
 
     def row(self, example: Example) -> float:
         """Tokens of an example's texts and tool definitions, and what its messages cost beside them."""
-        total = sum(self.count(text) for _, text in texts(example))
-        tools = getattr(example, "tools", None)
-        if tools:
-            total += self.count(msgspec.json.encode(tools).decode())
-        return total + self.per_message * len(conversation(example))
+        return sum(map(self.count, _counted(example))) + self.per_message * len(conversation(example))
+
+
+def _counted(example: Example) -> Iterator[str]:
+    """The texts whose tokens count: what is said, and the tools."""
+    yield from (text for _, text in texts(example))
+    tools = getattr(example, "tools", None)
+    if tools:
+        yield msgspec.json.encode(tools).decode()
 
 
 def _four_bytes(text: str) -> float:
@@ -54,10 +59,26 @@ _OPENAI_PER_MESSAGE = 3  # openai-cookbook, Chat_finetuning_data_prep
 
 ROUGH = Counter(name="4 bytes a token", exact=False, count=_four_bytes, per_message=_OPENAI_PER_MESSAGE)
 """Measured 10 % low on English documentation and code with o200k_base; other texts may be further off."""
-_LOW, _LOW_FOREIGN, _HIGH = 0.7, 0.35, 2.3
-"""Measured with o200k_base and cl100k_base: prose 0.85 to 1.1 tokens for four bytes, sums 1.4, JSON 2.1; other scripts
-0.4 (Russian) to 1.55 (Korean). Hexadecimal and base64 reach 2.9. Of texts alone: a message may cost nothing."""
-_HIGH_MESSAGE = 5
+_HIGH_MESSAGE = 5  # of texts alone: a message may cost nothing
+
+_PROSE = re.compile(r"(?<![^\s(\[{\"'])[A-Za-z]?[a-z]{1,14}(?![^\s.,;:!?)\]}\"'])|[ \n](?![^\x00-\x7f])", re.ASCII)
+_RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
+_HIGH_PROSE = 0.6
+"""Tokens for a byte of a word, or of a blank; any other byte may be a token by itself, and none is more than one."""
+_LOW, _LOW_FOREIGN = 0.12, 0.06
+"""Tokens for a byte of ASCII, and of other scripts, where no character repeats itself: long runs are few tokens.
+Measured with o200k_base and cl100k_base: the fewest are 0.16 (pairs of common words) and 0.1 (Georgian)."""
+
+
+def bounds(text: str) -> tuple[float, float]:
+    """The fewest and the most tokens that byte-level vocabularies make of a text."""
+    short = _RUN.sub(r"\1", text)
+    ascii_bytes = len(short.encode("ascii", "ignore"))
+    foreign = len(short.encode("utf-8", "surrogatepass")) - ascii_bytes
+    prose = sum(map(len, _PROSE.findall(text)))
+    size = len(text.encode("utf-8", "surrogatepass"))
+    return _LOW * ascii_bytes + _LOW_FOREIGN * foreign, _HIGH_PROSE * prose + (size - prose)
+
 
 _ENCODINGS: tuple[tuple[str, str], ...] = (
     ("gpt-4o", "o200k_base"),
@@ -93,6 +114,16 @@ def counter(name: str) -> Counter:
         f"{name}: neither a tokenizer.json, nor a folder with one, nor a known vocabulary "
         f"({', '.join(_VOCABULARIES)}), nor a model of OpenAI's."
     )
+
+
+def for_model(model: str | None) -> Counter:
+    """The exact counter of a model (OpenAI's, or a folder with a tokenizer.json) where it is at hand, else `ROUGH`."""
+    if model is None:
+        return ROUGH
+    try:
+        return counter(model)
+    except DataError:  # no vocabulary of its own, or none on this machine
+        return ROUGH
 
 
 def _library(module: str) -> Any:
@@ -204,20 +235,21 @@ def count_tokens(
 
 
 def _by_rule_of_thumb(examples: Iterable[Example], rule: Counter) -> TokenCount:
-    total, foreign, messages, rows = 0.0, 0.0, 0, 0
+    total, low, high, rows = 0.0, 0.0, 0.0, 0
     for example in examples:
         total += rule.row(example)
-        foreign += sum(rule.count(text) for _, text in texts(example) if not text.isascii())
-        messages += len(conversation(example))
+        high += _HIGH_MESSAGE * len(conversation(example))
+        for text in _counted(example):
+            least, most = bounds(text)
+            low, high = low + least, high + most
         rows += 1
-    said = total - rule.per_message * messages
     return TokenCount(
         total=round(total),
-        low=int(_LOW * (said - foreign) + _LOW_FOREIGN * foreign),
-        high=math.ceil(_HIGH * said + _HIGH_MESSAGE * messages),
+        low=int(low),
+        high=math.ceil(high),
         exact=False,
         rows=rows,
-        basis=f"{rule.name}, {rule.per_message} a message; bounds as measured on other texts, no vocabulary was used",
+        basis=f"{rule.name}, {rule.per_message} a message; bounds of byte-level vocabularies, none was used",
     )
 
 

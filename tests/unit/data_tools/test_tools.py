@@ -26,7 +26,7 @@ from finetune_sdk.data.tools.repairs import chosen, repaired
 from finetune_sdk.data.tools.scan import leaving, scan_example
 from finetune_sdk.data.tools.sides import normal, overlap
 from finetune_sdk.data.tools.strip import STRIP, without
-from finetune_sdk.data.tools.tokens import ROUGH, Counter, count_tokens, counter
+from finetune_sdk.data.tools.tokens import ROUGH, Counter, count_tokens, counter, for_model
 from finetune_sdk.errors import DataError
 
 SENTENCE = "the quick brown fox jumps over the lazy dog while seven wizards quietly box near an old grey mill"
@@ -491,7 +491,7 @@ def test_without_a_vocabulary_the_bounds_are_wide_and_their_source_is_said() -> 
     found = count_tokens(texts(long_text()), ROUGH)
 
     assert found.low < found.total < found.high
-    assert "bounds as measured on other texts, no vocabulary was used" in found.basis
+    assert "bounds of byte-level vocabularies, none was used" in found.basis
 
 
 @pytest.mark.parametrize(
@@ -502,6 +502,14 @@ def test_without_a_vocabulary_the_bounds_are_wide_and_their_source_is_said() -> 
         ("Сколько будет дважды два?", "Четыре, разумеется."),
         ("인공지능은 인간의 학습능력을 구현한다.", "네."),
         ('[{"id": 1, "name": "ann"}, {"id": 2, "name": "bob"}]', "There are two: ann and bob."),
+        ("hello world " * 100, "information international communication"),
+        ("今天天气很好。", "龘靐齉爩鱻麤"),
+        ("ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ ᎠᏂᏣᎳᎩ", "Հայերենը հնդեվրոպական լեզվաընտանիքի լեզու է"),
+        ("👨‍👩‍👧‍👦👩🏿‍💻🏳️‍🌈" * 5, "🎉🔥"),
+        ("iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4", "d41d8cd98f00b204e9800998ecf8427e"),
+        (" + ".join(map(str, range(100, 900, 7))), "CC(=O)OC1=CC=CC=C1C(=O)O"),
+        (" " * 1000 + "x", "-" * 500 + "\n" * 300),
+        ("def f(a, b):\n" + "        return a[b] ** 2  # why\n" * 9, "ok"),
     ],
 )
 def test_the_bounds_of_the_rule_of_thumb_hold(texts: tuple[str, str]) -> None:
@@ -511,6 +519,16 @@ def test_the_bounds_of_the_rule_of_thumb_hold(texts: tuple[str, str]) -> None:
     rough = count_tokens(rows, ROUGH)
     for name in ("o200k_base", "cl100k_base"):
         assert rough.low <= count_tokens(rows, counter(name)).total <= rough.high
+
+
+def test_a_models_vocabulary_is_used_where_it_is_at_hand() -> None:
+    pytest.importorskip("bpe_openai", reason="the extra `tokens` is not installed")
+
+    assert [for_model(name).name for name in ("gpt-4o-mini", "meta-llama/Llama-3.1-8B", None)] == [
+        "o200k_base",
+        ROUGH.name,
+        ROUGH.name,
+    ]
 
 
 def test_a_tokenizer_file_counts_what_it_would_give(tmp_path: Path) -> None:
