@@ -31,10 +31,9 @@ from finetune_sdk.data.straight import Block
 from finetune_sdk.data.utf8 import is_utf8
 
 _NOT_OWN = frozenset(("conversations", "conversation", "messages", *CHAT_KEYS))
-_ENDS = (b"}]}\n", b"}]}")
-"""What ends a row that holds nothing but turns, and seldom another one: those end so."""
-_OTHER_ENDS = (b"}}]}\n", b"}}]}")
-_LIKELY = (*_ENDS, b']"}\n', b']"}')
+_END = b"}]}\n"
+"""What ends a row that holds nothing but turns, and seldom another one: those end with one brace more."""
+_LIKELY = frozenset((_END, b']"}\n'))
 """What ends a row that holds tools beside its turns, or a prompt: either of them comes last."""
 _PAUSE = 31
 """So many rows pass untried at most before the next one is tried."""
@@ -146,25 +145,27 @@ class Copying:
 
     def _row(self, line: bytes) -> Written | None:
         """None where the row is odd."""
-        bare = line.startswith(self._how.start) and line.endswith(_ENDS) and not line.endswith(_OTHER_ENDS)
-        tries = self._bare if bare else self._others
-        if tries.left:
-            tries.left -= 1
-        elif bare or line.endswith(_LIKELY):
-            try:
-                found = self._how.write(self._how.shape.decode(line), self._tools)
-            except _ODD:
-                tries.failed(again=not bare)
+        end = line[-4:]
+        bare = end == _END and line[-5:-4] != b"}" and line.startswith(self._how.start)
+        if end in _LIKELY:
+            tries = self._bare if bare else self._others
+            if tries.left:
+                tries.left -= 1
             else:
-                tries.worked()
-                return found
+                try:
+                    found = self._how.write(self._how.shape.decode(line), self._tools)
+                except _ODD:
+                    tries.failed(again=not bare)
+                else:
+                    tries.worked()
+                    return found
         row = Row()
         try:
             found = self._written(line, row, bare=bare), row.gained
         except _ODD:
             return None
-        if row.calls is not None:
-            tries.again()
+        if bare and row.calls is not None:
+            self._bare.again()
         return found
 
     def _written(self, line: bytes, row: Row, *, bare: bool) -> list[Piece]:
