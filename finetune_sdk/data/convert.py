@@ -136,6 +136,8 @@ def write(
         done = not (report.errors or reading.holds(changed().rule))  # that one is no matter of single rows
         if done:
             for file in files:
+                file.finish()
+            for file in files:
                 file.commit()
     if skip_unreadable:
         for finding in reading.findings():

@@ -59,9 +59,15 @@ class RowFile:
         self._put: Callable[[bytes], object] = self._file.write
         self._sink = _Sink(self._file.write)
         self._zip: Any = None
+        self._finished = False
 
     def __enter__(self) -> RowFile:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise DataError(f"{self.path}: cannot be written: {error.filename} is a file, not a folder.") from None
+        if self.path.is_dir():
+            raise DataError(f"{self.path}: cannot be written: it is a folder. Name a file in it.")
         self._file.__enter__()
         if self._pack is not None:
             try:
@@ -117,8 +123,11 @@ class RowFile:
         else:
             self._write_table_row(row)
 
-    def commit(self) -> None:
-        """Finish the file and let it appear."""
+    def finish(self) -> None:
+        """Write what is left of the file; it does not appear yet. Where there are several, finish all, then commit."""
+        if self._finished:
+            return
+        self._finished = True
         if self._kind == "jsonl":
             self._write_pending()
         if self._kind == "json":
@@ -128,6 +137,11 @@ class RowFile:
         if self._zip is not None:
             self._zip.close()
             self._zip = None
+        self._file.finish()
+
+    def commit(self) -> None:
+        """Finish the file and let it appear."""
+        self.finish()
         self._file.commit()
 
     def __exit__(
@@ -150,7 +164,8 @@ class RowFile:
             writer.writerow(self._columns)
         if set(row) - set(self._columns):
             new = sorted(set(row) - set(self._columns))
-            raise DataError(f"{self.path}: row {self._rows + 1} has columns the first row lacks: {', '.join(new)}.")
+            what = f"{self.path}: row {self._rows + 1} has columns the first row lacks: {', '.join(new)}"
+            raise DataError(f"{what}. Write JSONL or Parquet, where rows may differ.")
         writer.writerow([self._cell(row.get(column)) for column in self._columns])
         self._put(text.getvalue().encode())
 

@@ -71,6 +71,8 @@ class Prepared:
                 if hashes[file.role].hexdigest() != file.sha256:
                     raise DataError(f"{file.source}: the data changed since it was planned. Plan again.")
             for out in outs.values():
+                out.finish()
+            for out in outs.values():
                 out.commit()
         return {file.role: folder / f"{file.role}.jsonl" for file in self.files}
 

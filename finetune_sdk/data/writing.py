@@ -10,12 +10,18 @@ from typing import BinaryIO
 
 
 class AtomicFile:
-    """Write into `<name>.part`; `commit` syncs and renames it. Leaving without a commit deletes what was written."""
+    """Write into `<name>.part`; `commit` syncs and renames it. Leaving without a commit deletes what was written.
+
+    Where several files belong together, `finish` all of them before the first one is committed: no disk is full then.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        self._goal = path.resolve() if path.is_symlink() else path
+        """The file itself: a link to it stays one."""
+        self._part = self._goal.with_name(f"{self._goal.name}.{os.getpid()}.part")
         self._stream: BinaryIO | None = None
+        self._done = False
 
     def __enter__(self) -> AtomicFile:
         self._stream = self._part.open("wb", buffering=1 << 16)  # blocks are larger and pass by it
@@ -34,15 +40,24 @@ class AtomicFile:
         except OSError as error:
             raise self._named(error) from error
 
-    def commit(self) -> None:
-        """Make the file appear under its name."""
-        assert self._stream is not None, "commit happens inside the context"  # noqa: S101
+    def finish(self) -> None:
+        """Bring all bytes to the disk, under the other name still."""
+        assert self._done or self._stream is not None, "finish happens inside the context"  # noqa: S101
+        if self._stream is None:
+            return
         try:
             self._stream.flush()
             os.fsync(self._stream.fileno())
             self._stream.close()
-            self._stream = None
-            self._part.replace(self.path)
+            self._stream, self._done = None, True
+        except OSError as error:
+            raise self._named(error) from error
+
+    def commit(self) -> None:
+        """Make the file appear under its name."""
+        self.finish()
+        try:
+            self._part.replace(self._goal)
         except OSError as error:
             raise self._named(error) from error
 

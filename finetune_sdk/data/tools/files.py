@@ -205,7 +205,13 @@ def sample(dataset: Dataset, out: Path, *, rows: int, seed: int = 42) -> Outcome
         left -= 1
         return 0
 
-    return write(dataset, [out], to=own_format(dataset), choose=choose, as_is=True)
+    done = write(dataset, [out], to=own_format(dataset), choose=choose, as_is=True)
+    if not done.written or done.rows_read >= rows:
+        return done
+    few = Finding(
+        rule="few-rows", severity="warning", message=f"{rows:,} rows were asked for, there are {done.rows_read:,}"
+    )
+    return replace(done, findings=(*done.findings, few))
 
 
 def dedupe(dataset: Dataset, out: Path, *, near: float | None = None, by_prompt: bool = False) -> Outcome:

@@ -196,6 +196,38 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     assert left_in(tmp_path) == []
 
 
+def test_a_disk_that_is_full_at_the_very_end_leaves_no_part_of_a_split(tmp_path: Path) -> None:
+    data = written(tmp_path, *[chat(f"question {number}", "y" * 200) for number in range(100)])
+    outs = {name: tmp_path / f"{name}.jsonl" for name in ("test", "train")}
+
+    with largest_file(10_000), pytest.raises(OSError, match="File too large"):
+        files.split(data, outs, {"test": 0.1, "train": 0.9}, Units())
+    assert left_in(tmp_path) == []
+
+
+def test_a_link_stays_one_and_its_file_is_written(tmp_path: Path) -> None:
+    data = written(tmp_path, *TEN)
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "file.jsonl")
+    files.convert_to(data, tmp_path / "link.jsonl", "chat")
+
+    assert (tmp_path / "link.jsonl").is_symlink()
+    assert read(tmp_path / "file.jsonl") == TEN
+
+
+@pytest.mark.parametrize(("out", "words"), [("rows.jsonl/x.jsonl", "is a file, not a folder"), ("d.jsonl", "a folder")])
+def test_a_place_where_no_file_can_be_is_told_as_that(tmp_path: Path, out: str, words: str) -> None:
+    (tmp_path / "d.jsonl").mkdir()
+
+    with pytest.raises(DataError, match=words):
+        files.convert_to(written(tmp_path, *TEN), tmp_path / out, "chat")
+
+
+def test_a_sample_of_more_rows_than_there_are_says_so(tmp_path: Path) -> None:
+    found = files.sample(written(tmp_path, *TEN), tmp_path / "out.jsonl", rows=11)
+
+    assert [finding.message for finding in found.findings] == ["11 rows were asked for, there are 10"]
+
+
 def test_an_interruption_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = written(tmp_path, *TEN)
     (tmp_path / "out.jsonl").write_text("before")
