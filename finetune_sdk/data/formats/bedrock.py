@@ -35,7 +35,13 @@ _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant"}
 _BLOCKS = frozenset(("text", "image", "video", "toolUse", "toolResult", "reasoningContent", "document"))
 
 
+RESERVED = frozenset(("schemaVersion", "system", "messages", "toolConfig"))
+
+
 def _match(row: Object) -> str | None:
+    last = as_object((as_list(row.get("messages")) or [None])[-1]) or {}
+    if "candidates" in last:
+        return None
     if isinstance(row.get("schemaVersion"), str) and "messages" in row:
         return f"`schemaVersion` {row['schemaVersion']!r}"
     block = _first_block(row)
@@ -128,13 +134,18 @@ def _tools(row: Object) -> list[Tool] | None:
 def _beside_tools(row: Object) -> Object:
     """What the tool configuration holds beside the tools, such as which one to choose."""
     beside = rest(as_object(row.get("toolConfig")) or {}, "tools")
-    return {"toolChoice": beside["toolChoice"]} if "toolChoice" in beside else {}
+    other = next((key for key in beside if key != "toolChoice"), None)
+    if other is not None:
+        what = f"holds tools and toolChoice, this one also {other!r}"
+        raise Fault("tools-type", f"toolConfig.{other}", what, "Remove it.")
+    return beside
 
 
-_WIRE = Wire(_ROLES, "content", _sort)
+WIRE = Wire(_ROLES, "content", _sort)
 
 
-def _parse(row: Object, note: Note) -> ChatExample:
+def parse_converse(row: Object, note: Note) -> ChatExample:
+    """A row's conversation. Raises `Fault`."""
     if row.get("schemaVersion") == _TYPO:
         note("schema-version", "schemaVersion", f"{_TYPO!r} is read as {SCHEMA!r}", f"Write {SCHEMA!r}.")
     elif row.get("schemaVersion") not in (SCHEMA, None):
@@ -142,7 +153,7 @@ def _parse(row: Object, note: Note) -> ChatExample:
         note("schema-version", "schemaVersion", what, f"Write {SCHEMA!r} unless the service said otherwise.")
     start = system_blocks(blocks_in(row.get("system"), "system"), "system", _sort)
     return ChatExample(
-        messages=[*start, *turns(row.get("messages"), "messages", _WIRE, note)],
+        messages=[*start, *turns(row.get("messages"), "messages", WIRE, note)],
         tools=_tools(row),
         extra={**rest(row, "schemaVersion", "system", "messages", "toolConfig"), **_beside_tools(row)},
         aside=_written_otherwise(row),
@@ -197,7 +208,8 @@ def _answer(message: Message) -> list[Object]:
     return [_block(part) for part in parts_of(message)] or [{"text": message.text}]
 
 
-def _render(example: Example) -> Object:
+def render_converse(example: Example) -> Object:
+    """The row of a conversation."""
     assert isinstance(example, ChatExample), "this format writes conversations"  # noqa: S101
     system, said = split_system(example.messages)
     row: Object = {"schemaVersion": example.aside.get("schemaVersion") or SCHEMA}
@@ -227,12 +239,12 @@ FORMATS = (
         kind="chat",
         summary="schemaVersion, system and messages of content blocks: Amazon Nova",
         match=_match,
-        parse=_parse,
-        render=_render,
+        parse=parse_converse,
+        render=render_converse,
         loses=BLOCK_LOSSES,
         cannot=BLOCK_CANNOT,
         needs_call_ids=True,
-        reserved=frozenset(("schemaVersion", "system", "messages", "toolConfig")),
+        reserved=RESERVED,
         rank=60,
         aliases=("bedrock", "nova"),
         source="https://docs.aws.amazon.com/nova/latest/userguide/fine-tune-prepare-data-understanding.html",

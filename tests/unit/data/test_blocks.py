@@ -10,7 +10,7 @@ import pytest
 
 from finetune_sdk.data import Dataset
 from finetune_sdk.data.convert import convert
-from finetune_sdk.data.example import ChatExample, Message
+from finetune_sdk.data.example import ChatExample, Message, PreferenceExample
 from finetune_sdk.data.formats import format_named
 from finetune_sdk.data.report import Report
 from finetune_sdk.types import Finding
@@ -132,3 +132,40 @@ def test_documents_that_a_tool_answers_make_no_row_anthropics(tmp_path: Path) ->
     example = next(iter(dataset))
     assert isinstance(example, ChatExample)
     assert example.messages[1].extra == {"tool_plan": "I will"}
+
+
+def _candidates(*labels: str) -> list[Row]:
+    return [{"content": [{"text": label}], "preferenceLabel": label} for label in labels]
+
+
+def _novas(*candidates: Row, before: int = 1) -> Row:
+    asked = [{"role": "user", "content": [{"text": "u"}]}] * before
+    return {
+        "schemaVersion": TYPED["schemaVersion"],
+        "messages": [*asked, {"role": "assistant", "candidates": [*candidates]}],
+    }
+
+
+def test_novas_candidates_are_the_better_and_the_worse_answer(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps(_novas(*_candidates("non-preferred", "preferred"))) + "\n")
+    example = next(iter(Dataset.open(tmp_path / "rows.jsonl")))
+    assert isinstance(example, PreferenceExample)
+    said = [[message.content for message in side] for side in (example.prompt, example.chosen, example.rejected)]
+    assert said == [["u"], ["preferred"], ["non-preferred"]]
+
+
+@pytest.mark.parametrize(
+    ("row", "rule", "path"),
+    [
+        (_novas(*_candidates("preferred")), "preference-labels", "messages[1].candidates"),
+        (
+            _novas(*_candidates("preferred", "preferred")),
+            "preference-labels",
+            "messages[1].candidates[1].preferenceLabel",
+        ),
+        (_novas(*_candidates("preferred", "non-preferred"), before=0), "prompt-empty", "messages"),
+    ],
+)
+def test_candidates_that_are_not_one_of_each_are_an_error(tmp_path: Path, row: Row, rule: str, path: str) -> None:
+    _, findings = _read(tmp_path, row)
+    assert [(finding.rule, finding.path) for finding in findings] == [(rule, path)]
