@@ -134,6 +134,13 @@ def _parse(row: Object, note: Note) -> ChatExample:
     )
 
 
+def _takes(part: Part) -> bool:
+    """Whether a part that is neither text nor image is a block of this format's own."""
+    if part.get("type") == "document":
+        return as_object(part.get("source")) is not None
+    return part.keys() == {"type", "data"} and part["type"] == "redacted_thinking" and isinstance(part["data"], str)
+
+
 def _block(part: Object) -> Object:
     if part.get("type") != "image_url":
         return part
@@ -226,6 +233,8 @@ FORMATS = (
         render=_render,
         loses={**BLOCK_LOSSES, "image-type": "left out"},
         cannot=BLOCK_CANNOT,
+        takes=_takes,
+        taken='Write a document as {"type": "document", "source": ...}',
         needs_call_ids=True,
         reserved=frozenset(("system", "messages", "tools")),
         rank=50,

@@ -169,6 +169,16 @@ def _written_otherwise(row: Object) -> dict[str, Any]:
     return aside
 
 
+def takes(part: Part) -> bool:
+    """Whether a part that is neither text nor image is a film or a document as this format has them."""
+    kind = part.get("type")
+    inner = as_object(part.get(kind)) if kind in ("video", "document") and part.keys() == {"type", kind} else None
+    return inner is not None and isinstance(inner.get("format"), str) and as_object(inner.get("source")) is not None
+
+
+TAKEN = 'Write a film or document as {"type": "video", "video": {"format": ..., "source": {"s3Location": ...}}}'
+
+
 def _block(part: Object) -> Object:
     if part.get("type") == "text":
         return {"text": part["text"]}
@@ -243,6 +253,8 @@ FORMATS = (
         render=render_converse,
         loses=BLOCK_LOSSES,
         cannot=BLOCK_CANNOT,
+        takes=takes,
+        taken=TAKEN,
         needs_call_ids=True,
         reserved=RESERVED,
         rank=60,

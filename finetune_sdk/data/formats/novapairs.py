@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finetune_sdk.data.example import ChatExample, Example, Message, PreferenceExample
 from finetune_sdk.data.formats.base import Format, rest
-from finetune_sdk.data.formats.bedrock import RESERVED, WIRE, parse_converse, render_converse
+from finetune_sdk.data.formats.bedrock import RESERVED, TAKEN, WIRE, parse_converse, render_converse, takes
 from finetune_sdk.data.formats.blocks import BLOCK_CANNOT, BLOCK_LOSSES, turns
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object
 from finetune_sdk.data.report import Fault, Note
@@ -75,6 +75,8 @@ FORMATS = (
         render=_render,
         loses=BLOCK_LOSSES,
         cannot=BLOCK_CANNOT | {"no-prompt", "answer-turns"},
+        takes=takes,
+        taken=TAKEN,
         needs_call_ids=True,
         reserved=RESERVED,
         rank=65,

@@ -12,6 +12,7 @@ from finetune_sdk.data import Dataset
 from finetune_sdk.data.convert import convert
 from finetune_sdk.data.example import ChatExample, Message, PreferenceExample
 from finetune_sdk.data.formats import format_named
+from finetune_sdk.data.losses import losses
 from finetune_sdk.data.report import Report
 from finetune_sdk.types import Finding
 
@@ -169,3 +170,33 @@ def test_novas_candidates_are_the_better_and_the_worse_answer(tmp_path: Path) ->
 def test_candidates_that_are_not_one_of_each_are_an_error(tmp_path: Path, row: Row, rule: str, path: str) -> None:
     _, findings = _read(tmp_path, row)
     assert [(finding.rule, finding.path) for finding in findings] == [(rule, path)]
+
+
+FILM: Row = {"type": "video", "video": {"format": "mp4", "source": {"s3Location": {"uri": "s3://b/a.mp4"}}}}
+PAPER: Row = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "aGk="}}
+
+
+@pytest.mark.parametrize(
+    ("to", "part", "written"),
+    [("bedrock-converse", FILM, {"video": FILM["video"]}), ("anthropic", PAPER, PAPER)],
+)
+def test_what_came_from_a_format_goes_back_into_it(tmp_path: Path, to: str, part: Row, written: Row) -> None:
+    text = {"type": "text", "text": "u"}
+    row = {"messages": [{"role": "user", "content": [text, part]}, {"role": "assistant", "content": "a"}]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    dataset = Dataset.open(tmp_path / "rows.jsonl", format="chat")
+    convert(dataset, tmp_path / "out.jsonl", to=to)
+    assert json.loads((tmp_path / "out.jsonl").read_text())["messages"][0]["content"][1] == written
+
+
+def test_a_film_that_is_only_a_path_is_none_of_bedrocks(tmp_path: Path) -> None:
+    row = {
+        "messages": [
+            {"role": "user", "content": [{"type": "video", "video": "a.mp4"}]},
+            {"role": "assistant", "content": "a"},
+        ]
+    }
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    found = list(losses(next(iter(Dataset.open(tmp_path / "rows.jsonl"))), format_named("bedrock-converse")))
+    assert [finding.rule for finding in found] == ["cannot-other-parts"]
+    assert "s3Location" in found[0].fix
