@@ -19,6 +19,7 @@ from finetune_sdk.types import Finding
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 _PLACES_SHOWN = 3
 _FILES_SHOWN = 5
+_LABELS_SHOWN = 20
 _BAR = 36
 
 
@@ -49,7 +50,9 @@ def stats_text(found: CheckReport) -> str:
     if found.rows > 1:
         blocks.append(_bars("characters per row", _ranges(found.character_bars)))
     if len(found.labels) > 1:
-        blocks.append(_bars("rows per label", [(_name(name), rows) for name, rows in list(found.labels.items())[:20]]))
+        named = [(_name(name), rows) for name, rows in found.labels.items()]
+        more = f"\n  ... and {len(named) - _LABELS_SHOWN:,} more" if len(named) > _LABELS_SHOWN else ""
+        blocks.append(_bars("rows per label", named[:_LABELS_SHOWN]) + more)
     return "\n\n".join(blocks)
 
 

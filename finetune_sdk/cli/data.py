@@ -139,6 +139,7 @@ def check(
     if html is not None:
         from finetune_sdk.data.writing import AtomicFile  # noqa: PLC0415
 
+        html.parent.mkdir(parents=True, exist_ok=True)
         with AtomicFile(html) as file:
             file.write(report_html(found).encode())
             file.commit()
@@ -170,6 +171,7 @@ def stats(files: tuple[str, ...], named: str | None, columns: tuple[str, ...], t
     if found.errors:
         rows = "row" if found.errors == 1 else "rows"
         _out.say(f"{found.errors:,} {rows} with errors: {_out.hint('data', 'check', *files)}")
+        click.get_current_context().exit(_BAD_DATA)
 
 
 @group.command("tokens")
@@ -183,6 +185,8 @@ def tokens(
     """Count tokens: exactly with --tokenizer, else by a rule of thumb with assumed bounds."""
     from finetune_sdk.data.tools.tokens import count_tokens  # noqa: PLC0415
 
+    if sample is not None and tokenizer is None:
+        raise click.UsageError("--sample draws rows for a --tokenizer; without one all rows are measured")
     found = count_tokens(opened(files, named, columns), _counter(tokenizer), sample=sample)
     bounds = "" if found.exact else f", between {found.low:,} and {found.high:,}"
     _out.data(found, lambda: f"{found.total:,} tokens in {found.rows:,} rows{bounds} ({found.basis})")

@@ -24,7 +24,10 @@ class AtomicFile:
         self._done = False
 
     def __enter__(self) -> AtomicFile:
-        self._stream = self._part.open("wb", buffering=1 << 16)  # blocks are larger and pass by it
+        try:
+            self._stream = self._part.open("wb", buffering=1 << 16)  # blocks are larger and pass by it
+        except OSError as error:
+            raise self._named(error) from error
         return self
 
     @property

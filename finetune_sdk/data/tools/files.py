@@ -144,9 +144,10 @@ def split(
     Raises `DataError` where a part would be empty; without `exact` that is a warning.
     """
     if exact:
-        units = _fair(dataset, units)
-        plan = Split.plan(dataset.scan(Report()), sizes, units)
-        _refuse_empty(plan.rows, sizes)
+        found = _planned(dataset, sizes, _fair(dataset, units))
+        if isinstance(found, Outcome):
+            return found
+        plan = found
     else:
         plan = Split.by_hash(sizes, units)
     names = list(outs)
@@ -168,6 +169,22 @@ def split(
         if not rows
     ]
     return replace(done, findings=(*done.findings, *empty)) if empty else done
+
+
+def _planned(dataset: Dataset, sizes: Mapping[str, float], units: Units) -> Split | Outcome:
+    """The split; where rows cannot be read, what is wrong with them, before anything about sizes."""
+    report = Report()
+    try:
+        plan = Split.plan(dataset.scan(report), sizes, units)
+        _refuse_empty(plan.rows, sizes)
+    except DataError:
+        if not report.errors:
+            raise
+    else:
+        if not report.errors:
+            return plan
+    rows = sum(1 for _ in dataset.scan(Report()))
+    return Outcome(rows_read=rows, written={}, dropped={}, findings=report.findings())
 
 
 def _refuse_empty(rows: Mapping[str, int], sizes: Mapping[str, float]) -> None:

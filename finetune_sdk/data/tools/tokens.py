@@ -136,7 +136,11 @@ def _library(module: str) -> Any:
 
 
 def _tokenizer_file(path: Path) -> Counter:
-    tokenizer = _library("tokenizers").Tokenizer.from_file(str(path))
+    library = _library("tokenizers")
+    try:
+        tokenizer = library.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more special
+        raise DataError(f"{path}: no tokenizer.json that can be read: {error}.") from error
 
     def count(text: str) -> float:
         return len(tokenizer.encode(text, add_special_tokens=False).ids)

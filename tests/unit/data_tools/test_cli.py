@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +211,45 @@ def test_skipping_all_rows_says_so(rows: Path) -> None:
 
     assert (found.exit_code, found.stdout) == (0, "")
     assert "no row is left after the first 500" in found.stderr
+
+
+def test_what_cannot_be_read_goes_before_the_sizes_of_a_split(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(random.Random(0).randbytes(500).hex().encode())[:100])
+    found = run("split", path, "--validation", "0.1", "--out", tmp_path / "o")
+
+    assert (found.exit_code, "container-truncated" in found.stdout) == (3, True)
+
+
+@pytest.mark.parametrize("command", ["stats", "show", "check"])
+def test_looking_at_bad_data_is_exit_code_3(rows: Path, command: str) -> None:
+    rows.write_text(json.dumps(chat("q")) + "\n{oops\n")
+
+    assert run(command, rows).exit_code == 3
+
+
+def test_a_report_goes_into_a_folder_that_is_made_for_it(rows: Path, tmp_path: Path) -> None:
+    assert run("check", rows, "--html", tmp_path / "new" / "report.html").exit_code == 0
+    assert (tmp_path / "new" / "report.html").stat().st_size
+
+
+def test_a_file_that_is_no_tokenizer_is_called_that(rows: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers", reason="the extra `tokens` is not installed")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    found = run("tokens", rows, "--tokenizer", tmp_path)
+
+    assert "no tokenizer.json that can be read" in str(found.exception)
+
+
+def test_a_sample_of_tokens_needs_a_tokenizer(rows: Path) -> None:
+    assert run("tokens", rows, "--sample", "5").exit_code == 2
+
+
+def test_labels_that_are_not_drawn_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\n" + "".join(f"row {number},label {number % 25}\n" for number in range(50)))
+
+    assert run("stats", path).stdout.splitlines()[-1] == "  ... and 5 more"
 
 
 def test_an_unknown_target_is_an_error_with_the_nearest_name(rows: Path) -> None:
