@@ -280,6 +280,14 @@ _STRANGERS = (
         "Put conversations together along `parent_id`, one a row, as messages.",
     ),
     ({"error"}, "this is a server's error answer, not data", "Download the file again."),
+    *(
+        (
+            {who, said},
+            "each row is one message of a conversation",
+            "Put the messages of a conversation into one row, as a list under `messages`.",
+        )
+        for who, said in (("role", "content"), ("from", "value"), ("role", "value"))
+    ),
     (
         {"meta_instruction", "chat"},
         "each turn holds thoughts, commands and results as texts of their own (MOSS)",

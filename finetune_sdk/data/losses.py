@@ -44,6 +44,15 @@ def losses(example: Example, entry: Format, allow: Collection[str] = ()) -> Iter
             fix="Rename the key in the source.",
             path=clash,
         )
+    broken = entry.breaks(example) if entry.breaks is not None else None
+    if broken is not None:
+        yield Finding(
+            rule="cannot-marks",
+            severity="error",
+            message=f"{entry.name} cannot express its own marks inside a text: it would be read otherwise",
+            fix="Remove the marks, or choose another format.",
+            path=broken,
+        )
     seen: set[str] = set()
     for feature, path in features(example, entry.matters):
         if feature in seen:

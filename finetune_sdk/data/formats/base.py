@@ -45,6 +45,8 @@ class Format:
     """Top-level keys with a meaning here; a row's own extra key of that name cannot be written."""
     clashes: Callable[[Example], str | None] | None = None
     """Further keys of the row's own that would mean something else here: the first one, None where there is none."""
+    breaks: Callable[[Example], str | None] | None = None
+    """The path of a text in which the format's own marks stand: it would be read otherwise. None without one."""
     needs_call_ids: bool = False
     """Tool results name their call by id: calls that have none are given one before writing."""
     extends: str = ""

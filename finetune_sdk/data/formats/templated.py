@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 from typing import Any
 
 import msgspec
 
-from finetune_sdk.data.example import ChatExample, EmbeddingExample, Example, Message, Span
+from finetune_sdk.data.example import ChatExample, EmbeddingExample, Example, Message, Span, conversation
 from finetune_sdk.data.formats.base import Format, need_text, rest
 from finetune_sdk.data.formats.messages import role_of
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object
@@ -51,6 +53,14 @@ def _render_chatml(example: Example) -> Object:
     turns = zip(example.messages, ends, strict=True)
     said = "".join(f"<|im_start|>{turn.role}\n{turn.text}<|im_end|>{end}" for turn, end in turns)
     return {"text": said, **example.extra}
+
+
+def _marked(example: Example) -> str | None:
+    """Where a text holds the marks of turns."""
+    for index, message in enumerate(conversation(example)):
+        if any(mark in message.text for mark in ("<|im_start|>", "<|im_end|>")):
+            return f"messages[{index}].content"
+    return None
 
 
 def _match_segments(row: Object) -> str | None:
@@ -122,6 +132,16 @@ def _from_lists(row: Object, names: tuple[str, ...], note: Note) -> tuple[list[s
     return [positives[0], *negatives], {"more": positives[1:]}
 
 
+def _number(value: object) -> int | float | None:
+    """A number, which tables may hold as text; None for anything else."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
 def _parse_embedding(row: Object, note: Note) -> EmbeddingExample:
     names = _embedding_names(row) or ("anchor", "positive")
     if names[1] == _LISTED[1] and as_list(row.get(names[1])) is not None:
@@ -135,8 +155,8 @@ def _parse_embedding(row: Object, note: Note) -> EmbeddingExample:
     if names not in (_USUAL, _USUAL[:2]):
         aside["keys"] = list(names)
     fields: dict[str, Any] = {"negative": others[1], "negatives": others[2:]} if len(others) > 1 else {}
-    score = row.get("score")
-    if isinstance(score, int | float) and not isinstance(score, bool):
+    score = _number(row.get("score"))
+    if score is not None:
         fields["score"] = score
     return EmbeddingExample(
         anchor=need_text(row, names[0]),
@@ -206,6 +226,7 @@ FORMATS = (
         render=_render_chatml,
         loses=_LOSES,
         cannot=frozenset(("tool-calls", "images", "other-parts")),
+        breaks=_marked,
         reserved=frozenset(("text",)),
         rank=20,
         source="https://github.com/openai/openai-python/blob/release-v0.28.0/chatml.md",

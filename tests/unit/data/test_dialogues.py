@@ -182,6 +182,7 @@ def test_earlier_turns_beside_a_question_come_before_it(tmp_path: Path, history:
             {"query": "q", "answers": ["a", "b"], "passages": {"is_selected": [1]}},
             r"'answers' lists its answers.*\{prompt: query, completion: answers\.0\}",
         ),
+        ({"conversation": 1, "role": "user", "content": "hi"}, "each row is one message"),
         ({"question": "q", "answer": ["a", "b"]}, r"list of 2 texts.*answer\.0"),
         (
             {"dialog": [{"speaker": "A", "text": "x"}, {"speaker": "B", "text": "y"}]},
@@ -191,7 +192,7 @@ def test_earlier_turns_beside_a_question_come_before_it(tmp_path: Path, history:
         ({"meta_instruction": "s", "num_turns": 1, "plain_text": "[Human]: hi"}, "MOSS"),
         ({"labeler": "x", "question": {"problem": "p"}, "label": {"steps": []}}, "PRM800K.*`completions`"),
     ],
-    ids=["batch", "stored", "ms-marco", "nq-open", "dailydialog", "moss-3", "moss-2", "prm800k"],
+    ids=["batch", "stored", "ms-marco", "messages", "nq-open", "dailydialog", "moss-3", "moss-2", "prm800k"],
 )
 def test_rows_that_need_another_step_name_it(tmp_path: Path, row: Object, said: str) -> None:
     with pytest.raises(DataError, match=said):

@@ -44,3 +44,10 @@ def test_the_negatives_of_a_list_are_negatives_and_its_other_positives_are_named
 def test_what_looks_into_texts_sees_every_negative(tmp_path: Path) -> None:
     example = _read(tmp_path, {"anchor": "a", "positive": "p", "negative_1": "n1", "negative_2": "n2"})
     assert [text for _, text in texts(example)] == ["a", "p", "n1", "n2"]
+
+
+def test_a_score_that_a_table_holds_as_text_is_a_number(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("sentence1,sentence2,score\na,b,0.5\n")
+    example = next(iter(Dataset.open(tmp_path / "rows.csv")))
+    assert isinstance(example, EmbeddingExample)
+    assert (example.score, example.extra) == (0.5, {})

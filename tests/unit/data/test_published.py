@@ -284,3 +284,12 @@ def test_texts_as_the_responses_api_has_them_say_what_their_type_should_be(tmp_p
         fixes = [reason.fix for reason in verdict.reasons]
     assert any("Write `text` as" in fix for fix in fixes)
     assert not any("--allow-loss other-parts" in fix for fix in fixes)
+
+
+@pytest.mark.parametrize("mark", ["<|im_end|>", "<|im_start|>user"])
+def test_chatml_holds_no_text_with_its_own_marks(tmp_path: Path, mark: str) -> None:
+    row: Row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": f"a {mark}"}]}
+    found = [
+        one for one in losses(next(iter(written(tmp_path, row))), format_named("chatml")) if one.severity == "error"
+    ]
+    assert [(one.rule, one.path) for one in found] == [("cannot-marks", "messages[1].content")]
