@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from finetune_sdk.data.chunked import Chunk
 from finetune_sdk.data.copiedcalls import Odd
 from finetune_sdk.data.copiedrow import Piece, Row, Speech, head_of, value_of
 from finetune_sdk.data.copiedshapes import ChatRow, ShareGptRow, Write, Written, write_chat, write_sharegpt
@@ -24,7 +25,6 @@ from finetune_sdk.data.copiedtools import ToolLists
 from finetune_sdk.data.copiedturns import CHAT, SHAREGPT
 from finetune_sdk.data.counting import colons_in
 from finetune_sdk.data.formats.messages import CHAT_KEYS
-from finetune_sdk.data.readers import Chunk
 from finetune_sdk.data.report import Fault
 from finetune_sdk.data.skeleton import is_plain
 from finetune_sdk.data.straight import Block

@@ -15,6 +15,7 @@ from msgspec.structs import force_setattr
 
 from finetune_sdk.data import interop
 from finetune_sdk.data.canonical import content_digest
+from finetune_sdk.data.chunked import Chunk, chunks, guarded
 from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, changed, find_files, open_file, stamp
 from finetune_sdk.data.copied import COPIED, Copied, Copying
@@ -27,7 +28,7 @@ from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.lanes import READ, Express, Lane
 from finetune_sdk.data.marks import is_clean
 from finetune_sdk.data.plainrows import PLAIN, Lines, Plain, Trip
-from finetune_sdk.data.readers import Chunk, chunks, guarded, read_rows, rows_of_chunk
+from finetune_sdk.data.readers import read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault, Report
 from finetune_sdk.data.straight import TO_CHAT, Block, Journey, Straight
 from finetune_sdk.data.strict import decode

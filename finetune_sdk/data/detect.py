@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
+from finetune_sdk.data.chunked import Chunk, chunks, guarded
 from finetune_sdk.data.columns import renamed
 from finetune_sdk.data.containers import Opened, open_file
 from finetune_sdk.data.example import KIND_NAMES, Kind
@@ -21,7 +22,7 @@ from finetune_sdk.data.formats.dialogues import who_speaks
 from finetune_sdk.data.formats.pairs import compared, listed_answers
 from finetune_sdk.data.formats.published import YIELDS, only_questions
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
-from finetune_sdk.data.readers import Chunk, chunks, guarded, read_rows, rows_of_chunk
+from finetune_sdk.data.readers import read_rows, rows_of_chunk
 from finetune_sdk.data.report import Fault
 from finetune_sdk.data.shapes import NotPlain
 from finetune_sdk.data.straight import TO_CHAT

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import force_setattr
 
+from finetune_sdk.data.chunked import Chunk
 from finetune_sdk.data.example import (
     ChatExample,
     FunctionCall,
@@ -27,7 +28,6 @@ from finetune_sdk.data.example import (
 from finetune_sdk.data.formats.messages import CHAT_KEYS, NO_TOOLS, Speakers, content_parts, tools
 from finetune_sdk.data.formats.sharegpt import TEXT_ROLES, function_calls
 from finetune_sdk.data.jsonvalue import INSIDE, colons
-from finetune_sdk.data.readers import Chunk
 from finetune_sdk.data.report import Fault
 from finetune_sdk.data.strict import decode, hides_colons
 

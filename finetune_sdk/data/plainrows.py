@@ -16,10 +16,10 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import force_setattr
 
+from finetune_sdk.data.chunked import Chunk
 from finetune_sdk.data.example import CALL, ChatExample, Role, Source, Texts, Turns
 from finetune_sdk.data.formats.messages import NO_TOOLS
 from finetune_sdk.data.formats.sharegpt import USUAL
-from finetune_sdk.data.readers import Chunk
 from finetune_sdk.data.rows import Row
 from finetune_sdk.data.shapes import NotPlain, call_in
 from finetune_sdk.data.skeleton import Skeleton, Written, one_of

@@ -18,8 +18,6 @@ import msgspec
 _QUOTE, _FEED, _RETURN = b'"\n\r'
 _STEP = 256 * 1024
 """Bytes looked at together: what numpy makes of them stays in the cache, and needs no new memory each time."""
-_SAMPLE = 4096
-"""Bytes that tell whether it is worth looking if all fields are quoted."""
 FRONT = b'-----"\n'
 """Stands before the data: room for the head of a list, and for that of the first text."""
 _LIST = 5
@@ -66,10 +64,7 @@ def cut(data: bytearray, sign: bytes, line: int, *, most: int) -> Iterator[Cut]:
     returns = b"\r" in data
     if returns and not (text.take(_places(np, text, _RETURN) + 1, mode="clip") == _FEED).all():
         raise Doubtful
-    found = None
-    if text[:1] == _QUOTE and _find_quoted(np, text[:_SAMPLE], sign[0]):
-        found = _find_quoted(np, text, sign[0])
-    quotes, ends, feeds, passed = found or _find(np, text, sign[0])
+    quotes, ends, feeds, passed = _find(np, text, sign[0])
     size = len(feeds) - int(feeds[::-1].argmax()) if feeds.any() else 0  # what follows is no whole record
     ends, feeds = ends[:size], feeds[:size]
     starts = np.append(0, ends + 1)
@@ -116,36 +111,32 @@ class _Found(NamedTuple):
     """How many line feeds there are up to the end of each record."""
 
 
-def _find_quoted(np: Any, text: Any, sign: int) -> _Found | None:
-    """What ends fields if all of them are quoted, with nothing but that between two; otherwise None."""
+def _find(np: Any, text: Any, sign: int) -> _Found:
+    """What ends fields: separators and line feeds outside of quotes, where few bytes are. Raises `Doubtful`."""
     quotes = _places(np, text, _QUOTE)
-    closes, opens = quotes[1::2], quotes[2::2]
-    if len(closes) > len(opens):
-        last = closes[-1] + 1  # what follows it ends the data, if that does not end earlier
-        if last + 2 < len(text):
-            return None
-        opens = np.append(opens, len(text) if last < len(text) else last + 1)
-    apart = opens - closes  # 1 where a quote is doubled
-    between = apart > 1
-    ends, apart = opens[between] - 1, apart[between]
-    ends = ends[: np.searchsorted(ends, len(text))]
-    apart = apart[: len(ends)]
-    signs = text[ends]
+    _prove(text, sign, quotes)
+    outside = _outside(np, len(text), quotes)
+    signs = text[outside]
     feeds = signs == _FEED
-    plain = (apart == 2) & (feeds | (signs == sign))
-    if not plain.all() and not (plain | ((apart == 3) & feeds & (text[ends - 1] == _RETURN))).all():
-        return None
+    ending = feeds | (signs == sign)
+    ends, feeds = outside[ending], feeds[ending]
     return _Found(quotes, ends, feeds, _feeds(np, text, ends[feeds]))
 
 
-def _places(np: Any, text: Any, *signs: int) -> Any:
-    """Where one of the signs is."""
-    found: list[Any] = []
-    for start, marked in _steps(np, text, signs[0]):
-        for sign in signs[1:]:
-            marked |= text[start : start + _STEP] == sign  # noqa: PLW2901  what is looped over is one piece of memory
-        found.append(marked.nonzero()[0] + start)
-    return np.concatenate(found)
+def _places(np: Any, text: Any, sign: int) -> Any:
+    return np.concatenate([marked.nonzero()[0] + start for start, marked in _steps(np, text, sign)])
+
+
+def _outside(np: Any, size: int, quotes: Any) -> Any:
+    """The places before, between and after what quotes enclose."""
+    starts = np.append(0, quotes[1::2] + 1)
+    sizes = np.append(quotes[::2], size)[: len(starts)] - starts
+    some = sizes > 0  # no more than half of them, where quotes are doubled
+    starts, sizes = starts[some], sizes[some]
+    before = np.cumsum(sizes) - sizes
+    places = np.repeat(starts - before, sizes)
+    places += np.arange(len(places))
+    return places
 
 
 def _steps(np: Any, text: Any, sign: int) -> Iterator[tuple[int, Any]]:
@@ -163,19 +154,6 @@ def _feeds(np: Any, text: Any, places: Any) -> Any:
     passed = np.cumsum(np.bitwise_count(words), dtype=np.int64)
     word = places >> 6
     return passed[word] - np.bitwise_count(words[word] >> (places & 63).astype(np.uint64) >> np.uint64(1))
-
-
-def _find(np: Any, text: Any, sign: int) -> _Found:
-    """What ends fields: separators and line feeds outside of quotes. Raises `Doubtful`."""
-    at = _places(np, text, _QUOTE, sign, _FEED)
-    signs = text[at]
-    quoting = signs == _QUOTE
-    outside = (np.cumsum(quoting, dtype=np.uint8) & 1 == 0) & ~quoting
-    feeds = signs == _FEED
-    passed = outside[feeds].nonzero()[0] + 1
-    quotes = at[quoting]
-    _prove(text, sign, quotes)
-    return _Found(quotes, at[outside], feeds[outside], passed)
 
 
 def _prove(text: Any, sign: int, quotes: Any) -> None:

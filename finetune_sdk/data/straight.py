@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from finetune_sdk.data.checks import TEXT_MARKS
+from finetune_sdk.data.chunked import Chunk
 from finetune_sdk.data.marks import Look, Seen
-from finetune_sdk.data.readers import Chunk
 from finetune_sdk.data.shapes import ALPACA, CHAT, PAIR, SHAREGPT, NotPlain, Shape, Taken
 from finetune_sdk.data.utf8 import is_utf8
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from drawing import examples
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from finetune_sdk.data import quoted, readers
+from finetune_sdk.data import chunked, csvrows, quoted
 from finetune_sdk.data.report import Fault
 
 CELL = st.builds(str.__mul__, st.text(st.sampled_from('a",;\n\r é😀\t'), max_size=5), st.sampled_from((1, 1, 1, 9, 99)))
@@ -25,29 +26,71 @@ PIECES = st.sampled_from(
 )
 
 
-def read(data: bytes) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[int | None, str]]]:
-    faults: list[tuple[int | None, str]] = []
+def read(data: bytes) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, str]]]:
+    faults: list[tuple[int, str]] = []
 
     def fail(line: int | None, fault: Fault) -> None:
-        faults.append((line, str(fault)))
+        assert line
+        faults.append((line, fault.rule))
 
-    return list(readers.read_table(io.BytesIO(data), fail)), faults
-
-
-def both_ways(data: bytes, size: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readers, "CHUNK_BYTES", size)
-        patch.setattr(readers, "TABLE_BYTES", size)
-        patch.setattr(quoted, "_STEP", 64)
-        patch.setattr(quoted, "_SAMPLE", 5)
-        patch.setattr(quoted, "_PART", 16)
-        fast = read(data)
-        patch.setattr(quoted, "cut", _refuse)
-        assert read(data) == fast
+    return list(csvrows.read_table(io.BytesIO(data), fail)), faults
 
 
-def _refuse(*_: object, **__: object) -> quoted.Cut:
-    raise quoted.Doubtful
+def all_ways(data: bytes, size: int) -> None:
+    """At its quotes, line by line, and as `csv` alone would read it."""
+    rows, faults = read_by_csv(data)
+    for cutting in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(chunked, "CHUNK_BYTES", size)
+            patch.setattr(csvrows, "TABLE_BYTES", size)
+            patch.setattr(csvrows, "_worth_cutting", _always if cutting else _never)
+            patch.setattr(quoted, "_STEP", 64)
+            patch.setattr(quoted, "_PART", 16)
+            found, told = read(data)
+        assert found == rows
+        ended = max((line for line, rule in faults if rule in FATAL), default=len(data) + 1)
+        assert sorted(fault for fault in told if fault[0] <= ended) == sorted(faults)
+        assert {rule for line, rule in told if line > ended} <= {"invalid-utf8"}  # those of a chunk are told at once
+
+
+def _always(sample: bytes, sign: str) -> bool:
+    return True
+
+
+def _never(sample: bytes, sign: str) -> bool:
+    return False
+
+
+FATAL = ("csv-unclosed-quote", "csv-syntax", "csv-duplicate-header")
+
+
+def read_by_csv(data: bytes) -> tuple[list[tuple[int, dict[str, str]]], list[tuple[int, str]]]:
+    lines = data.splitlines(keepends=True)
+    bad = [line for line, text in enumerate(lines, 1) if "\ufffd" in text.decode(errors="replace")]
+    texts = ["" if line in bad else text.decode() for line, text in enumerate(lines, 1)]
+    first = re.sub('"[^"]*"', "", data.split(b"\n")[0].decode(errors="replace"))
+    reader = csv.reader(texts, delimiter=max(",;\t|", key=first.count), strict=True)
+    header: list[str] = []
+    rows: list[tuple[int, dict[str, str]]] = []
+    faults: list[tuple[int, str]] = []
+    line = 1
+    try:
+        for cells in reader:
+            names = [cell.strip() for cell in cells]
+            if cells and not header:
+                header = names
+                if len({name for name in names if name}) < len([name for name in names if name]):
+                    faults.append((line, "csv-duplicate-header"))
+                    break
+            elif cells and len(cells) != len(header):
+                faults.append((line, "csv-ragged-row"))
+            elif cells:
+                rows.append((line, {name: cell for name, cell in zip(header, cells, strict=True) if name}))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        faults.append((line, "csv-unclosed-quote" if "unexpected end" in str(error) else "csv-syntax"))
+    end = next((line for line, rule in faults if rule in FATAL), len(lines))
+    return rows, [(line, "invalid-utf8") for line in bad if line <= end] + faults
 
 
 def cut(data: bytes, most: int = 0) -> quoted.Cut:
@@ -71,7 +114,7 @@ def test_what_the_csv_module_wrote_is_read_as_it_reads_it(
 ) -> None:
     text = io.StringIO(newline="")
     csv.writer(text, quoting=quoting, lineterminator=end).writerows([["p", "c"], *rows])
-    both_ways(text.getvalue().encode(), size)
+    all_ways(text.getvalue().encode(), size)
 
 
 @given(pieces=st.lists(PIECES, max_size=25), size=st.integers(1, 60))
@@ -80,13 +123,13 @@ def test_what_the_csv_module_wrote_is_read_as_it_reads_it(
 @example(pieces=['a,b\n\n\n"x\n\n",y\nz\n'], size=9)
 @examples(600)
 def test_any_text_is_read_and_refused_as_the_csv_module_does(pieces: list[str], size: int) -> None:
-    both_ways("".join(pieces).encode(), size)
+    all_ways("".join(pieces).encode(), size)
 
 
 @given(data=st.binary(max_size=60), size=st.integers(1, 20))
 @examples(200)
 def test_any_bytes_are_read_and_refused_as_the_csv_module_does(data: bytes, size: int) -> None:
-    both_ways(b"a,b\n" + data, size)
+    all_ways(b"a,b\n" + data, size)
 
 
 def test_well_formed_tables_are_cut_at_their_quotes() -> None:
@@ -135,7 +178,7 @@ def test_bytes_that_are_no_utf8_are_refused_where_they_stand(row: bytes, wrong: 
                 given = len(quoted.FRONT) + part.stop
     assert data[given:] == was[given:]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readers, "TABLE_BYTES", 64)
+        patch.setattr(csvrows, "TABLE_BYTES", 64)
         rows, faults = read(b'"a","b"\n' + good + row % wrong + good)
     assert len(rows) == 100
     assert [line for line, _ in faults] == [52]
@@ -153,11 +196,11 @@ def test_small_tables_are_cut_as_the_csv_module_cuts_them(table: bytes) -> None:
 
 def test_reading_a_table_loads_neither_pyarrow_nor_pandas(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
-    table.write_text('"a","b"\n' + '"x ""y""","z"\n' * 120_000)
+    table.write_text('"a","b"\n' + f'"x ""y"" {"z" * 150}","z"\n' * 12_000)
     script = (
         "import sys; from pathlib import Path; from finetune_sdk.data.containers import open_file;"
         "from finetune_sdk.data.readers import read_rows\n"
-        "with open_file(Path(sys.argv[1])) as opened: assert len(list(read_rows(opened, print))) == 120000\n"
+        "with open_file(Path(sys.argv[1])) as opened: assert len(list(read_rows(opened, print))) == 12000\n"
         "print('numpy' in sys.modules, 'pyarrow' in sys.modules, 'pandas' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script, str(table)], capture_output=True, text=True, check=True)

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from finetune_sdk.data import Dataset, prepare
+from finetune_sdk.data.chunked import Chunk
 from finetune_sdk.data.convert import convert
 from finetune_sdk.data.copied import COPIED, Copying
 from finetune_sdk.data.copiedshapes import Written
 from finetune_sdk.data.copiedtools import Tools
 from finetune_sdk.data.marks import MARKS, is_clean
-from finetune_sdk.data.readers import Chunk
 from finetune_sdk.data.skeleton import is_plain
 from finetune_sdk.data.toolchecks import check_tools, functions_of, tool_name
 from finetune_sdk.errors import DataError

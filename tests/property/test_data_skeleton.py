@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from finetune_sdk.data import skeleton
-from finetune_sdk.data.readers import Chunk
+from finetune_sdk.data.chunked import Chunk
 from finetune_sdk.data.shapes import SHAREGPT, NotPlain
 from finetune_sdk.data.straight import TO_CHAT
 

@@ -16,10 +16,10 @@ from drawing import examples
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from finetune_sdk.data import Dataset, marks, ranges, readers, straight
+from finetune_sdk.data import Dataset, chunked, marks, ranges, straight
 from finetune_sdk.data.checks import TEXT_MARKS
+from finetune_sdk.data.chunked import Chunk
 from finetune_sdk.data.convert import Outcome, convert
-from finetune_sdk.data.readers import Chunk
 from finetune_sdk.errors import DataError
 
 ODD_TEXTS = st.sampled_from(
@@ -164,7 +164,7 @@ def test_what_is_written_and_told_does_not_depend_on_the_size_of_chunks(
         path = Path(folder) / "train.jsonl"
         path.write_bytes(b"\n".join(rows) + b"\n")
         whole = converted(path, Path(folder) / "whole.jsonl", name)
-        patch.setattr(readers, "CHUNK_BYTES", size)
+        patch.setattr(chunked, "CHUNK_BYTES", size)
         assert converted(path, Path(folder) / "chunks.jsonl", name) == whole
 
 
@@ -255,9 +255,9 @@ def test_rows_become_plain_again_soon_after_many_that_were_not() -> None:
     good = json.dumps(sharegpt([])).encode() + b"\n"
     odd = good.replace(b'"from"', b'"weight": 1, "from"')
     journey = straight.Journey(straight.TO_CHAT["sharegpt"], followed=True)
-    handed_back = [len(list(journey.pieces(1, readers.Chunk(odd * 20)))) for _ in range(200)]
+    handed_back = [len(list(journey.pieces(1, chunked.Chunk(odd * 20)))) for _ in range(200)]
     assert handed_back.count(1) > 180  # taken apart no more
-    assert any(block for _ in range(33) for *_, block in journey.pieces(1, readers.Chunk(good * 20)))
+    assert any(block for _ in range(33) for *_, block in journey.pieces(1, chunked.Chunk(good * 20)))
 
 
 @given(text=st.one_of([st.from_regex(mark, fullmatch=True) for mark in TEXT_MARKS]))

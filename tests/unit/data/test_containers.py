@@ -210,7 +210,7 @@ def test_standard_input_is_read(plain: Path) -> None:
 def test_a_line_longer_than_the_limit_is_refused_in_bounded_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finetune_sdk.data.readers.MAX_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr("finetune_sdk.data.chunked.MAX_LINE_BYTES", 1 << 20)
     path = tmp_path / "train.jsonl"
     path.write_bytes(b'{"text": "' + b"a" * (3 << 20))
     with pytest.raises(DataError, match="longer than 1 MiB"):
