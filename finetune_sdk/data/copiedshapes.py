@@ -35,9 +35,9 @@ class _Function(Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _Call(Struct, forbid_unknown_fields=True, gc=False):
-    id: Raw
-    type: Raw
     function: _Function
+    type: Raw
+    id: Raw = _ABSENT
 
 
 class _Said(Struct, forbid_unknown_fields=True, gc=False):
@@ -56,36 +56,58 @@ class ChatRow(Struct, forbid_unknown_fields=True, gc=False):
 
 
 def write_chat(row: ChatRow, tools_of: Callable[[Raw], Tools]) -> Written:
-    """The line of a row whose calls all have ids."""
+    """The line of a row."""
     after, known, gained = NO_TOOLS if row.tools is _ABSENT else tools_of(row.tools)
     pieces: list[Piece] = []
     waiting: list[bytes] = []
+    given: bool | None = None
+    made = 0
     role: Role = "system"
     for turn in row.messages:
-        role, content = turn.role, turn.content
+        role, content, calls, answered = turn.role, turn.content, turn.tool_calls, turn.tool_call_id
         if role == "tool":
-            if unusual(content):
+            if unusual(content) or calls is not UNSET:
                 raise Odd
-            answered = bytes(turn.tool_call_id)
-            if answered not in waiting:
-                raise Odd
-            waiting.remove(answered)
-            pieces += (_RESULT, content, *_named(turn), b',"tool_call_id":', answered)
-        elif waiting or turn.tool_call_id is not _ABSENT:
+            pieces += (_RESULT, content, *_named(turn))
+            gained += _add_answered(pieces, answered, waiting, given)
+            given = answered is not _ABSENT
+        elif (waiting and given) or answered is not _ABSENT:
             raise Odd
-        elif turn.tool_calls is UNSET:
+        elif calls is UNSET:
             if unusual(content):
                 raise Odd
             pieces += (TEXT_HEADS[role], content, *_named(turn))
-        elif role != "assistant" or not turn.tool_calls:
+        elif role != "assistant" or not calls or given is (calls[0].id is _ABSENT):
             raise Odd
         else:
+            given = calls[0].id is not _ABSENT
             pieces += _beside_calls(content)
             pieces += _named(turn)
-            waiting = _add_calls(pieces, turn.tool_calls, known)
+            ids = _add_calls(pieces, calls, known, made if not given else None)
+            waiting += ids
+            if not given:
+                made += len(ids)
+                gained += len(ids)
     if role != "assistant":
         raise Odd
     return _closed(pieces, after), gained
+
+
+def _add_answered(pieces: list[Piece], name: Raw, waiting: list[bytes], given: bool | None) -> bool:
+    """Write which call a result answers; returns whether that gains a colon. `given`: whether calls had ids so far."""
+    if name is not _ABSENT:
+        text = bytes(name)
+        if not given or text not in waiting:
+            raise Odd
+        waiting.remove(text)
+        pieces += (b',"tool_call_id":', text)
+        return False
+    if given:
+        raise Odd
+    if waiting:
+        pieces += (b',"tool_call_id":', waiting.pop(0))
+        return True
+    return False
 
 
 def _closed(pieces: list[Piece], after: bytes) -> list[Piece]:
@@ -116,18 +138,25 @@ def _beside_calls(content: Raw) -> tuple[Piece, ...]:
     return TEXT_HEADS["assistant"], content
 
 
-def _add_calls(pieces: list[Piece], calls: list[_Call], known: Collection[bytes]) -> list[bytes]:
-    """Write calls; returns their ids."""
+def _add_calls(pieces: list[Piece], calls: list[_Call], known: Collection[bytes], made: int | None) -> list[bytes]:
+    """Write calls; returns their ids. `made`: how many ids were made before these; None where they have their own."""
     ids: list[bytes] = []
     before = b',"tool_calls":[{"id":'
     for call in calls:
-        id_, name, arguments = bytes(call.id), bytes(call.function.name), call.function.arguments
-        if id_ in ids or (known and name not in known) or bytes(call.type) != b'"function"':
+        name, arguments = bytes(call.function.name), bytes(call.function.arguments)
+        if made is None:
+            id_ = bytes(call.id)
+        else:
+            made += 1
+            id_ = b'"call_%d"' % made if call.id is _ABSENT else b""
+        if id_ in ids or (known and name not in known) or call.type != _FUNCTION:
             raise Odd
         if not (id_[:1] == name[:1] == b'"') or id_ == b'""':
             raise Odd
         ids.append(id_)
-        if not are_arguments(_text.decode(arguments)):
+        if arguments[:1] == b"{":
+            arguments = arguments_as_json(arguments, _object.decode(arguments))
+        elif not are_arguments(_text.decode(arguments)):
             raise Odd
         pieces += (before, id_, b',"type":"function","function":{"name":', name, b',"arguments":', arguments)
         before = b'}},{"id":'
@@ -215,4 +244,6 @@ def _add_asked(pieces: list[Piece], value: Raw, number: int, known: Collection[b
 _ASKED = b'%b{"id":"call_%d","type":"function","function":{"name":%b,"arguments":%b}}'
 _ROLES: Mapping[bytes, Role] = {as_json(word): role for word, role in (ROLE_WORDS | TEXT_ROLES).items()}
 _text = msgspec.json.Decoder(str)
+_FUNCTION = Raw(b'"function"')
+_object = msgspec.json.Decoder(dict[str, Any])
 _asked: msgspec.json.Decoder[Asked | list[Asked]] = msgspec.json.Decoder(Asked | list[Asked])

@@ -153,10 +153,20 @@ def _line(row: dict[str, Any], back: bool, tight: bool, escaped: bool, change: i
 
 SAID: list[dict[str, Any]] = [{"role": "user", "content": "a: b"}, {"role": "assistant", "content": "c"}]
 ARGUMENTS: st.SearchStrategy[Any] = st.sampled_from(
-    ("{}", '{"q": "a: b"}', '{"q": 1, "q": 2}', "{'q': 1}", "3", '"{}"', "", {"q": [1]}, None, "[" * 70, '{"q": NaN}')
+    (
+        *["{}", '{"q": "a: b"}', {"q": [1.50]}] * 6,
+        '{"q": 1, "q": 2}',
+        "{'q': 1}",
+        "3",
+        '"{}"',
+        "",
+        {"q": [1]},
+        None,
+        "[" * 70,
+        '{"q": NaN}',
+    )
 )
 
-ENDS: st.SearchStrategy[Any] = st.sampled_from((*[[SAID[1]]] * 12, [], [SAID[1] | {"tool_calls": []}]))
 CONTENTS: tuple[Any, ...] = (None, None, "", "", "hm", "hm", [], 3)
 BESIDE_CALLS = st.sampled_from([{}, {}, *[{"content": content} for content in CONTENTS]])
 NO_CALLS: list[dict[str, Any]] = [*[{}] * 12, {"tool_calls": []}]
@@ -174,19 +184,23 @@ def used_tools(draw: st.DrawFn) -> dict[str, Any]:
         return draw(st.sampled_from((*[usual] * 12, *odd)))
 
     said: list[dict[str, Any]] = [{"role": "user", "content": oddly("a: b", " ", None)}]
+    named = draw(st.booleans())
     for turn in range(draw(st.integers(0, 3))):
         ids = [oddly(f'c"{turn}{at}', f"c{turn}", "c", "", None, 3) for at in range(draw(st.integers(1, 3)))]
         calls = [
             {
                 "id": id_,
                 "type": oddly("function", "custom", 3),
-                "function": {"name": oddly("f", "g", "", None), "arguments": oddly("{}", draw(ARGUMENTS))},
+                "function": {"name": oddly("f", "g", "", None), "arguments": draw(ARGUMENTS)},
             }
             for id_ in ids
         ]
         results = [{"role": "tool", "content": oddly("d", "", None, 3), "tool_call_id": id_} for id_ in ids]
         results = draw(st.permutations(results))[: len(ids) - oddly(0, 1)]
         beside = draw(BESIDE_CALLS)
+        for unnamed in (*calls, *results) if not named else ():
+            for key in ("id", "tool_call_id"):
+                unnamed.pop(oddly(key, "none"), None)
         said += [{"role": oddly("assistant", "user"), **beside, "tool_calls": calls}, *results]
     if oddly(True, False):
         said.append({"role": "assistant", "content": "c", **draw(st.sampled_from(NO_CALLS))})
@@ -281,6 +295,18 @@ COMMON: dict[str, tuple[str, dict[str, Any]]] = {
                 SAID[1],
             ],
             "tools": [TOOL],
+        },
+    ),
+    "calls by order": (
+        "chat",
+        {
+            "tools": [TOOL],
+            "messages": [
+                {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {}}}]},
+                {"role": "tool", "content": "d", "name": "f"},
+                {"role": "tool", "content": "e", "name": "f"},
+                SAID[1],
+            ],
         },
     ),
     "calls without ids": (
@@ -405,7 +431,7 @@ def test_no_row_with_a_key_twice_is_copied(row: tuple[str, dict[str, Any]], key:
     assert [block for *_, block in found] == [None]
 
 
-@pytest.mark.parametrize("kind", ["calls", "calls with a name", "sharegpt tools", "sharegpt layout"])
+@pytest.mark.parametrize("kind", ["calls", "calls with a name", "calls by order", "sharegpt tools", "sharegpt layout"])
 def test_a_row_of_the_usual_shape_is_decoded_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name, row = COMMON[kind]
     monkeypatch.setattr("finetune_sdk.data.copied.Row", None)  # what takes turns one by one
