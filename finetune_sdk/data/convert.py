@@ -72,7 +72,9 @@ def own_format(dataset: Dataset) -> str:
     for found in dataset.detection:
         if format_named(found.format).render is not None:
             return found.format
-    raise DataError(f"{dataset.files[0]}: this format is read only; name another one with `to`.")
+    found = dataset.detection[0]  # kinds with such formats have one of their own name
+    how = f"`finetune data convert {found.file} --to {found.kind} --out FILE`"
+    raise DataError(f"{found.file}: {found.format} can be read, not written; convert it first: {how}.")
 
 
 def write(

@@ -17,7 +17,7 @@ from finetune_sdk.data import Dataset
 from finetune_sdk.data.callids import with_call_ids
 from finetune_sdk.data.convert import convert
 from finetune_sdk.data.example import ChatExample, Example, Message, PreferenceExample, kind_of
-from finetune_sdk.data.formats import FORMATS, format_named
+from finetune_sdk.data.formats import FORMATS, Format, format_named
 from finetune_sdk.data.losses import losses
 from finetune_sdk.data.tools import files
 from finetune_sdk.data.tools.check import check
@@ -293,3 +293,18 @@ def test_chatml_holds_no_text_with_its_own_marks(tmp_path: Path, mark: str) -> N
         one for one in losses(next(iter(written(tmp_path, row))), format_named("chatml")) if one.severity == "error"
     ]
     assert [(one.rule, one.path) for one in found] == [("cannot-marks", "messages[1].content")]
+
+
+READ_ONLY = [entry for entry in FORMATS if entry.render is None]
+
+
+@pytest.mark.parametrize("entry", READ_ONLY, ids=[entry.name for entry in READ_ONLY])
+def test_a_format_that_is_not_written_has_one_of_its_kind_to_convert_to(entry: Format) -> None:
+    assert format_named(entry.kind).render is not None
+    assert format_named(entry.kind).kind == entry.kind
+
+
+def test_rows_of_a_format_that_is_not_written_say_what_to_convert_them_to(tmp_path: Path) -> None:
+    dataset = written(tmp_path, {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"})
+    with pytest.raises(DataError, match=r"hh can be read, not written; convert it first: .* --to preference --out FILE"):
+        files.sample(dataset, tmp_path / "out.jsonl", rows=1)
