@@ -88,3 +88,10 @@ def test_a_process_that_has_transformers_is_left_alone(modules: dict[str, object
     modules["transformers"] = "loaded"
     with spared.imports(REQUEST):
         assert modules == {"transformers": "loaded"}
+
+
+def test_what_is_loaded_already_stays(modules: dict[str, object]) -> None:
+    modules["scipy"] = "loaded"
+    with spared.without("scipy", "sklearn") as hidden:
+        assert (hidden, modules) == (["sklearn"], {"scipy": "loaded", "sklearn": None})
+    assert modules == {"scipy": "loaded"}

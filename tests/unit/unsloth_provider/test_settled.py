@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from finetune_providers.unsloth.provider import UnslothProvider
+from finetune_providers.unsloth.worker import settle
 
 SETTLE = """
 import importlib, importlib.util, json, os, sys
@@ -47,3 +48,11 @@ def test_what_unsloth_compiles_stays_in_the_jobs_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("device", "forced"), [("cpu", "1"), ("auto", None)])
 def test_the_cpu_is_forced_only_when_it_was_asked_for(tmp_path: Path, device: str, forced: str | None) -> None:
     assert _settled(tmp_path, device).get("UNSLOTH_FORCE_CPU") == forced
+
+
+@pytest.mark.parametrize(
+    ("model_class", "spared"),
+    [("language", True), ("general", True), ("vision", False), ("sentence", False), ("whisper", False), ("csm", False)],
+)
+def test_only_a_job_with_text_is_spared_the_packages_for_other_data(model_class: str, spared: bool) -> None:
+    assert bool(settle.unused({"options": {"model_class": model_class}})) is spared

@@ -108,18 +108,19 @@ class _Job:
             return None
         if not llm:
             return _loaded(self.ctx, lambda: AutoTokenizer.from_pretrained(self.params.model))
-        utils: Any = importlib.import_module(_CLM_UTILS)
-
+        with self.ctx.leaving_when_told():
+            utils: Any = importlib.import_module(_CLM_UTILS)
         return _loaded(self.ctx, lambda: utils.get_tokenizer(self.params))
 
     def train(self) -> None:
         """AutoTrain's own trainer."""
         self.hooks.before, self.hooks.after = self._before, self._after
         _prepare_alone()
-        if self.name.startswith("llm-"):
-            _keep_texts()
-        self.hooks.install()
-        train = tasks.trainer(self.task)
+        with self.ctx.leaving_when_told():
+            if self.name.startswith("llm-"):
+                _keep_texts()
+            self.hooks.install()
+            train = tasks.trainer(self.task)
         self.ctx.event(f"AutoTrain takes over: {self.task.trainer}")
         _loaded(self.ctx, lambda: train(self.params))
 

@@ -26,13 +26,19 @@ def imports(request: dict[str, Any]) -> Iterator[None]:
     if "transformers" in sys.modules:
         yield
         return
-    wanted = UNUSED if _may_quantise(request) else (*UNUSED, "bitsandbytes")
-    hidden = [name for name in wanted if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: Python's own way of saying so
-    try:
+    with without(*(UNUSED if _may_quantise(request) else (*UNUSED, "bitsandbytes"))) as hidden:
         yield
         if "bitsandbytes" in hidden and "peft" in sys.modules:
             _remember()
+
+
+@contextmanager
+def without(*names: str) -> Iterator[list[str]]:
+    """While it lasts they count as not installed, except those that are loaded already; yields the others."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: Python's own way of saying so
+    try:
+        yield hidden
     finally:
         for name in hidden:
             del sys.modules[name]  # a tracker, or the code of a model, may want it later

@@ -7,9 +7,11 @@ the order is: environment variables, `import unsloth`, everything else.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from . import settle
+from .local import part
 
 
 def main(ctx: Any) -> dict[str, Any]:
@@ -18,11 +20,14 @@ def main(ctx: Any) -> dict[str, Any]:
     from . import vendor  # noqa: PLC0415 - sees the variables
 
     with ctx.leaving_when_told():  # the import takes from ten seconds to a minute
-        vendor.load(ctx)
-    if ctx.request["method"]["kind"] == "classification":
-        from . import scoring  # noqa: PLC0415 - imports what Unsloth has patched by now
+        with part("spared").without(*settle.unused(ctx.request)):
+            vendor.load(ctx)
+        if ctx.request["method"]["kind"] == "classification":
+            from . import scoring  # noqa: PLC0415 - imports what Unsloth has patched by now
 
-        return scoring.run(ctx)
-    from . import doors, job  # noqa: PLC0415 - the same
+            run = scoring.run
+        else:
+            from . import doors, job  # noqa: PLC0415 - the same
 
-    return job.run(ctx, doors.of(ctx))
+            run = partial(job.run, kind=doors.of(ctx))
+    return run(ctx)

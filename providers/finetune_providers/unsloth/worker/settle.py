@@ -6,6 +6,7 @@ Standard library only. The switches were read in the sources of unsloth and unsl
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ SWITCHES = {
     "HF_HUB_ENABLE_HF_TRANSFER": "0",
     "TRL_EXPERIMENTAL_SILENCE": "1",
 }
+
+
+_SPARED_CLASSES = ("language", "general")
+
+
+def unused(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """Packages that Unsloth and what it stands on load wherever they find them, and that this job never uses."""
+    return ("scipy", "sklearn") if request["options"].get("model_class") in _SPARED_CLASSES else ()
 
 
 def environment(ctx: Any) -> None:
