@@ -205,8 +205,9 @@ def _match_cohere(row: Object) -> str | None:
     items = as_list(row.get("messages"))
     if not items:
         return None
-    roles = {(as_object(item) or {}).get("role") for item in items}
-    return "roles System, User, Chatbot" if roles <= _COHERE.keys() else None
+    found = [as_object(item) or {} for item in items]
+    known = all(item.get("role") in _COHERE and "content" in item for item in found)
+    return "roles System, User, Chatbot" if known else None
 
 
 def _parse_cohere(row: Object, note: Note) -> ChatExample:

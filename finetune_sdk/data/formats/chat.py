@@ -126,7 +126,8 @@ def _match_preference(row: Object) -> str | None:
 def _parse_preference(row: Object, note: Note) -> PreferenceExample:
     inner = as_object(row.get("input"))
     if inner is None:
-        raise Fault("field-type", "input", "'input' must be an object with 'messages'", "Add it.")
+        fix = 'Write {"input": {"messages": [...]}} beside the two outputs.'
+        raise Fault("field-type", "input", "'input' must be an object with 'messages'", fix)
     return PreferenceExample(
         prompt=messages(inner.get("messages"), "input.messages", note),
         chosen=answers(row.get("preferred_output"), "preferred_output", note),

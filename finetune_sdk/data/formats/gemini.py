@@ -121,6 +121,9 @@ def _tools(value: object) -> list[Tool] | None:
     found: list[Tool] = []
     for item in items:
         inner = as_object(item) or {}
+        if as_object(inner.get("function")) is not None:  # as OpenAI has it
+            found.append(inner)
+            continue
         declared = as_list(inner.get("functionDeclarations", inner.get("function_declarations"))) or []
         found += [{"type": "function", "function": _usual_types(function)} for function in declared]
         others = rest(inner, "functionDeclarations", "function_declarations")

@@ -462,8 +462,14 @@ def _match_unpaired(row: Object) -> str | None:
 def _marks(label: object) -> bool:
     """Whether a label says good or bad, be it in another way than it should."""
     if isinstance(label, str):
-        return label.strip().lower() in ("true", "false", "0", "1")
+        return label.strip().lower() in _MARKS
     return isinstance(label, bool | int | float) and label in (0, 1)
+
+
+_MARKS = frozenset(
+    ("true", "false", "0", "1", "good", "bad", "chosen", "rejected", "desirable", "undesirable"),
+)
+"""Words by which tables mark an answer: the row is an error until true or false is written."""
 
 
 def _parse_unpaired(row: Object, note: Note) -> UnpairedPreference:

@@ -41,6 +41,7 @@ def _said(example: Example) -> list[tuple[str, object]]:
         ("dialog", "speaker", "utterance"),
         ("dialogue", "role", "content"),
         ("chat", "from", "value"),
+        ("messages", "role", "utterance"),
         ("thread", "author", "body"),
     ],
 )
@@ -64,6 +65,11 @@ def test_coheres_history_goes_before_its_message_and_answer(tmp_path: Path) -> N
     row: Object = {"preamble": "p", "chat_history": history, "message": "hi", "response": "yo"}
     said = [("system", "p"), ("user", "a"), ("assistant", "b"), *ASKED]
     assert _said(next(iter(_opened(tmp_path, row)))) == said
+
+
+def test_coheres_roles_with_a_message_are_read_as_with_a_content(tmp_path: Path) -> None:
+    turns = [{"role": "User", "message": "hi"}, {"role": "Chatbot", "message": "yo"}]
+    assert _said(next(iter(_opened(tmp_path, {"messages": turns})))) == ASKED
 
 
 def test_an_answer_beside_turns_that_end_without_one_is_theirs(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_tools_that_are_the_text_of_a_list_are_tools(tmp_path: Path) -> None:
     for row, tool in (
         ({"system": "s", "messages": SAID}, {"name": "f", "input_schema": Row()}),
         ({"contents": PARTS}, {"functionDeclarations": [{"name": "f"}]}),
+        ({"contents": PARTS}, {"type": "function", "function": {"name": "f"}}),
     ):
         (tmp_path / "rows.jsonl").write_text(json.dumps({**row, "tools": json.dumps([tool])}) + "\n")
         example = next(iter(Dataset.open(tmp_path / "rows.jsonl")))
@@ -115,6 +116,7 @@ CASES: dict[str, tuple[Row, str, str]] = {
         "content-type",
         "systemInstruction.parts",
     ),
+    "a mark in words": ({"prompt": "q", "completion": "a", "label": "bad"}, "label-type", "label"),
     "gemini arguments": (
         _gemini({"functionCall": {"name": "f", "args": "[1]"}}),
         "tool-arguments",

@@ -306,5 +306,5 @@ def test_a_format_that_is_not_written_has_one_of_its_kind_to_convert_to(entry: F
 
 def test_rows_of_a_format_that_is_not_written_say_what_to_convert_them_to(tmp_path: Path) -> None:
     dataset = written(tmp_path, {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"})
-    with pytest.raises(DataError, match=r"hh can be read, not written; convert it first: .* --to preference --out FILE"):
+    with pytest.raises(DataError, match=r"hh can be read, not written; .* --to preference --out FILE"):
         files.sample(dataset, tmp_path / "out.jsonl", rows=1)
