@@ -397,12 +397,9 @@ def extras_of_chat(row: Object, note: Note, path: str = "") -> dict[str, Any]:
         found = [*(found or []), *(tool for tool in old if tool not in (found or []))]
     if found is not None:
         fields["tools"] = found
-    parallel = _boolean(row.get("parallel_tool_calls"), f"{prefix}parallel_tool_calls")
-    if parallel is not None:
-        fields["parallel_tool_calls"] = parallel
-    kwargs = _object(row.get("chat_template_kwargs"), f"{prefix}chat_template_kwargs")
-    if kwargs is not None:
-        fields["chat_template_kwargs"] = kwargs
+    for key, read in (("parallel_tool_calls", _boolean), ("chat_template_kwargs", _object)):
+        if row.get(key) is not None and (value := read(row[key], f"{prefix}{key}")) is not None:
+            fields[key] = value
     return fields
 
 

@@ -466,9 +466,7 @@ def _marks(label: object) -> bool:
     return isinstance(label, bool | int | float) and label in (0, 1)
 
 
-_MARKS = frozenset(
-    ("true", "false", "0", "1", "good", "bad", "chosen", "rejected", "desirable", "undesirable"),
-)
+_MARKS = frozenset(("true", "false", "0", "1", "good", "bad", "chosen", "rejected", "desirable", "undesirable"))
 """Words by which tables mark an answer: the row is an error until true or false is written."""
 
 
