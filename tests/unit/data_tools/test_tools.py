@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from finetune_sdk.data.report import Report
 from finetune_sdk.data.tools.dedupe import Dedupe, leaks
 from finetune_sdk.data.tools.lengths import Lengths
 from finetune_sdk.data.tools.repairs import chosen, repaired
-from finetune_sdk.data.tools.scan import leaving, scan_example
+from finetune_sdk.data.tools.scan import holds_literal, leaving, scan_example
 from finetune_sdk.data.tools.sides import normal, overlap
 from finetune_sdk.data.tools.strip import STRIP, without
 from finetune_sdk.data.tools.tokens import ROUGH, Counter, count_tokens, counter, for_model
@@ -454,6 +456,23 @@ def test_secrets_are_found_wherever_a_file_would_hold_them(row: Example, path: s
     (hit,) = scan_example(row)
 
     assert (hit.what, hit.path) == ("Hugging Face token", path or "messages[0].content[0].image_url.url")
+
+
+@pytest.fixture(params=[True, False], ids=["at once", "one by one"])
+def literals_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    if request.param:
+        pytest.importorskip("ahocorasick_rs", reason="the extra `data` is not installed")
+    else:
+        monkeypatch.setitem(sys.modules, "ahocorasick_rs", None)
+    holds_literal.cache_clear()
+    yield
+    holds_literal.cache_clear()
+
+
+@pytest.mark.usefixtures("literals_at_once")
+@pytest.mark.parametrize("text", [KEY, f"half \ud83d {KEY}", f"https://joe:hunter2024@db/{KEY}"])
+def test_secrets_are_found_with_and_without_the_library(text: str) -> None:
+    assert "Hugging Face token" in [hit.what for hit in scan_example(TextExample(text=text))]
 
 
 def test_contents_given_in_place_are_not_searched() -> None:
