@@ -18,6 +18,8 @@ import msgspec
 _QUOTE, _FEED, _RETURN = b'"\n\r'
 _STEP = 256 * 1024
 """Bytes looked at together: what numpy makes of them stays in the cache, and needs no new memory each time."""
+_FEW = 32 * 1024
+"""Places that fit the cache."""
 FRONT = b'-----"\n'
 """Stands before the data: room for the head of a list, and for that of the first text."""
 _LIST = 5
@@ -115,28 +117,32 @@ def _find(np: Any, text: Any, sign: int) -> _Found:
     """What ends fields: separators and line feeds outside of quotes, where few bytes are. Raises `Doubtful`."""
     quotes = _places(np, text, _QUOTE)
     _prove(text, sign, quotes)
-    outside = _outside(np, len(text), quotes)
-    signs = text[outside]
-    feeds = signs == _FEED
-    ending = feeds | (signs == sign)
-    ends, feeds = outside[ending], feeds[ending]
-    return _Found(quotes, ends, feeds, _feeds(np, text, ends[feeds]))
+    ends = [places[(signs == sign) | (signs == _FEED)] for places, signs in _outside(np, text, quotes)]
+    found = np.concatenate([quotes[:0], *ends])
+    feeds = text[found] == _FEED
+    return _Found(quotes, found, feeds, _feeds(np, text, found[feeds]))
+
+
+def _outside(np: Any, text: Any, quotes: Any) -> Iterator[tuple[Any, Any]]:
+    """The places before, between and after what quotes enclose, and what is there, some after others."""
+    starts = np.append(0, quotes[1::2] + 1)
+    sizes = np.append(quotes[::2], len(text))[: len(starts)] - starts
+    some = sizes > 0  # not those between doubled quotes
+    starts, sizes = starts[some], sizes[some]
+    after = np.cumsum(sizes)
+    shifts = starts - (after - sizes)
+    total = int(sizes.sum())
+    for first, last in pairwise(
+        sorted({0, len(sizes), *np.searchsorted(after, np.arange(_FEW, total, _FEW)).tolist()})
+    ):
+        places = np.repeat(shifts[first:last], sizes[first:last])
+        begin = int(after[first] - sizes[first])
+        places += np.arange(begin, begin + len(places))
+        yield places, text[places]
 
 
 def _places(np: Any, text: Any, sign: int) -> Any:
     return np.concatenate([marked.nonzero()[0] + start for start, marked in _steps(np, text, sign)])
-
-
-def _outside(np: Any, size: int, quotes: Any) -> Any:
-    """The places before, between and after what quotes enclose."""
-    starts = np.append(0, quotes[1::2] + 1)
-    sizes = np.append(quotes[::2], size)[: len(starts)] - starts
-    some = sizes > 0  # no more than half of them, where quotes are doubled
-    starts, sizes = starts[some], sizes[some]
-    before = np.cumsum(sizes) - sizes
-    places = np.repeat(starts - before, sizes)
-    places += np.arange(len(places))
-    return places
 
 
 def _steps(np: Any, text: Any, sign: int) -> Iterator[tuple[int, Any]]:
