@@ -219,11 +219,13 @@ def _render_pair(example: Example) -> Object:
 
 def _render_prompt(example: Example) -> Object:
     assert isinstance(example, PromptExample), "this format writes prompts"  # noqa: S101
-    return {
-        "prompt": side_value(example.prompt, "user", plain=example.shape == PLAIN),
-        **switches(example),
-        **example.extra,
-    }
+    key, prompt = example.aside.get("system_key"), example.prompt
+    start: Object = {}
+    if key is not None:
+        apart = len(prompt) > 1 and prompt[0] == turn("system", prompt[0].text)
+        start, prompt = ({key: prompt[0].text}, prompt[1:]) if apart else ({key: ""}, prompt)
+    said = side_value(prompt, "user", plain=example.shape == PLAIN)
+    return {**start, "prompt": said, **switches(example), **example.extra}
 
 
 def _render_preference(example: Example) -> Object:
@@ -315,11 +317,14 @@ _GRADES = frozenset(("rank", "score", "rating", "overall_score", "pm_score", "re
 
 def _parse_prompt(row: Object, note: Note) -> PromptExample:
     prompt, plain = side(row, "prompt", "user", note)
+    system = next((key for key in _SYSTEMS if isinstance(row.get(key), str)), None)
+    start = [turn("system", row[system])] if system is not None and row[system] else []
     return PromptExample(
-        prompt=prompt,
+        prompt=[*start, *prompt],
         **extras_of_chat(row, note),
-        extra=rest(row, "prompt", *CHAT_KEYS),
+        extra=rest(row, "prompt", *([system] if system else []), *CHAT_KEYS),
         shape=PLAIN if plain else None,
+        aside={"system_key": system} if system else {},
     )
 
 
@@ -389,7 +394,7 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
             prompt = [turn("system", start), *prompt] if start else prompt
     else:
         shape = f"implicit_{shape}" if shape else "implicit"
-        prompt = [] if plain or also_plain else _common(chosen, rejected)
+        prompt = [] if plain or also_plain else common(chosen, rejected)
     prompt = _with_system(prompt, chosen, rejected)
     chosen, rejected = _after(prompt, chosen), _after(prompt, rejected)
     for name, answer in ((better, chosen), (worse, rejected)):
@@ -426,7 +431,7 @@ def _margin(value: object) -> int | float | None:
     return value
 
 
-def _common(first: list[Message], second: list[Message]) -> list[Message]:
+def common(first: list[Message], second: list[Message]) -> list[Message]:
     """The turns both answers start with, ending before an answer of the model where that leaves an answer."""
     size = 0
     for ours, theirs in zip(first, second, strict=False):
@@ -564,7 +569,7 @@ FORMATS = (
         match=_match_prompt,
         parse=_parse_prompt,
         render=_render_prompt,
-        reserved=frozenset(("prompt", *CHAT_KEYS)),
+        reserved=frozenset(("prompt", *_SYSTEMS, *CHAT_KEYS)),
         cannot=frozenset(("message-keys-clash",)),
         rank=5,
         aliases=("prompt-only",),

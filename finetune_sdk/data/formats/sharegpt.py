@@ -30,6 +30,7 @@ from finetune_sdk.data.formats.messages import (
     turn,
     weight,
 )
+from finetune_sdk.data.formats.pairs import common
 from finetune_sdk.data.formats.rendering import parsed_arguments, switches
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
@@ -193,19 +194,40 @@ def _parse(row: Object, note: Note) -> ChatExample:
 
 
 def _match_preference(row: Object) -> str | None:
-    found = _match(row)
-    if found and as_object(row.get("chosen")) is not None and as_object(row.get("rejected")) is not None:
+    found, sides = _match(row), (row.get("chosen"), row.get("rejected"))
+    if found and all(as_object(side) is not None for side in sides):
         return f"{found}, `chosen` and `rejected` turns"
+    if found and all(isinstance(side, str) or _turn_keys(as_list(side)) for side in sides):
+        return f"{found}, `chosen` and `rejected` answers"
+    if _key(row) not in row and "prompt" not in row and all(_turn_keys(as_list(side)) for side in sides):
+        return "`chosen` and `rejected` from/value turns, the prompt inside them"
     return None
 
 
+def _side(row: Object, key: str) -> list[Message]:
+    """One answer: a turn, a list of turns, or a text."""
+    value = row.get(key)
+    if isinstance(value, str):
+        return [turn("assistant", value)]
+    return [_turn(value, key)] if as_list(value) is None else turns(value, key)
+
+
 def _parse_preference(row: Object, note: Note) -> PreferenceExample:
-    return PreferenceExample(
-        prompt=[*_start(row), *turns(row.get(_key(row)), _key(row))],
-        chosen=[_turn(row.get("chosen"), "chosen")],
-        rejected=[_turn(row.get("rejected"), "rejected")],
-        **_shared(row, note, "chosen", "rejected"),
-    )
+    chosen, rejected = _side(row, "chosen"), _side(row, "rejected")
+    shared = _shared(row, note, "chosen", "rejected")
+    inside = _key(row) not in row
+    if inside:
+        prompt = common(chosen, rejected)
+        chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
+        shared["aside"] = {**shared["aside"], "answers": "inside"}
+    else:
+        prompt = turns(row.get(_key(row)), _key(row))
+        if as_object(row.get("chosen")) is None:
+            shared["aside"] = {**shared["aside"], "answers": "text" if isinstance(row["chosen"], str) else "list"}
+    for key, answer in (("chosen", chosen), ("rejected", rejected)):
+        if not any(message.role == "assistant" for message in answer):
+            raise Fault("answer-role", key, "the answer holds no turn of the assistant", "Set its role to gpt.")
+    return PreferenceExample(prompt=[*_start(row), *prompt], chosen=chosen, rejected=rejected, **shared)
 
 
 def _match_unpaired(row: Object) -> str | None:
@@ -286,12 +308,14 @@ def _render(example: Example) -> Object:
 
 def _render_preference(example: Example) -> Object:
     assert isinstance(example, PreferenceExample), "this format writes preference pairs"  # noqa: S101
-    own = _own(example)
-    answers = {
-        "chosen": _turn_object(example.chosen[0], own=own),
-        "rejected": _turn_object(example.rejected[0], own=own),
-    }
-    return {**_columns(example.prompt, example), **answers, **_beside(example)}
+    own, way = _own(example), example.aside.get("answers")
+    columns = _columns(example.prompt, example)
+    start: list[Object] = columns.pop("conversations") if way == "inside" else []
+    answers: Object = {}
+    for key, answer in (("chosen", example.chosen), ("rejected", example.rejected)):
+        said = [_turn_object(message, own=own) for message in answer]
+        answers[key] = [*start, *said] if way in ("inside", "list") else answer[0].text if way == "text" else said[0]
+    return {**columns, **answers, **_beside(example)}
 
 
 def _render_unpaired(example: Example) -> Object:

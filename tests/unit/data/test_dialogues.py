@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finetune_sdk.data import Dataset
 from finetune_sdk.data.convert import convert
 from finetune_sdk.data.detect import detect
-from finetune_sdk.data.example import ChatExample, Example, StepwiseExample
+from finetune_sdk.data.example import ChatExample, Example, PreferenceExample, PromptExample, StepwiseExample
 from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.tools.check import check
@@ -226,3 +227,30 @@ def test_a_target_is_a_label_unless_the_method_learns_from_answers(tmp_path: Pat
     assert "`--as seq2seq` would read conversations" in str(detect(path))
     assert detect(path, prefer=("chat",)).format == "seq2seq"
     assert _said(next(iter(Dataset.open(path, format="seq2seq")))) == [("user", "t0"), ("assistant", "a0")]
+
+
+SIDES: dict[str, tuple[Any, Any]] = {
+    "turns": ({"from": "gpt", "value": "a"}, {"from": "gpt", "value": "b"}),
+    "lists": ([{"from": "gpt", "value": "a"}], [{"from": "gpt", "value": "b"}]),
+    "texts": ("a", "b"),
+}
+
+
+@pytest.mark.parametrize("name", [*SIDES, "inside"])
+def test_answers_beside_turns_are_a_preference_however_they_are_written(tmp_path: Path, name: str) -> None:
+    asked = {"from": "human", "value": "q"}
+    if name == "inside":
+        row: Object = {"chosen": [asked, *SIDES["lists"][0]], "rejected": [asked, *SIDES["lists"][1]]}
+    else:
+        row = {"conversations": [asked], "chosen": SIDES[name][0], "rejected": SIDES[name][1]}
+    example = next(iter(_opened(tmp_path, row)))
+    assert isinstance(example, PreferenceExample)
+    sides = (example.prompt, example.chosen, example.rejected)
+    assert [[message.content for message in side] for side in sides] == [["q"], ["a"], ["b"]]
+
+
+def test_a_system_text_beside_a_prompt_is_asked_with_it(tmp_path: Path) -> None:
+    example = next(iter(_opened(tmp_path, {"system": "s", "prompt": "q", "answer": "3"})))
+    assert isinstance(example, PromptExample)
+    assert [(message.role, message.content) for message in example.prompt] == [("system", "s"), ("user", "q")]
+    assert example.extra == {"answer": "3"}
