@@ -256,9 +256,10 @@ def convert(
 
 @group.command("merge")
 @sources
-@click.option("--to", "to", metavar="FORMAT", help="Format of the result; default: the first file's.")
+@click.option("--to", "to", metavar="FORMAT|TARGET", help="Format of the result; default: the first file's.")
 @out_option
 @loss_option
+@allow_option
 @settings
 def merge(
     files: tuple[str, ...],
@@ -267,11 +268,18 @@ def merge(
     to: str | None,
     out: Path,
     allow_loss: tuple[str, ...],
+    allow: tuple[str, ...],
 ) -> None:
-    """Write several files as one, in the order given."""
+    """Write several files as one, in the order given. For a target it is what `convert` makes of them."""
     from finetune_sdk.data import convert as writing  # noqa: PLC0415
+    from finetune_sdk.data.targets import TARGETS  # noqa: PLC0415
+    from finetune_sdk.data.tools import files as operations  # noqa: PLC0415
 
-    _answer(writing.merge(opened(files, named, columns), out, to=to, allow=allow_loss))
+    dataset = opened(files, named, columns)
+    if to in TARGETS:
+        _answer(operations.convert_for(dataset, out, to, allow_loss=allow_loss, allow=allow))
+        return
+    _answer(writing.merge(dataset, out, to=to, allow=allow_loss))
 
 
 @group.command("split")

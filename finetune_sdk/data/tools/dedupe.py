@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from finetune_sdk.data.canonical import content_digest, prompt_key, without_source
+from finetune_sdk.data.canonical import content_digest, without_source
 from finetune_sdk.data.example import Example, Source
 from finetune_sdk.data.methods import plain
-from finetune_sdk.data.tools.sides import SHORT, Sides, shingles
+from finetune_sdk.data.tools.sides import SHORT, Sides, asked_key, shingles
 from finetune_sdk.errors import DataError
 
 _PERMUTATIONS, _BANDS = 128, 32  # 4 values a band: 1-(1-s^4)^32 finds 99.99 % at overlap 0.7, 87 % at 0.5
@@ -151,11 +151,11 @@ def leaks(train: Iterable[Example], held_out: Iterable[Example], near: float | N
     Prompts are the same whatever their case, blanks and punctuation; `near` compares prompts, too.
     """
     exact: dict[bytes, Source | None] = {}
-    prompts: dict[object, Source | None] = {}
+    prompts: dict[int, Source | None] = {}
     index = _Near(near, by_prompt=True) if near is not None else None
     for example in held_out:
         exact.setdefault(digest_of(example), example.source)
-        prompts.setdefault(_prompt(example), example.source)
+        prompts.setdefault(asked_key(example, 0), example.source)
         if index is not None:
             index.add(example)
     for example in train:
@@ -167,16 +167,10 @@ def leaks(train: Iterable[Example], held_out: Iterable[Example], near: float | N
             yield Leak("near", twin.row, twin.earlier, twin.overlap)
 
 
-def _leak(example: Example, exact: dict[bytes, Source | None], prompts: dict[object, Source | None]) -> Leak | None:
-    digest, prompt = digest_of(example), _prompt(example)
+def _leak(example: Example, exact: dict[bytes, Source | None], prompts: dict[int, Source | None]) -> Leak | None:
+    digest, prompt = digest_of(example), asked_key(example, 0)
     if digest in exact:
         return Leak("exact", example.source, exact[digest], 1.0)
     if prompt in prompts:
         return Leak("prompt", example.source, prompts[prompt], 1.0)
     return None
-
-
-def _prompt(example: Example) -> object:
-    """What the row asks, as it is compared: 16 bytes, or a number where no words are in it."""
-    asked = Sides.of(example, by_prompt=True)
-    return asked.digest() if asked.text else prompt_key(example, 0)

@@ -20,6 +20,7 @@ from finetune_sdk.data.targets import Profile, Row, as_sent, profiles
 from finetune_sdk.data.tools.dedupe import Dedupe
 from finetune_sdk.data.tools.repairs import Repair, repaired
 from finetune_sdk.data.tools.scan import scan
+from finetune_sdk.data.tools.sides import asked_key
 from finetune_sdk.data.tools.splits import Split, Units
 from finetune_sdk.data.tools.strip import STRIP, without
 from finetune_sdk.errors import DataError
@@ -204,7 +205,7 @@ def _fair(dataset: Dataset, units: Units) -> Units:
         return units
     asked, rows = set[int](), 0
     for example in islice(dataset.scan(Report()), 10_000):
-        asked.add(prompt_key(example, 0))
+        asked.add(asked_key(example, 0))
         rows += 1
     return units if 2 * len(asked) >= rows else Units(seed=units.seed, stratify_by=units.stratify_by, by_content=True)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from finetune_sdk.data.canonical import key_of, prompt_key
 from finetune_sdk.data.example import (
     ChatExample,
     Example,
@@ -112,6 +113,12 @@ class Sides(NamedTuple):
     def digest(self) -> bytes:
         """16 bytes that name the sides."""
         return hashlib.blake2b(msgspec.json.encode(self), digest_size=16).digest()
+
+
+def asked_key(example: Example, seed: int) -> int:
+    """A number from `seed` and what the row asks: the same whatever case, blanks and punctuation it is asked with."""
+    asked = Sides.of(example, by_prompt=True)
+    return key_of(asked.digest(), seed) if asked.text else prompt_key(example, seed)
 
 
 def _asked(example: Example) -> Example:

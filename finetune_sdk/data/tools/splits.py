@@ -13,9 +13,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from finetune_sdk.data.canonical import content_key, prompt_key
+from finetune_sdk.data.canonical import content_key
 from finetune_sdk.data.example import Example, LabelledExample
 from finetune_sdk.data.jsonvalue import as_object
+from finetune_sdk.data.tools.sides import asked_key
 from finetune_sdk.errors import DataError
 
 _SPACE = 1 << 64
@@ -27,7 +28,8 @@ class Units:
 
     seed: int = 42
     group_by: str | None = None
-    """A key of the row (dots go deeper) whose equal values stay together; None = rows that ask the same."""
+    """A key of the row (dots go deeper) whose equal values stay together; None = rows that ask the same,
+    whatever case, blanks and punctuation they ask it with."""
     stratify_by: str | None = None
     """A key of the row within whose values shares are kept; None = the label of labelled rows."""
     by_content: bool = False
@@ -37,7 +39,7 @@ class Units:
         """The unit's hash."""
         if self.group_by is not None:
             return _hash(self.seed, field(example, self.group_by))
-        return content_key(example, self.seed) if self.by_content else prompt_key(example, self.seed)
+        return content_key(example, self.seed) if self.by_content else asked_key(example, self.seed)
 
     def stratum(self, example: Example) -> str:
         """The name of the stratum."""

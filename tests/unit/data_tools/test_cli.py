@@ -252,6 +252,15 @@ def test_labels_that_are_not_drawn_are_counted(tmp_path: Path) -> None:
     assert run("stats", path).stdout.splitlines()[-1] == "  ... and 5 more"
 
 
+def test_merging_for_a_target_refuses_what_converting_does(rows: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more.jsonl"
+    more.write_text(json.dumps(chat("hf_" + "aB" * 17)) + "\n")
+    refused = run("merge", rows, more, "--to", "openai", "--out", tmp_path / "o.jsonl")
+    allowed = run("merge", rows, more, "--to", "openai", "--out", tmp_path / "o.jsonl", "--allow", "secret")
+
+    assert (refused.exit_code, "would be sent away" in refused.stdout, allowed.exit_code) == (3, True, 0)
+
+
 def test_an_unknown_target_is_an_error_with_the_nearest_name(rows: Path) -> None:
     found = run("check", rows, "--for", "opnai")
 

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from finetune_sdk.data.example import ChatExample, Example, LabelledExample, Message, TextExample
+from finetune_sdk.data.tools.dedupe import leaks
 from finetune_sdk.data.tools.splits import Split, Units
 from finetune_sdk.errors import DataError
 
@@ -89,6 +90,18 @@ def test_rows_that_ask_the_same_fall_on_one_side() -> None:
     found = sides(rows)
 
     assert all(len(set(found[start : start + 3])) == 1 for start in range(0, 300, 3))
+
+
+def test_what_leaks_would_call_one_prompt_falls_on_one_side() -> None:
+    def ask(question: str) -> Example:
+        return ChatExample(messages=[Message(role="user", content=question), Message(role="assistant", content="a")])
+
+    rows = [ask(text) for number in range(100) for text in (f"What is {number}?", f"what IS  {number}")]
+    split = Split.plan(rows, {"train": 0.5, "test": 0.5}, Units())
+    parts = {name: [row for row in rows if split.part(row) == name] for name in split.parts}
+
+    assert {name: len(held) for name, held in parts.items()} == {"train": 100, "test": 100}
+    assert list(leaks(parts["train"], parts["test"])) == []
 
 
 def test_a_key_keeps_its_rows_together() -> None:
