@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,11 @@ from finetune_sdk.data.convert import convert
 from finetune_sdk.data.copied import COPIED, Copying
 from finetune_sdk.data.copiedshapes import Written
 from finetune_sdk.data.copiedtools import Tools
+from finetune_sdk.data.formats import format_named
+from finetune_sdk.data.jsonvalue import as_list, as_object
 from finetune_sdk.data.marks import MARKS, is_clean
+from finetune_sdk.data.renderer import Renderer
+from finetune_sdk.data.report import Fault, Report
 from finetune_sdk.data.skeleton import is_plain
 from finetune_sdk.data.toolchecks import check_tools, functions_of, tool_name
 from finetune_sdk.errors import DataError
@@ -98,7 +104,7 @@ TURN: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {"from": st.sampled_from(("human", "gpt", "system", "observation", "function_call", "user")), "value": WORDS},
     optional={"weight": NUMBERS, "name": WORDS},
 )
-CALLING = st.sampled_from((
+CALLED_ODDLY = (
     {"from": "function_call", "value": '{"name": "f", "arguments": {"q": "a: b"}}'},
     {"from": "function_call", "value": '[{"name": "f", "arguments": "{}"}, {"name": "g", "arguments": {}, "id": 1}]'},
     {"from": "function_call", "value": '{"name": "f", "arguments": {"q": 1, "q": 2}}'},
@@ -110,7 +116,8 @@ CALLING = st.sampled_from((
     {"from": "function_call", "value": '{"name": "f", "arguments": {"q": "\\ud800"}}'},
     {"from": "function_call", "value": '{"name": "f", "arguments": "3"}'},
     {"from": "Tool-Call", "value": '{"name": "f", "arguments": {"q": ' + "[" * 60 + "]" * 60 + "}}"},
-))  # fmt: skip
+)  # fmt: skip
+CALLING = st.sampled_from(CALLED_ODDLY)
 PLAIN = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]
 PLAIN_TURNS = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}]
 BESIDE: dict[str, st.SearchStrategy[Any]] = {
@@ -268,6 +275,15 @@ COMMON: dict[str, tuple[str, dict[str, Any]]] = {
     "weights": ("chat", {"messages": [SAID[0], SAID[1] | {"weight": 0.5}]}),
     "names": ("chat", {"messages": [SAID[0] | {"name": "ann"}, SAID[1]]}),
     "parts": ("chat", {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}, SAID[1]]}),
+    "answers in parts": (
+        "chat",
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "h:", "detail": "low"}}]},
+                {"role": "assistant", "content": [{"type": "text", "text": "a: b"}, {"type": "text", "text": "c"}]},
+            ]
+        },
+    ),
     "images": (
         "chat",
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "h:"}}]}, SAID[1]]},
@@ -429,6 +445,96 @@ def test_no_row_with_a_key_twice_is_copied(row: tuple[str, dict[str, Any]], key:
     text = text if "lost" in text else text.replace("{", '{"lost": "", "lost": "",', 1)
     found = list(Copying(COPIED[name]).pieces(1, Chunk(text.encode() + b"\n")))
     assert [block for *_, block in found] == [None]
+
+
+def changes(value: Any) -> Iterator[Any]:
+    """The value with one thing in it changed, left out, or there twice."""
+    yield from (None, "", " ", "x", "3", 3, [], [1, 2], {})
+    fields = as_object(value) or {}
+    for key, inner in fields.items():
+        yield {name: one for name, one in fields.items() if name != key}
+        yield from ({**fields, key: one} for one in changes(inner))
+    if fields:
+        yield {**fields, "own": 1}
+    for at, inner in enumerate(as_list(value) or ()):
+        yield value[:at] + value[at + 1 :]
+        yield [*value[:at], inner, *value[at:]]
+        yield from ([*value[:at], one, *value[at + 1 :]] for one in changes(inner))
+
+
+def changed_rows(kind: str) -> Iterator[dict[str, Any]]:
+    name, row = COMMON[kind]
+    turns = "messages" if name == "chat" else "conversations"
+    for said in (*changes(row[turns]), *with_more(row[turns])):
+        yield {**row, turns: said}
+        yield {turns: said}
+    for tools in changes([{"type": "function", "function": SCHEMA}]):
+        yield {**row, "tools": tools}
+        yield {**row, "tools": json.dumps(tools)}
+    for text in ('[{"name": "f", "name": "\\u003a"}]', '[{"name": "f", "x": ' + "[" * 70 + "]" * 70 + "}]"):
+        yield {**row, "tools": text}
+    if name == "sharegpt":
+        called = [json.dumps(call) for call in changes([{"name": "f", "arguments": {"q": "a: b", "r": [1.50]}}])]
+        for text in (*called, *[turn["value"] for turn in CALLED_ODDLY]):
+            yield {**row, turns: [TURNS[0], {"from": "function_call", "value": text}, TURNS[1]]}
+
+
+def with_more(turns: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The turns with one key more, and calls whose ids and results may not fit."""
+    for at, turn in enumerate(turns):
+        for more in ({"tool_call_id": "c1"}, {"tool_calls": [ASKED | {"id": "c1"}]}, {"name": "n"}):
+            yield [*turns[:at], turn | more, *turns[at + 1 :]]
+    ids: list[dict[str, str]] = [{}, {"id": "c1"}, {"id": "c2"}, {"id": ""}]
+    for asked in product(ids, repeat=2):
+        calls = {"role": "assistant", "tool_calls": [ASKED | id_ for id_ in asked]}
+        for answers in product(ids, repeat=2):
+            results = [{"role": "tool", "content": "d"} for _ in answers]
+            for result, id_ in zip(results, answers, strict=True):
+                result.update({"tool_call_id": id_["id"]} if id_ else {})
+            yield [calls, *results, SAID[1]]
+            yield [calls, results[0], calls, *results, SAID[1]]
+
+
+def primed(name: str) -> Copying:
+    """One that tries any row as a whole."""
+    turns = COMMON["calls" if name == "chat" else "sharegpt tools"][1]
+    key = COPIED[name].keys[0]
+    copying = Copying(COPIED[name])
+    assert [block for *_, block in copying.pieces(1, Chunk(json.dumps({key: turns[key]}).encode() + b"\n"))] != [None]
+    return copying
+
+
+SCHEMA = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}}
+
+
+@pytest.mark.parametrize(
+    "kind", ["parts", "answers in parts", "images", "calls", "calls with a name", "calls by order", "sharegpt tools"]
+)
+def test_a_row_with_one_thing_changed_is_written_as_its_example(kind: str) -> None:
+    name = COMMON[kind][0]
+    for changed in changed_rows(kind):
+        line = json.dumps(changed).encode() + b"\n"
+        ((*_, copied),) = primed(name).pieces(1, Chunk(line))
+        if copied is not None:
+            assert (changed, copied.lines) == (changed, example_of(changed, name))
+
+
+def example_of(row: dict[str, Any], name: str) -> bytes | None:
+    """The line of chat that the row's example becomes; None where something is to be said about it."""
+    noted: list[object] = []
+    report = Report()
+
+    def note(*told: object) -> None:
+        noted.append(told)
+
+    renderer = Renderer(format_named("chat"), (), report)
+    try:
+        example = format_named(name).parse(row, note)
+    except Fault:
+        return None
+    renderer.judge(example)
+    (found,) = renderer.rows(example) or (None,)
+    return None if noted or report.findings() else msgspec.json.encode(found) + b"\n"
 
 
 @pytest.mark.parametrize("kind", ["calls", "calls with a name", "calls by order", "sharegpt tools", "sharegpt layout"])
