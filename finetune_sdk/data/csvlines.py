@@ -203,9 +203,10 @@ def names(cells: list[str]) -> list[str]:
     return found
 
 
-def guess_delimiter(header: str) -> str:
-    """Of the signs that are common, the one that is there most often outside of quotes."""
-    bare = re.sub('"[^"]*"', "", header)
+def guess_delimiter(start: bytes) -> str:
+    """Of the common signs, the one that is most often in the first line that is not blank, outside of quotes."""
+    line = re.split(rb"[\r\n]", start.lstrip(b"\r\n"), maxsplit=1)[0].decode(errors="replace")
+    bare = re.sub('"[^"]*"', "", line)
     counts = {sign: bare.count(sign) for sign in ",;\t|"}
     return max(counts, key=lambda sign: counts[sign])
 

@@ -27,13 +27,11 @@ def read_tabs(stream: BinaryIO, fail: Fail) -> Rows:
 
 def read_table(stream: BinaryIO, fail: Fail, delimiter: str | None = None) -> Rows:
     """CSV with a header. Every cell is text, whatever it looks like; a column without a name is left out."""
-    sample = stream.read(_SAMPLE_BYTES)
-    sign = delimiter or guess_delimiter(sample.partition(b"\n")[0].decode(errors="replace"))
-    if len(sample) < _SAMPLE_BYTES or not _worth_cutting(sample, sign):
-        return _line_by_line(_Rejoined(sample, stream), fail, sign, [], 1)
-    return chain.from_iterable(
-        _parts(sample, stream, fail, sign)
-    )  # of which each row costs less than with `yield from`
+    start = stream.read(TABLE_BYTES // 2)
+    sign = delimiter or guess_delimiter(start)
+    if len(start) < TABLE_BYTES // 2 or not _worth_cutting(start[:_SAMPLE_BYTES], sign):
+        return _line_by_line(_Rejoined(start, stream), fail, sign, [], 1)
+    return chain.from_iterable(_parts(start, stream, fail, sign))  # each row costs less than with `yield from`
 
 
 def _worth_cutting(sample: bytes, sign: str) -> bool:

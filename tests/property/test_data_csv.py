@@ -17,7 +17,7 @@ from drawing import examples
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from finetune_sdk.data import chunked, csvrows, quoted
+from finetune_sdk.data import chunked, csvlines, csvrows, quoted
 from finetune_sdk.data.report import Fault
 
 CELL = st.builds(str.__mul__, st.text(st.sampled_from('a",;\n\r é😀\t'), max_size=5), st.sampled_from((1, 1, 1, 9, 99)))
@@ -26,14 +26,14 @@ PIECES = st.sampled_from(
 )
 
 
-def read(data: bytes) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, str]]]:
+def read(data: bytes, delimiter: str | None = None) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, str]]]:
     faults: list[tuple[int, str]] = []
 
     def fail(line: int | None, fault: Fault) -> None:
         assert line
         faults.append((line, fault.rule))
 
-    return list(csvrows.read_table(io.BytesIO(data), fail)), faults
+    return list(csvrows.read_table(io.BytesIO(data), fail, delimiter)), faults
 
 
 def all_ways(data: bytes, size: int) -> None:
@@ -47,7 +47,7 @@ def all_ways(data: bytes, size: int) -> None:
             patch.setattr(quoted, "_STEP", 64)
             patch.setattr(quoted, "_PART", 16)
             patch.setattr(quoted, "_FEW", 9)
-            found, told = read(data)
+            found, told = read(data, csvlines.guess_delimiter(data))  # no table begins with so few bytes
         assert found == rows
         ended = max((line for line, rule in faults if rule in FATAL), default=len(data) + 1)
         assert sorted(fault for fault in told if fault[0] <= ended) == sorted(faults)
@@ -69,7 +69,8 @@ def read_by_csv(data: bytes) -> tuple[list[tuple[int, dict[str, str]]], list[tup
     lines = data.splitlines(keepends=True)
     bad = [line for line, text in enumerate(lines, 1) if "\ufffd" in text.decode(errors="replace")]
     texts = ["" if line in bad else text.decode() for line, text in enumerate(lines, 1)]
-    first = re.sub('"[^"]*"', "", data.split(b"\n")[0].decode(errors="replace"))
+    lines_with_texts = (text.rstrip(b"\r\n") for text in lines)
+    first = re.sub('"[^"]*"', "", next(filter(None, lines_with_texts), b"").decode(errors="replace"))
     reader = csv.reader(texts, delimiter=max(",;\t|", key=first.count), strict=True)
     header: list[str] = []
     rows: list[tuple[int, dict[str, str]]] = []
@@ -131,6 +132,13 @@ def test_any_text_is_read_and_refused_as_the_csv_module_does(pieces: list[str], 
 @examples(200)
 def test_any_bytes_are_read_and_refused_as_the_csv_module_does(data: bytes, size: int) -> None:
     all_ways(b"a,b\n" + data, size)
+
+
+@pytest.mark.parametrize("table", [b"\r\na;b\r\n1;2", b'\n"a"\t"b"\n1\t2', b"a|b\r1|2\r", b'"a,,c";b\n1;2\n'])
+def test_the_delimiter_is_that_of_the_first_line_with_names(table: bytes) -> None:
+    rows, faults = read(table)
+    assert [list(row.values()) for _, row in rows] == [["1", "2"]]
+    assert not faults
 
 
 def test_well_formed_tables_are_cut_at_their_quotes() -> None:
