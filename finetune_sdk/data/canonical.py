@@ -42,11 +42,6 @@ def without_source(example: Example) -> Example:
     return example if example.source is None else msgspec.structs.replace(example, source=None)
 
 
-def with_source(example: Example, source: Source) -> Example:
-    """The same example with its origin."""
-    return msgspec.structs.replace(example, source=source)
-
-
 def origin_at(example: Example) -> int:
     """Where the origin would stand in the canonical line of an example without one."""
     at = len(f'{{"kind":"{kind_of(example)}",')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import errno
-import hashlib
 import os
 import sys
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from finetune_sdk.data.ranges import convert_ranges
 from finetune_sdk.data.renderer import Judge, Own, Renderer
 from finetune_sdk.data.report import Report
 from finetune_sdk.data.straight import TO_CHAT, Block
+from finetune_sdk.data.writing import refuse_shared
 from finetune_sdk.errors import DataError
 from finetune_sdk.types import Finding
 
@@ -103,6 +103,7 @@ def write(
     report = Report()
     reading = Report() if skip_unreadable else report
     _refuse_own_input(dataset, outs)
+    refuse_shared(outs)
     dropped: dict[str, int] = {}
     counts = [0] * len(outs)
     rows = 0
@@ -237,12 +238,3 @@ def _refuse_own_input(dataset: Dataset, outs: Sequence[Path]) -> None:
     for out in outs:
         if out.exists() and any(path.exists() and out.samefile(path) for path in dataset.files):
             raise DataError(f"{out}: would overwrite its own input; write to another file.")
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -235,7 +235,7 @@ KIND_NAMES: dict[Kind, str] = {
     "text": "plain text",
     "labelled": "labelled texts",
     "stepwise": "solutions with steps marked right or wrong",
-    "embedding": "pairs or triplets of texts",
+    "embedding": "pairs of texts, with or without negatives",
 }
 
 

@@ -19,7 +19,7 @@ from finetune_sdk.data.report import Report
 from finetune_sdk.data.rows import Row
 from finetune_sdk.data.split import Split
 from finetune_sdk.data.tally import ROLES, DataRole, Tally, role_named, running_hash
-from finetune_sdk.data.writing import AtomicFile
+from finetune_sdk.data.writing import AtomicFile, refuse_shared
 from finetune_sdk.errors import DataError
 from finetune_sdk.spec import DataSpec
 from finetune_sdk.types import DataFile, Finding
@@ -59,9 +59,11 @@ class Prepared:
             raise DataError(f"the data has errors, nothing was written: {self.errors[0]}")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        paths: dict[str, Path] = {file.role: folder / f"{file.role}.jsonl" for file in self.files}
+        refuse_shared(paths.values())
         hashes = {file.role: running_hash() for file in self.files}
         with ExitStack() as stack:
-            outs = {file.role: stack.enter_context(AtomicFile(folder / f"{file.role}.jsonl")) for file in self.files}
+            outs = {role: stack.enter_context(AtomicFile(path)) for role, path in paths.items()}
             datasets = _datasets(self.data, self.method)
             for role, row in _rows(datasets, self.data, self.method, self._split, _Look(checked=True)):
                 if role in outs:
@@ -74,7 +76,7 @@ class Prepared:
                 out.finish()
             for out in outs.values():
                 out.commit()
-        return {file.role: folder / f"{file.role}.jsonl" for file in self.files}
+        return paths
 
 
 def prepare(data: DataSpec, *, method: str, judge: Judge | None = None) -> Prepared:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
+
+from finetune_sdk.errors import DataError
+
+
+def refuse_shared(outs: Iterable[Path]) -> None:
+    """Raise `DataError` where two outputs lead to the same file, be it by links: their rows would mix."""
+    seen: dict[str, Path] = {}
+    for out in outs:
+        goal = os.path.realpath(out)
+        if goal in seen:
+            what = f"{seen[goal]} and {out} lead to the same file, {goal}"
+            raise DataError(f"{what}; nothing was written. Give each output a file of its own.")
+        seen[goal] = out
 
 
 class AtomicFile:
@@ -17,7 +32,7 @@ class AtomicFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._goal = path.resolve() if path.is_symlink() else path
+        self._goal = _end_of_links(path) if path.is_symlink() else path
         """The file itself: a link to it stays one."""
         self._part = self._goal.with_name(f"{self._goal.name}.{os.getpid()}.part")
         self._stream: BinaryIO | None = None
@@ -27,6 +42,11 @@ class AtomicFile:
         try:
             self._stream = self._part.open("wb", buffering=1 << 16)  # blocks are larger and pass by it
         except OSError as error:
+            if error.errno == errno.ENOENT and self._goal != self.path:
+                what = f"it is a link to {self._goal}, and there is no such folder"
+                raise DataError(
+                    f"{self.path}: cannot be written: {what}. Create the folder, or remove the link."
+                ) from error
             raise self._named(error) from error
         return self
 
@@ -76,3 +96,14 @@ class AtomicFile:
                 self._stream.close()
         with suppress(NotADirectoryError):
             self._part.unlink(missing_ok=True)  # also where Ctrl-C came while it was opened; a commit leaves none
+
+
+def _end_of_links(path: Path) -> Path:
+    """The file that a link leads to, whether it exists or not. Raises `DataError` where links lead in a circle."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            what = "it is a link that leads back to itself"
+            raise DataError(f"{path}: cannot be written: {what}. Remove the link, or name another file.") from error
+    return path.resolve()

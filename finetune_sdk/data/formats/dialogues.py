@@ -126,7 +126,6 @@ def _turn(talk: Talk, item: Object, path: str, note: Note) -> Message:
 
 _STEP = "ки"
 """What ends a step in Math-Shepherd's `input`; in `label`, + or - stands in its place."""
-_MARKED = re.compile(r"\s*([+-])\s*$")
 
 
 def _match_marked(row: Object) -> str | None:

@@ -89,7 +89,6 @@ class Totals:
     bytes: int = 0
     """Size of the rows in canonical form, which is close to that of any JSONL."""
     image_rows: int = 0
-    video_rows: int = 0
     most_tokens: float = 0
 
 

@@ -91,8 +91,3 @@ def _inside(value: object, path: str) -> Iterator[tuple[str, str]]:
 def characters(example: Example) -> int:
     """How many characters the example's texts hold together."""
     return sum(len(text) for _, text in texts(example))
-
-
-def whole_text(example: Example) -> str:
-    """All texts of the example, one per line: what near-duplicates are judged by."""
-    return "\n".join(text for _, text in texts(example))
