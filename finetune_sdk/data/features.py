@@ -5,7 +5,6 @@ To make a new property of examples known to all tables: add it to `FEATURES` and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TypeAlias
@@ -25,6 +24,7 @@ from finetune_sdk.data.example import (
     ToolCall,
     UnpairedPreference,
 )
+from finetune_sdk.data.toolchecks import are_arguments
 
 FEATURES: dict[str, str] = {
     "system": "a system message",
@@ -305,11 +305,8 @@ def _call(call: ToolCall, path: str) -> Used:
         yield "message-keys", f"{path}.{next(iter(call.extra))}"
     if call.arguments_object:
         return
-    try:
-        is_object = isinstance(json.loads(call.function.arguments), dict)
-    except ValueError:
-        is_object = False
-    yield ("arguments-text" if is_object else "arguments-not-object"), f"{path}.function.arguments"
+    readable = are_arguments(call.function.arguments)
+    yield ("arguments-text" if readable else "arguments-not-object"), f"{path}.function.arguments"
 
 
 def _weights(message: Message, path: str) -> Used:

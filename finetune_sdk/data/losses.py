@@ -79,7 +79,7 @@ _FILES = frozenset(("file", "input_file", "input_audio", "audio", "video", "docu
 
 def _written_otherwise(example: Example, entry: Format) -> str:
     """How to write parts that the format could hold, were they written so."""
-    kinds = {part.get("type") for part in _other_parts(example)}
+    kinds = {str(part.get("type")) for part in _other_parts(example)}
     if kinds <= RESPONSES_TEXTS:
         return "Write `text` as the type of these texts: theirs is the Responses API's"
     return entry.taken if kinds & _FILES else ""

@@ -12,7 +12,7 @@ from finetune_sdk.data.example import ChatExample, Example, Turns
 from finetune_sdk.data.formats import Format
 from finetune_sdk.data.jsonvalue import Object
 from finetune_sdk.data.losses import as_kind, losses, wrong_kind
-from finetune_sdk.data.report import Report
+from finetune_sdk.data.report import Fault, Report
 from finetune_sdk.types import Finding
 
 Judge: TypeAlias = Callable[[Example], Iterable[Finding]]
@@ -68,14 +68,21 @@ class Renderer:
 
     def _rendered(self, example: Example, found: Sequence[Finding], own: Own | None) -> Sequence[Any]:
         if not found:
-            return (self._render(example),)
+            return self._written(example)
         row = own() if own is not None and not any(finding.severity == "info" for finding in found) else None
         if row is not None:
             return (row,)
         for finding in found:
             self._tell(finding, example)
         refused = any(finding.rule.startswith("cannot-") for finding in found)
-        return () if refused else (self._render(example),)
+        return () if refused else self._written(example)
+
+    def _written(self, example: Example) -> Sequence[Any]:
+        try:
+            return (self._render(example),)
+        except Fault as fault:
+            self._tell(fault.finding(None, None), example)
+            return ()
 
     def _losses_of(self, example: Example, layout: tuple[str, ...]) -> Sequence[Finding]:
         found = self._losses.get(layout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
@@ -11,7 +10,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from finetune_sdk.data.example import Message, SharedTools, Tool
-from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
+from finetune_sdk.data.jsonvalue import MAX_DEPTH, Object, as_list, as_object, type_name
+from finetune_sdk.data.report import Fault
+from finetune_sdk.data.strict import diagnose
 from finetune_sdk.types import Finding, Severity
 
 _Type: TypeAlias = Literal["object", "array", "string", "number", "integer", "boolean", "null"]
@@ -136,12 +137,18 @@ def are_arguments(text: str) -> bool:
 def _is_object(text: str) -> bool:
     """Whether it is JSON of an object, told fast; some that are, are not told."""
     try:
-        return type(_decoder.decode(text)) is dict
+        value = as_object(_decoder.decode(text))
+        if value is None or text.count("[") + text.count("{") > _FLAT:
+            return False
+        count = text.count(":")  # one for each key, and those in texts: more than are left where a key came twice
+        return len(value) == count or ("\\u003" not in text and _encode(value).count(b":") == count)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return False
 
 
 _decoder = msgspec.json.Decoder()
+_encode = msgspec.json.Encoder().encode
+_FLAT = MAX_DEPTH // 2  # so many brackets are not nested too deeply
 _SHORT = 4000  # no number in it can have too many digits for Python
 
 
@@ -149,9 +156,14 @@ def _arguments(text: str, path: str) -> Iterator[Finding]:
     if len(text) < _SHORT and _is_object(text):
         return
     try:
-        value = json.loads(text)
-    except ValueError:
-        yield _found("tool-arguments", "error", path, "the arguments are not valid JSON", "Write a JSON object.")
+        value = diagnose(text.encode())
+    except Fault as fault:
+        what = f"the arguments are not valid JSON: {fault.message}"
+        yield _found("tool-arguments", "error", path, what, "Write a JSON object.")
+        return
+    except UnicodeEncodeError:
+        what = "the arguments hold half an emoji: a lone surrogate, which is no character"
+        yield _found("tool-arguments", "error", path, what, "Remove it, or write U+FFFD in its place.")
         return
     if isinstance(value, str):
         yield _found(

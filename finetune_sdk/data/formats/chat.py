@@ -85,12 +85,24 @@ def _render_rft(example: Example) -> Object:
 
 def _render_preference(example: Example) -> Object:
     assert isinstance(example, PreferenceExample), "this format writes preference pairs"  # noqa: S101
+    inside = as_object(example.extra.get("input")) or {}
     return {
-        "input": {"messages": messages_object(example.prompt), **switches(example)},
+        "input": {"messages": messages_object(example.prompt), **switches(example), **inside},
         "preferred_output": messages_object(example.chosen),
         "non_preferred_output": messages_object(example.rejected),
-        **example.extra,
+        **rest(example.extra, "input"),
     }
+
+
+def _preference_clash(example: Example) -> str | None:
+    """A key `input` of the row's own that is not what stands beside the prompt in `input`."""
+    if "input" not in example.extra:
+        return None
+    inside = as_object(example.extra["input"])
+    return "input" if not inside or not _INPUT_KEYS.isdisjoint(inside) else None
+
+
+_INPUT_KEYS = frozenset(("messages", *CHAT_KEYS))
 
 
 def _render_unpaired(example: Example) -> Object:
@@ -128,12 +140,14 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
     if inner is None:
         fix = 'Write {"input": {"messages": [...]}} beside the two outputs.'
         raise Fault("field-type", "input", "'input' must be an object with 'messages'", fix)
+    beside = rest(inner, *_INPUT_KEYS)
+    extra = rest(row, "input", "preferred_output", "non_preferred_output")
     return PreferenceExample(
         prompt=messages(inner.get("messages"), "input.messages", note),
         chosen=answers(row.get("preferred_output"), "preferred_output", note),
         rejected=answers(row.get("non_preferred_output"), "non_preferred_output", note),
         **extras_of_chat(inner, note, "input"),
-        extra=rest(row, "input", "preferred_output", "non_preferred_output"),
+        extra={**extra, "input": beside} if beside else extra,
     )
 
 
@@ -212,7 +226,8 @@ FORMATS = (
         render=_render_preference,
         loses={"margin": "left out"},
         needs_call_ids=True,
-        reserved=frozenset(("input", "preferred_output", "non_preferred_output")),
+        reserved=frozenset(("preferred_output", "non_preferred_output")),
+        clashes=_preference_clash,
         cannot=frozenset(("message-keys-clash", "no-prompt")),
         rank=30,
         aliases=("openai-dpo", "azure-dpo"),

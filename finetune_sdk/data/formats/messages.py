@@ -125,7 +125,9 @@ def message(value: object, path: str, note: Note) -> Message:
             'Write {"role": ..., "content": ...}.',
         )
     role, content = found.get("role"), found.get("content")
-    if len(found) == 2 and role in _PLAIN_ROLES and type(content) is str:  # nearly all messages there are
+    if (
+        len(found) == 2 and type(role) is str and role in _PLAIN_ROLES and type(content) is str
+    ):  # nearly all messages there are
         return Message(role=role, content=content)
     return _full_message(found, path, note)
 
@@ -230,8 +232,15 @@ def _spans(value: object, path: str) -> list[Span]:
                 "a span has begin_offset, end_offset (whole numbers) and train (true or false)",
                 "Fix the span.",
             )
+        unknown = next((key for key in found if key not in _SPAN_KEYS), None)
+        if unknown is not None:
+            fix = f"Remove it: a span has {', '.join(_SPAN_KEYS)}."
+            raise Fault("span-type", f"{path}[{index}].{unknown}", f"a span has no {unknown!r}", fix)
         spans.append(Span(begin=begin, end=end + 1, train=found["train"]))  # the source's end is the last character
     return spans
+
+
+_SPAN_KEYS = ("begin_offset", "end_offset", "train")
 
 
 def _content(found: Object, role: Role, calls: list[ToolCall] | None, path: str) -> Content:
@@ -288,7 +297,11 @@ def _image(found: Object, path: str) -> Part:
 
 def _tool_calls(found: Object, path: str, note: Note) -> list[ToolCall] | None:
     value = found.get("tool_calls")
-    old = as_object(found.get("function_call"))
+    given = found.get("function_call")
+    old = as_object(given)
+    if old is None and given not in (None, ""):
+        what = f"must be an object, this is {type_name(given)}"
+        raise Fault("tool-call-type", f"{path}.function_call", what, 'Write {"name", "arguments"}.')
     if old is not None:
         note("deprecated-functions", f"{path}.function_call", "`function_call` is read as a tool call", "")
         call = tool_call({"type": "function", "function": old}, f"{path}.function_call", note)
@@ -309,7 +322,7 @@ def tool_call(value: object, path: str, note: Note) -> ToolCall:
     """One call: OpenAI's shape, or a bare name with arguments."""
     found = as_object(value) or {}
     function = as_object(found.get("function"))
-    if function is None and isinstance(found.get("name"), str):
+    if found.get("function") is None and isinstance(found.get("name"), str):
         note("tool-call-bare", path, "a bare function call is read as a tool call", "")
         function = {key: found[key] for key in ("name", "arguments") if key in found}
         found = {key: item for key, item in found.items() if key not in function}
@@ -324,13 +337,17 @@ def tool_call(value: object, path: str, note: Note) -> ToolCall:
     call_id = found.get("id", UNSET)
     if call_id is not UNSET and call_id is not None and not isinstance(call_id, str):
         raise Fault("tool-call-type", f"{path}.id", f"the id must be text, this is {type_name(call_id)}", "Fix it.")
-    kind = found.get("type", "function")
+    kind = found.get("type")
+    if kind is not None and not isinstance(kind, str):
+        raise Fault("tool-call-type", f"{path}.type", f"the type must be text, this is {type_name(kind)}", "Fix it.")
+    extra = {key: item for key, item in found.items() if key not in ("id", "type", "function")}
+    inner = {key: item for key, item in function.items() if key not in ("name", "arguments")}
     return ToolCall(
         id=call_id,
-        type=kind if isinstance(kind, str) else "function",
+        type="function" if kind is None else kind,
         function=FunctionCall(name=function["name"], arguments=text),
         arguments_object=was_object,
-        extra={key: item for key, item in found.items() if key not in ("id", "type", "function")},
+        extra={**extra, "function": inner} if inner else extra,
     )
 
 

@@ -74,10 +74,13 @@ def messages_object(messages: list[Message]) -> list[Object]:
 
 
 def call_object(call: ToolCall) -> Object:
-    """A tool call, its arguments as JSON text."""
+    """A tool call, its arguments as JSON text. What its `extra` holds under `function` goes into its function."""
     row: Object = {} if call.id is UNSET else {"id": call.id}
-    function = {"name": call.function.name, "arguments": call.function.arguments}
-    return {**row, "type": call.type, "function": function, **call.extra}
+    function: Object = {"name": call.function.name, "arguments": call.function.arguments}
+    if not call.extra:
+        return {**row, "type": call.type, "function": function}
+    function.update(as_object(call.extra.get("function")) or {})
+    return {**row, "type": call.type, **call.extra, "function": function}
 
 
 def parsed_arguments(call: ToolCall) -> Object:

@@ -119,7 +119,7 @@ def _turn(value: object, path: str) -> Message:
     extra = rest(found, role_key, "value", "weight")
     if extra:
         fields["extra"] = extra
-    if word not in USUAL:
+    if not isinstance(word, str) or word not in USUAL:
         fields["source_role"] = word
     if simple in CALL_WORDS:
         return Message(role="assistant", tool_calls=function_calls(found["value"], f"{path}.value"), **fields)
@@ -152,6 +152,9 @@ def function_calls(text: str, path: str) -> list[ToolCall]:
     for call in calls:
         if not isinstance(call.get("name"), str):
             raise Fault("tool-call-type", path, "a function_call needs a name", 'Write {"name", "arguments"}.')
+        if "function" in call:
+            what = "a function_call has a name or a 'function', not both"
+            raise Fault("tool-call-type", path, what, 'Write {"name", "arguments"}.')
         text_of, was_object = arguments(call.get("arguments"), path)
         found.append(
             ToolCall(
@@ -197,7 +200,7 @@ def _match_preference(row: Object) -> str | None:
     found, sides = _match(row), (row.get("chosen"), row.get("rejected"))
     if found and all(as_object(side) is not None for side in sides):
         return f"{found}, `chosen` and `rejected` turns"
-    if found and all(isinstance(side, str) or _turn_keys(as_list(side)) for side in sides):
+    if found and all(isinstance(side, str | dict) or _turn_keys(as_list(side)) for side in sides):
         return f"{found}, `chosen` and `rejected` answers"
     if _key(row) not in row and "prompt" not in row and all(_turn_keys(as_list(side)) for side in sides):
         return "`chosen` and `rejected` from/value turns, the prompt inside them"
@@ -212,6 +215,11 @@ def _side(row: Object, key: str) -> list[Message]:
     return [_turn(value, key)] if as_list(value) is None else turns(value, key)
 
 
+def _way(side: object) -> str:
+    """How an answer is written."""
+    return "text" if isinstance(side, str) else "list" if isinstance(side, list) else "turn"
+
+
 def _parse_preference(row: Object, note: Note) -> PreferenceExample:
     chosen, rejected = _side(row, "chosen"), _side(row, "rejected")
     shared = _shared(row, note, "chosen", "rejected")
@@ -222,8 +230,9 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
         shared["aside"] = {**shared["aside"], "answers": "inside"}
     else:
         prompt = turns(row.get(_key(row)), _key(row))
-        if as_object(row.get("chosen")) is None:
-            shared["aside"] = {**shared["aside"], "answers": "text" if isinstance(row["chosen"], str) else "list"}
+        ways = [_way(row.get(key)) for key in ("chosen", "rejected")]
+        if ways != ["turn", "turn"]:
+            shared["aside"] = {**shared["aside"], "answers": ways[0] if ways[0] == ways[1] else ways}
     for key, answer in (("chosen", chosen), ("rejected", rejected)):
         if not any(message.role == "assistant" for message in answer):
             raise Fault("answer-role", key, "the answer holds no turn of the assistant", "Set its role to gpt.")
@@ -308,11 +317,12 @@ def _render(example: Example) -> Object:
 
 def _render_preference(example: Example) -> Object:
     assert isinstance(example, PreferenceExample), "this format writes preference pairs"  # noqa: S101
-    own, way = _own(example), example.aside.get("answers")
+    own, given = _own(example), example.aside.get("answers")
     columns = _columns(example.prompt, example)
-    start: list[Object] = columns.pop("conversations") if way == "inside" else []
+    start: list[Object] = columns.pop("conversations") if given == "inside" else []
     answers: Object = {}
-    for key, answer in (("chosen", example.chosen), ("rejected", example.rejected)):
+    ways = as_list(given) or [given, given]
+    for key, answer, way in zip(("chosen", "rejected"), (example.chosen, example.rejected), ways, strict=True):
         said = [_turn_object(message, own=own) for message in answer]
         answers[key] = [*start, *said] if way in ("inside", "list") else answer[0].text if way == "text" else said[0]
     return {**columns, **answers, **_beside(example)}

@@ -76,6 +76,10 @@ def _parse_segments(row: Object, _note: Note) -> ChatExample:
         found = as_object(item) or {}
         if not isinstance(found.get("text"), str) or not isinstance(found.get("label"), bool):
             raise Fault("span-type", f"segments[{index}]", "a segment has a text and a true/false label", "Fix it.")
+        unknown = next((key for key in found if key not in ("text", "label")), None)
+        if unknown is not None:
+            fix = "Remove it: a segment has text and label."
+            raise Fault("span-type", f"segments[{index}].{unknown}", f"a segment has no {unknown!r}", fix)
         spans.append(Span(begin=len(text), end=len(text) + len(found["text"]), train=found["label"]))
         text += found["text"]
     message = Message(role="assistant", content=text, spans=spans)
@@ -98,8 +102,8 @@ _NUMBERED = re.compile(r"negative_?(\d+)")
 def _embedding_names(row: Object) -> tuple[str, ...] | None:
     for anchor, positive, negative in _EMBEDDING_NAMES:
         if isinstance(row.get(anchor), str) and isinstance(row.get(positive), str):
-            numbered = {int(found[1]): key for key in row if (found := _NUMBERED.fullmatch(key))}
-            negatives = (negative, *(key for _, key in sorted(numbered.items())))
+            numbered = [(int(found[1]), key) for key in row if (found := _NUMBERED.fullmatch(key))]
+            negatives = (negative, *(key for _, key in sorted(numbered)))
             return (anchor, positive, *(key for key in negatives if isinstance(row.get(key), str)))
     if isinstance(row.get(_LISTED[0]), str) and _texts(row.get(_LISTED[1])):
         return _LISTED if _texts(row.get(_LISTED[2])) else _LISTED[:2]
