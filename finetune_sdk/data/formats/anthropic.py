@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from msgspec import UNSET
@@ -16,12 +17,15 @@ from finetune_sdk.data.formats.blocks import (
     arguments_of,
     blocks_in,
     grouped,
+    joined,
     parts_of,
     schema_in,
     split_system,
     system_blocks,
+    text_in,
     tool_fields,
     tool_items,
+    tool_object,
     turns,
     unknown_block,
 )
@@ -44,27 +48,32 @@ def _match(row: Object) -> str | None:
             return "`tools` with `input_schema`"
     for message in as_list(row["messages"]) or []:
         said = as_object(message) or {}
-        if "role" in said and said["role"] not in _ROLES:
+        if "role" in said and not _among(said["role"], _ROLES):
             return None
         for block in as_list(said.get("content")) or []:
             found = as_object(block) or {}
             if found.get("type") == "thinking" and not isinstance(found.get("thinking"), str):
                 continue  # Mistral's
-            if found.get("type") in _OWN_BLOCKS or (found.get("type") == "image" and "source" in found):
+            if _among(found.get("type"), _OWN_BLOCKS) or (found.get("type") == "image" and "source" in found):
                 return f"content blocks of type {found['type']!r}"
     return None
 
 
+def _among(word: object, words: Collection[str]) -> bool:
+    return isinstance(word, str) and word in words
+
+
 def _sort(block: Object, path: str, into: Gathered) -> None:
     kind = block.get("type")
-    if kind == "text" and isinstance(block.get("text"), str):
+    if kind == "text":
+        text_in(block, "text", path)
         into.parts.append(block)
     elif kind == "tool_use":
         extra = rest(block, "type", "id", "name", "input")
         into.call(path, block.get("name"), block.get("input"), block.get("id"), extra)
     elif kind == "tool_result":
         extra = rest(block, "type", "tool_use_id", "content")
-        into.result(_result(block.get("content"), path), block.get("tool_use_id"), extra=extra)
+        into.result(path, _result(block.get("content"), path), block.get("tool_use_id"), extra=extra)
     elif kind == "thinking" and isinstance(block.get("thinking"), str):
         into.thought(block["thinking"], rest(block, "type", "thinking"))
     elif kind == "image":
@@ -77,14 +86,17 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
 
 def _image(block: Object, path: str) -> Object:
     source = as_object(block.get("source")) or {}
+    known: tuple[str, ...] = ("type", "url")
     if source.get("type") == "base64":
-        url = f"data:{source.get('media_type')};base64,{source.get('data')}"
+        kind, data = (text_in(source, key, f"{path}.source") for key in ("media_type", "data"))
+        url, known = f"data:{kind};base64,{data}", ("type", "media_type", "data")
     elif isinstance(source.get("url"), str):
         url = source["url"]
     else:
         what = f"an image's source is base64 data or a url, this has {', '.join(map(repr, source)) or 'nothing'}"
         raise Fault("part-type", f"{path}.source", what, "Write one of them.")
-    return {"type": "image_url", "image_url": {"url": url}, **rest(block, "type", "source")}
+    image = joined({"url": url}, rest(source, *known), f"{path}.source")
+    return joined({"type": "image_url", "image_url": image}, rest(block, "type", "source"), path)
 
 
 def _result(value: Any, path: str) -> str | list[Part]:
@@ -95,10 +107,19 @@ def _result(value: Any, path: str) -> str | list[Part]:
             what = f"a tool's answer is text or blocks, this is {type_name(value)}"
             raise Fault("content-type", f"{path}.content", what, "Write it as text.")
         return value or ""
-    blocks = [as_object(item) or {} for item in items]
+    blocks = [_result_block(item, f"{path}.content[{index}]") for index, item in enumerate(items)]
     if len(blocks) == 1 and set(blocks[0]) == {"type", "text"}:
         return str(blocks[0]["text"])
-    return [_image(block, path) if block.get("type") == "image" else block for block in blocks]
+    return blocks
+
+
+def _result_block(item: object, path: str) -> Part:
+    block = as_object(item) or {}
+    if not isinstance(block.get("type"), str):
+        raise unknown_block(block, path)
+    if block["type"] == "text":
+        text_in(block, "text", path)
+    return _image(block, path) if block["type"] == "image" else block
 
 
 def _system(value: Any) -> list[Message]:
@@ -112,8 +133,8 @@ def _tools(value: object) -> list[Tool] | None:
     if items is None:
         return None
     found: list[Tool] = []
-    for item in items:
-        tool = as_object(item) or {}
+    for index, item in enumerate(items):
+        tool = tool_object(item, f"tools[{index}]")
         if "input_schema" in tool:
             parameters = schema_in(tool["input_schema"])
             tool = {"type": "function", "function": {**rest(tool, "input_schema"), "parameters": parameters}}
@@ -206,7 +227,7 @@ def _match_cohere(row: Object) -> str | None:
     if not items:
         return None
     found = [as_object(item) or {} for item in items]
-    known = all(item.get("role") in _COHERE and "content" in item for item in found)
+    known = all(_among(item.get("role"), _COHERE) and "content" in item for item in found)
     return "roles System, User, Chatbot" if known else None
 
 

@@ -16,10 +16,12 @@ from finetune_sdk.data.formats.blocks import (
     arguments_of,
     blocks_in,
     grouped,
+    joined,
     parts_of,
     schema_in,
     split_system,
     system_blocks,
+    text_in,
     tool_fields,
     tool_items,
     turns,
@@ -54,41 +56,61 @@ def _first_block(row: Object) -> Object:
 
 
 def _sort(block: Object, path: str, into: Gathered) -> None:
-    if block.get("type") in block:  # as Llama's rows have it
+    kind = block.get("type")
+    if isinstance(kind, str) and kind in block:  # as Llama's rows have it
         block = rest(block, "type")
     image, call = as_object(block.get("image")), as_object(block.get("toolUse"))
     result, thought = as_object(block.get("toolResult")), as_object(block.get("reasoningContent"))
     if isinstance(block.get("text"), str):
         into.parts.append({"type": "text", "text": block["text"], **rest(block, "text")})
     elif call is not None:
-        extra = rest(call, "name", "input", "toolUseId")
+        extra = joined(rest(call, "name", "input", "toolUseId"), _given(rest(block, "toolUse")), path)
         into.call(path, call.get("name"), call.get("input"), call.get("toolUseId"), extra)
     elif result is not None:
         content, kind = _result(result, path)
-        into.result(content, result.get("toolUseId"), extra=rest(result, "toolUseId", "content"))
+        extra = joined(rest(result, "toolUseId", "content"), _given(rest(block, "toolResult")), path)
+        into.result(path, content, result.get("toolUseId"), extra=extra)
         if kind:
             into.results[-1] = msgspec.structs.replace(into.results[-1], spelling={"content": kind})
     elif thought is not None:
         text = as_object(thought.get("reasoningText")) or {}
-        into.thought(str(text.get("text", "")), {**rest(text, "text"), **rest(thought, "reasoningText")})
+        said = text_in(text, "text", f"{path}.reasoningContent.reasoningText") if text else ""
+        own = joined(rest(text, "text"), rest(thought, "reasoningText"), path)
+        into.thought(said, joined(own, _given(rest(block, "reasoningContent")), path))
     elif image is not None:
-        into.parts.append(_image(image, path))
-    elif set(block) <= _BLOCKS:
-        name, value = next(iter(block.items()))
-        into.parts.append({"type": name, name: value})
+        into.parts.append(joined(_image(image, path), _given(rest(block, "image")), path))
     else:
+        into.parts.append(_other(_given(block), path))
+
+
+def _other(block: Object, path: str) -> Part:
+    """A block of which only the name is known."""
+    if "text" in block:
+        text_in(block, "text", path)
+    if len(block) != 1 or not set(block) <= _BLOCKS:
         raise unknown_block(block, path)
+    [(name, value)] = block.items()
+    return {"type": name, name: value}
+
+
+def _given(found: Object) -> Object:
+    """What is not null: tables fill objects with the keys of the column's others."""
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _image(image: Object, path: str) -> Object:
     source = as_object(image.get("source")) or {}
     place = as_object(source.get("s3Location")) or {}
-    kind = str(image.get("format", "png"))
+    kind = text_in({"format": "png", **image}, "format", f"{path}.image")
+    beside = _given(rest(image, "format", "source"))
     if isinstance(place.get("uri"), str):
-        url = {"url": place["uri"], "mime_type": f"image/{kind}", **rest(place, "uri")}
-        return {"type": "image_url", "image_url": url}
+        own = joined({"url": place["uri"], "mime_type": f"image/{kind}"}, rest(place, "uri"), path)
+        beside = joined(beside, _given(rest(source, "s3Location")), path)
+        return {"type": "image_url", "image_url": joined(own, beside, path)}
     if isinstance(source.get("bytes"), str):
-        return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{source['bytes']}"}}
+        url = f"data:image/{kind};base64,{source['bytes']}"
+        beside = joined(beside, _given(rest(source, "bytes")), path)
+        return {"type": "image_url", "image_url": joined({"url": url}, beside, path)}
     raise Fault("part-type", path, "an image needs a source", 'Write {"s3Location": {"uri": ...}}.')
 
 
@@ -105,6 +127,9 @@ def _result(result: Object, path: str) -> tuple[str | list[Part], str]:
             inside.text(_json(block["json"]))
         else:
             _sort(block, path, inside)
+    if inside.calls or inside.results or inside.reasoning:
+        what = "a tool's answer holds texts, JSON, images and files, this one also a call, an answer or reasoning"
+        raise Fault("content-type", f"{path}.toolResult.content", what, "Remove the block.")
     return inside.parts or "", ""
 
 
@@ -121,14 +146,29 @@ def _tools(row: Object) -> list[Tool] | None:
         return None
     found: list[Tool] = []
     for item in tool_items(config.get("tools"), "toolConfig.tools") or []:
+        path = f"toolConfig.tools[{len(found)}]"
         spec = as_object((as_object(item) or {}).get("toolSpec"))
         if spec is None:
             what = f"a tool without 'toolSpec'; it has {', '.join(map(repr, as_object(item) or {})) or 'nothing'}"
-            raise Fault("tools-type", f"toolConfig.tools[{len(found)}]", what, "Remove it.")
-        schema = as_object(spec.get("inputSchema")) or {}
+            raise Fault("tools-type", path, what, "Remove it.")
+        schema = _alone(spec.get("inputSchema"), "json", f"{path}.toolSpec.inputSchema")
+        _alone(item, "toolSpec", path)
         function = {**rest(spec, "inputSchema"), "parameters": schema_in(schema.get("json", {}))}
         found.append({"type": "function", "function": function})
     return found
+
+
+def _alone(value: object, key: str, path: str) -> Object:
+    """An object that may hold nothing but one key. Raises `Fault`."""
+    found = as_object(value)
+    if found is None and value is not None:
+        raise Fault("tools-type", path, f"must be an object with {key!r}, this is {type_name(value)}", "Fix it.")
+    other = next(iter(_given(rest(found or {}, key))), None)
+    if other is not None:
+        raise Fault(
+            "tools-type", f"{path}.{other}", f"holds {key} and nothing else, this one also {other!r}", "Remove it."
+        )
+    return found or {}
 
 
 def _beside_tools(row: Object) -> Object:

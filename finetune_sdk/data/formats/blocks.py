@@ -56,7 +56,7 @@ class Gathered:
             raise Fault("tool-arguments", path, what, "Write an object.")
         self.calls.append(
             ToolCall(
-                id=call_id if isinstance(call_id, str) else UNSET,
+                id=UNSET if call_id is None else _said(call_id, path, "the id"),
                 type="function",
                 function=FunctionCall(name=name, arguments=text),
                 arguments_object=not isinstance(arguments, str),
@@ -65,23 +65,28 @@ class Gathered:
         )
 
     def result(
-        self, content: str | list[Part], call_id: object, name: object = None, extra: Object | None = None
+        self, path: str, content: str | list[Part], call_id: object, name: object = None, extra: Object | None = None
     ) -> None:
         self.results.append(
             Message(
                 role="tool",
                 content=content,
-                tool_call_id=call_id if isinstance(call_id, str) else None,
-                name=name if isinstance(name, str) else None,
+                tool_call_id=None if call_id is None else _said(call_id, path, "the id"),
+                name=None if name is None else _said(name, path, "the name"),
                 extra=extra or {},
             )
         )
 
     def messages(self, role: Role, *, as_text: bool) -> Iterator[Message]:
-        """The turn's messages: tool results first, then what the speaker says."""
-        yield from self.results
+        """The turn's messages: tool results first, then what the speaker says.
+
+        A turn of results only has the keys of its own in the last one. Raises `Fault` where both have the same.
+        """
         if not (self.parts or self.calls or self.reasoning) and self.results:
+            yield from self.results[:-1]
+            yield self._last_result()
             return
+        yield from self.results
         fields: dict[str, Any] = {**self.fields, "role": role, "content": self._content(as_text=as_text)}
         if self.calls:
             fields["tool_calls"] = self.calls
@@ -89,12 +94,49 @@ class Gathered:
             fields["reasoning"] = "".join(self.reasoning)
         yield Message(**fields, extra={**self.extra, **self.own})
 
+    def _last_result(self) -> Message:
+        result = self.results[-1]
+        extra = joined(result.extra, self.extra, None)
+        return msgspec.structs.replace(result, extra=extra, **self.fields)
+
     def _content(self, *, as_text: bool) -> Any:
         if not self.parts:
             return UNSET if self.calls else ""
         if as_text and len(self.parts) == 1 and set(self.parts[0]) == {"type", "text"}:
             return self.parts[0]["text"]
         return self.parts
+
+
+def _said(value: object, path: str, what: str) -> str:
+    if not isinstance(value, str):
+        raise Fault("tool-call-type", path, f"{what} must be text, this is {type_name(value)}", "Write it as text.")
+    return value
+
+
+def joined(own: Object, beside: Object, path: str | None) -> Object:
+    """Keys of two objects that are read as one. Raises `Fault` for a key that both have: one would be lost."""
+    twice = next((key for key in beside if key in own), None)
+    if twice is not None:
+        what = f"the key {twice!r} has another meaning in what is read as one object with it"
+        raise Fault("key-twice", path, what, "Remove or rename the key.")
+    return {**own, **beside}
+
+
+def only_here(keys: Object, path: str, note: Note) -> Object:
+    """Keys that are kept for rows of their own format only, which is said."""
+    if keys:
+        first = next(iter(keys))
+        note("key-only-here", f"{path}.{first}", f"{first!r} has a place in this format only: others leave it out", "")
+    return keys
+
+
+def text_in(block: Object, key: str, path: str) -> str:
+    """The text under a key of a block. Raises `Fault` where there is none."""
+    value = block.get(key)
+    if not isinstance(value, str):
+        what = f"{key!r} must be text, this is {type_name(value)}" if key in block else f"{key!r} is missing"
+        raise Fault("part-type", f"{path}.{key}", what, "Write a text.")
+    return value
 
 
 Sort = Callable[[Object, str, Gathered], None]
@@ -166,7 +208,12 @@ def _came_late(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
 
 
 def unknown_block(block: Object, path: str) -> Fault:
-    return Fault("part-type", path, f"unknown block with {', '.join(map(repr, list(block)[:3]))}", "Remove the block.")
+    return Fault(
+        "part-type",
+        path,
+        f"unknown block with {', '.join(map(repr, list(block)[:3])) or 'nothing'}",
+        "Remove the block.",
+    )
 
 
 def grouped(messages: list[Message], *, alternate: bool = False) -> Iterator[tuple[Role, list[Message]]]:
@@ -228,6 +275,14 @@ def tool_items(value: object, path: str) -> list[Any] | None:
     if items is None and value not in (None, ""):
         raise Fault("tools-type", path, f"must be a list of tools, this is {type_name(given)}", "Write a list.")
     return items
+
+
+def tool_object(item: object, path: str) -> Object:
+    """A tool definition. Raises `Fault` for what is no object."""
+    found = as_object(item)
+    if found is None:
+        raise Fault("tools-type", path, f"a tool is an object, this is {type_name(item)}", "Fix the tool.")
+    return found
 
 
 def system_blocks(blocks: list[Any], path: str, sort: Sort) -> list[Message]:

@@ -17,12 +17,16 @@ from finetune_sdk.data.formats.blocks import (
     blocks_in,
     call_names,
     grouped,
+    joined,
     json_object,
+    only_here,
     parts_of,
     split_system,
     system_blocks,
+    text_in,
     tool_fields,
     tool_items,
+    tool_object,
     turns,
     unknown_block,
 )
@@ -49,7 +53,8 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
         into.call(path, call.get("name"), call.get("args"), call.get("id"), extra)
     elif response is not None:
         extra = {**rest(response, "name", "response", "id"), **rest(block, "functionResponse", "function_response")}
-        into.result(_response_text(response.get("response")), response.get("id"), response.get("name") or None, extra)
+        text = _response_text(response.get("response"))
+        into.result(path, text, response.get("id"), response.get("name") or None, extra)
     elif isinstance(block.get("text"), str):
         if block.get("thought") is True:
             into.thought(block["text"], rest(block, "text", "thought"))
@@ -57,31 +62,38 @@ def _sort(block: Object, path: str, into: Gathered) -> None:
             into.parts.append({"type": "text", "text": block["text"], **rest(block, "text")})
     elif file is not None:
         own = rest(file, "fileUri", "file_uri", "mimeType", "mime_type")
-        part = _media(str(file.get("fileUri", file.get("file_uri"))), _mime(file), path, own)
-        into.parts.append({**part, **rest(block, "fileData", "file_data")})
+        part = _media(_named(file, "fileUri", "file_uri", path), _mime(file, path), path, own)
+        into.parts.append(joined(part, rest(block, "fileData", "file_data"), path))
     elif inline is not None:
-        mime, data = _mime(inline), inline.get("data")
+        mime, data = _mime(inline, path), _named(inline, "data", "data", path)
         own = rest(inline, "data", "mimeType", "mime_type")
-        sound = {"type": "input_audio", "input_audio": {"data": data, "format": _SOUNDS.get(mime), **own}}
-        part = sound if mime in _SOUNDS else _media(f"data:{mime};base64,{data}", mime, path, own)
-        into.parts.append({**part, **rest(block, "inlineData", "inline_data")})
+        if mime in _SOUNDS:
+            sound = joined({"data": data, "format": _SOUNDS[mime]}, own, path)
+            media: Part = {"type": "input_audio", "input_audio": sound}
+        else:
+            media = _media(f"data:{mime};base64,{data}", mime, path, own)
+        into.parts.append(joined(media, rest(block, "inlineData", "inline_data"), path))
     else:
         raise unknown_block(block, path)
 
 
-def _mime(block: Object) -> str:
-    return str(block.get("mimeType", block.get("mime_type", "")))
+def _named(block: Object, camel: str, snake: str, path: str) -> str:
+    """The text of a file's field, which is never empty. Raises `Fault`."""
+    found = text_in(block, snake if camel not in block and snake in block else camel, path)
+    if not found:
+        raise Fault("part-type", f"{path}.{camel}", f"the file has an empty {camel!r}", "Add it.")
+    return found
+
+
+def _mime(block: Object, path: str) -> str:
+    return _named(block, "mimeType", "mime_type", path)
 
 
 def _media(url: str, mime: str, path: str, own: Object) -> Object:
-    if mime and not mime.startswith("image/"):
-        return {"type": "file", "file": {"url": url, "mime_type": mime, **own}}
-    image: Object = {"url": url, **own}
-    if mime and not url.startswith("data:"):
-        image["mime_type"] = mime
-    if not url:
-        raise Fault("part-type", path, "the file has no URI", "Add it.")
-    return {"type": "image_url", "image_url": image}
+    if not mime.startswith("image/"):
+        return {"type": "file", "file": joined({"url": url, "mime_type": mime}, own, path)}
+    image: Object = {"url": url} if url.startswith("data:") else {"url": url, "mime_type": mime}
+    return {"type": "image_url", "image_url": joined(image, own, path)}
 
 
 def _response_text(value: Any) -> str:
@@ -91,11 +103,14 @@ def _response_text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _system(row: Object) -> tuple[list[Message], dict[str, Any]]:
+def _system(row: Object, note: Note) -> tuple[list[Message], dict[str, Any]]:
     """The system message, and how the row wrote it where that is not how it is written here."""
-    key = next((key for key in _SYSTEM_KEYS if row.get(key)), None)
-    if key is None:
+    given = [key for key in _SYSTEM_KEYS if row.get(key)]
+    if not given:
         return [], {}
+    key = given[0]
+    if len(given) > 1:
+        raise Fault("key-twice", given[1], f"beside {key!r}: only one of them would be read", "Remove one of them.")
     if isinstance(row[key], str):
         return [Message(role="system", content=row[key])], {}
     found = as_object(row[key])
@@ -103,6 +118,7 @@ def _system(row: Object) -> tuple[list[Message], dict[str, Any]]:
         what = f"must be an object with 'parts', this is {type_name(row[key])}"
         raise Fault("content-type", key, what, 'Write {"parts": [{"text": ...}]}.')
     beside = rest(found, "parts")
+    only_here(rest(beside, "role"), key, note)
     blocks = blocks_in(found.get("parts"), f"{key}.parts")
     aside = {"gemini_system": [key, beside]} if beside or key != _SYSTEM_KEYS[0] else {}
     return (system_blocks(blocks, f"{key}.parts", _sort), aside) if blocks else ([], {})
@@ -119,18 +135,22 @@ def _tools(value: object) -> list[Tool] | None:
     if items is None:
         return None
     found: list[Tool] = []
-    for item in items:
-        inner = as_object(item) or {}
+    for index, item in enumerate(items):
+        path = f"tools[{index}]"
+        inner = tool_object(item, path)
         if as_object(inner.get("function")) is not None:  # as OpenAI has it
             found.append(inner)
             continue
-        declared = as_list(inner.get("functionDeclarations", inner.get("function_declarations"))) or []
-        found += [{"type": "function", "function": _usual_types(function)} for function in declared]
-        others = rest(inner, "functionDeclarations", "function_declarations")
+        for key in _DECLARED:
+            functions = tool_items(inner.get(key), f"{path}.{key}") or []
+            declared = [tool_object(function, f"{path}.{key}[{at}]") for at, function in enumerate(functions)]
+            found += [{"type": "function", "function": _usual_types(function)} for function in declared]
+        others = rest(inner, *_DECLARED)
         found += [{"type": name, name: value} for name, value in others.items()]
     return found
 
 
+_DECLARED = ("functionDeclarations", "function_declarations")
 _TYPES = frozenset(("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL"))
 """Google's names of types: JSON Schema, and everybody else, has them in small letters."""
 
@@ -179,7 +199,7 @@ def _contents_of(row: Object, note: Note) -> list[Message]:
 
 
 def _parse(row: Object, note: Note) -> ChatExample:
-    start, aside = _system(row)
+    start, aside = _system(row, note)
     said = _without_implied_names(_contents_of(row, note))
     tools = _tools(row.get("tools"))
     aside |= _written_otherwise(row, tools)
@@ -192,6 +212,7 @@ def _match_preference(row: Object) -> str | None:
 
 def _parse_preference(row: Object, note: Note) -> PreferenceExample:
     by_score: dict[int, list[Message]] = {}
+    own: list[Object] = [{}, {}]
     for index, item in enumerate(as_list(row.get("completions")) or []):
         found = as_object(item) or {}
         score = found.get("score")
@@ -202,11 +223,14 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
                 "there must be exactly one completion with score 1 and one with score 0",
                 "Score one 1 and the other 0.",
             )
+        own[int(score)] = only_here(rest(found, "score", "completion"), f"completions[{index}]", note)
         path = f"completions[{index}].completion"
         by_score[int(score)] = turns([found.get("completion")], path, _WIRE, note)
     if len(by_score) != 2:
         raise Fault("preference-scores", "completions", "there must be two completions", "Score one 1, the other 0.")
-    start, aside = _system(row)
+    start, aside = _system(row, note)
+    if any(own):
+        aside["vertex_completions"] = own
     return PreferenceExample(
         prompt=[*start, *_contents_of(row, note)],
         aside=aside,
@@ -317,9 +341,11 @@ def _render_preference(example: Example) -> Object:
     system, said = split_system(example.prompt)
     row: Object = _system_object(system, example, "system_instruction") if system is not None else {}
     row["contents"] = _contents(said)
+    own: list[Object] = example.aside.get("vertex_completions") or [{}, {}]
+    bad, good = own
     row["completions"] = [
-        {"score": 1, "completion": _contents(example.chosen)[0]},
-        {"score": 0, "completion": _contents(example.rejected)[0]},
+        {"score": 1, "completion": _contents(example.chosen)[0], **good},
+        {"score": 0, "completion": _contents(example.rejected)[0], **bad},
     ]
     return {**row, **example.extra}
 

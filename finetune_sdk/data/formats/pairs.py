@@ -19,7 +19,7 @@ from finetune_sdk.data.example import (
 from finetune_sdk.data.formats.alpaca import history
 from finetune_sdk.data.formats.base import Format, need_text, rest
 from finetune_sdk.data.formats.chat import is_messages, last_role
-from finetune_sdk.data.formats.messages import CHAT_KEYS, extras_of_chat, messages, turn
+from finetune_sdk.data.formats.messages import CHAT_KEYS, extras_of_chat, messages, parsed_text, turn
 from finetune_sdk.data.formats.rendering import messages_object, side_value, split_answer, switches
 from finetune_sdk.data.jsonvalue import Object, as_list, as_object, type_name
 from finetune_sdk.data.report import Fault, Note
@@ -159,9 +159,20 @@ def _parse_pair(row: Object, note: Note) -> ChatExample:
 
 def _before(value: object, note: Note) -> tuple[list[Message], bool]:
     """The turns before the question, and whether they were given as messages."""
-    if is_messages(value):
-        return messages(value, "history", note), True
-    return (history(value), False) if _is_history(value) else ([], False)
+    given = _earlier(value)
+    if is_messages(given):
+        return messages(given, "history", note), True
+    return (history(given), False) if _is_history(given) else ([], False)
+
+
+def _earlier(value: object) -> object:
+    """What tables hold as the text of a list; other texts are no earlier turns."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    try:
+        return parsed_text(value, "history")
+    except Fault:
+        return value
 
 
 def _match_target(row: Object) -> str | None:
@@ -400,6 +411,9 @@ def _parse_preference(row: Object, note: Note) -> PreferenceExample:
     for name, answer in ((better, chosen), (worse, rejected)):
         if not answer:
             raise Fault("answer-empty", name, "holds the prompt only, no answer", "Add the answer.")
+        if not any(message.role == "assistant" for message in answer):
+            what = "the answer holds no turn of the assistant"
+            raise Fault("answer-role", name, what, "Set its role to assistant.")
     known = (
         *keys,
         prompt_key or "prompt",
@@ -528,7 +542,7 @@ def _clash(example: Example) -> str | None:
         found = next((key for key in example.extra if key in contexts and isinstance(example.extra[key], str)), None)
         if found is not None:
             return found
-    earlier = example.extra.get("history")
+    earlier = _earlier(example.extra.get("history"))
     if _is_history(earlier) or is_messages(earlier):
         return "history"
     written = {**dict.fromkeys(example.extra, ""), first: "", second: ""}

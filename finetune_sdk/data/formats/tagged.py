@@ -40,6 +40,8 @@ def _parse(row: Object, _note: Note) -> LabelledExample:
     for index, tag in enumerate(tags):
         if not isinstance(tag, str | int) or isinstance(tag, bool):
             raise Fault("label-type", f"{second}[{index}]", f"a tag is text, this is {type_name(tag)}", "Fix the tag.")
+    if len({isinstance(tag, str) for tag in tags}) > 1:
+        raise Fault("label-type", second, "tags are texts or numbers, these are both", "Write all of them as text.")
     return LabelledExample(
         text=" ".join(tokens),
         label=[str(tag) for tag in tags],
