@@ -189,6 +189,12 @@ REFUSED: dict[str, tuple[str, Row, str, str]] = {
         "tool-call-type",
         "conversations[1].value",
     ),
+    "no answer in a side": (
+        "preference",
+        {"prompt": [QUESTION], "chosen": [QUESTION, QUESTION], "rejected": [ANSWER]},
+        "answer-role",
+        "chosen",
+    ),
 }
 
 
