@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import importlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from finetune_sdk.data.canonical import content_digest, without_source
 from finetune_sdk.data.example import Example, Source
@@ -14,7 +15,8 @@ from finetune_sdk.data.tools.sides import SHORT, Sides, asked_key, shingles
 from finetune_sdk.errors import DataError
 
 _PERMUTATIONS, _BANDS = 128, 32  # 4 values a band: 1-(1-s^4)^32 finds 99.99 % at overlap 0.7, 87 % at 0.5
-_MOST_CANDIDATES = 50  # looked at for one row: rows of one template are candidates of each other
+_MOST_CANDIDATES = 50
+"""Rows compared with one row, the likeliest of them: rows of one template are candidates of each other."""
 
 
 class Twin(NamedTuple):
@@ -67,6 +69,10 @@ def digest_of(example: Example) -> bytes:
     return content_digest(plain(without_source(example)))
 
 
+_Hashes: TypeAlias = dict[int, Any]
+"""What finds a row, by index: of its characters, its words, or both near the border between them."""
+
+
 class _Near:
     """An index of kept rows by MinHash bands."""
 
@@ -80,52 +86,64 @@ class _Near:
             rensa.RMinHashLSH(threshold, _PERMUTATIONS, _BANDS),
         )
         """Of short texts by their characters, of long ones by their words."""
-        self._rows: list[tuple[Sides, Source | None]] = []
+        self._rows: list[tuple[Sides, Source | None, _Hashes]] = []
+        self._same: dict[bytes, Source | None] = {}
+        """Where the first row came from whose sides have this digest."""
 
     def twin(self, example: Example) -> Twin | None:
         held = Sides.of(example, by_prompt=self._by_prompt)
-        hashes = list(self._hashes(held))
-        found = self._first(held, hashes)
+        hashes = self._hashes(held)
+        found = self._found(held, hashes)
         if found is None:
             self._keep(held, hashes, example.source)
             return None
         return found._replace(row=example.source)
 
     def find(self, example: Example) -> Twin | None:
-        """The first kept row whose overlap reaches the threshold."""
+        """A kept row whose overlap reaches the threshold: the first, or of many candidates one of the likeliest."""
         held = Sides.of(example, by_prompt=self._by_prompt)
-        found = self._first(held, list(self._hashes(held)))
+        found = self._found(held, self._hashes(held))
         return None if found is None else found._replace(row=example.source)
 
     def add(self, example: Example) -> None:
         """Keep a row."""
         held = Sides.of(example, by_prompt=self._by_prompt)
-        self._keep(held, list(self._hashes(held)), example.source)
+        self._keep(held, self._hashes(held), example.source)
 
-    def _keep(self, held: Sides, hashes: list[tuple[int, Any]], source: Source | None) -> None:
-        for index, minhash in hashes:
+    def _keep(self, held: Sides, hashes: _Hashes, source: Source | None) -> None:
+        for index, minhash in hashes.items():
             self._indices[index].insert(len(self._rows), minhash)
-        self._rows.append((held, source))
+        self._rows.append((held, source, hashes))
+        self._same.setdefault(held.digest(), source)
 
-    def _first(self, held: Sides, hashes: list[tuple[int, Any]]) -> Twin | None:
-        numbers: set[int] = set()
-        for index, minhash in hashes:
-            numbers.update(self._indices[index].query(minhash))
-        for number in sorted(numbers)[:_MOST_CANDIDATES]:
-            other, source = self._rows[number]
+    def _found(self, held: Sides, hashes: _Hashes) -> Twin | None:
+        digest = held.digest()
+        if digest in self._same:
+            return Twin(None, self._same[digest], 1.0, exact=False)
+        for number in self._candidates(hashes):
+            other, source, _ = self._rows[number]
             shared = held.overlap(other, self._threshold)
             if shared >= self._threshold:
                 return Twin(None, source, shared, exact=False)
         return None
 
-    def _hashes(self, held: Sides) -> Iterator[tuple[int, Any]]:
-        """What finds the row: of its characters, its words, or both near the border between them."""
+    def _candidates(self, hashes: _Hashes) -> list[int]:
+        """Rows to compare with, in their order; where they are too many, those whose hashes are most alike."""
+        found = [(index, number) for index, minhash in hashes.items() for number in self._indices[index].query(minhash)]
+        numbers = {number for _, number in found}
+        if len(numbers) <= _MOST_CANDIDATES:
+            return sorted(numbers)
+        alike = {number: hashes[index].jaccard(self._rows[number][2][index]) for index, number in found}
+        return heapq.nsmallest(_MOST_CANDIDATES, numbers, key=lambda number: (-alike[number], number))
+
+    def _hashes(self, held: Sides) -> _Hashes:
         text = held.text
+        found: _Hashes = {}
         for index, wanted in enumerate((len(text) < SHORT / 0.7, len(text) >= SHORT * 0.7)):
             if wanted:
-                minhash = self._minhash(_PERMUTATIONS, 42)
-                minhash.update([f"{held.facts}{run}" for run in shingles(text, short=index == 0)])
-                yield index, minhash
+                found[index] = self._minhash(_PERMUTATIONS, 42)
+                found[index].update([f"{held.facts}{run}" for run in shingles(text, short=index == 0)])
+        return found
 
 
 def _rensa() -> Any:

@@ -33,7 +33,11 @@ _UNSPACED = (
     "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 """Scripts that are written without blanks between words: each character counts as one."""
-_WORD = re.compile(rf"[{_UNSPACED}+*/=<>%^|&~$€£]|[^\W{_UNSPACED}]+")
+_SIGN = r"-(?=\s*\.?\d)|[.,](?<=\d.)(?=\d)|\.(?<![\w.]\.)(?=\d)"
+"""What makes another number: a minus, and a point or comma within."""
+_WORD = re.compile(rf"[^\W{_UNSPACED}]+|[{_UNSPACED}+*/=<>%^|&~$€£]|{_SIGN}")
+_MINUS = {0x2013: "-", 0x2212: "-"}
+"""The dash and the sign that stand for it in print."""
 _MEDIA = ("images", "image", "videos", "audios")
 _ANSWERS = ("chosen", "rejected", "completion", "completions")
 """Sides that are no part of a prompt."""
@@ -42,7 +46,7 @@ _ANSWERS = ("chosen", "rejected", "completion", "completions")
 def normal(text: str) -> str:
     """The text's words, one blank between them; its signs where it has no words. Composed letters count as one."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
+        text = unicodedata.normalize("NFKC", text).translate(_MINUS)
     return " ".join(_WORD.findall(text.casefold())) or "".join(text.split())
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import string
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -28,7 +30,7 @@ from finetune_sdk.data.tools.repairs import chosen, repaired
 from finetune_sdk.data.tools.scan import holds_literal, leaving, scan_example
 from finetune_sdk.data.tools.sides import normal, overlap
 from finetune_sdk.data.tools.strip import STRIP, without
-from finetune_sdk.data.tools.tokens import ROUGH, Counter, count_tokens, counter, for_model
+from finetune_sdk.data.tools.tokens import ROUGH, Counter, bounds, count_tokens, counter, for_model
 from finetune_sdk.errors import DataError
 
 SENTENCE = "the quick brown fox jumps over the lazy dog while seven wizards quietly box near an old grey mill"
@@ -121,6 +123,7 @@ SIBLINGS: dict[str, tuple[Example, Example]] = {
     ),
     "other words where one is much": (asked("What is the capital of France?"), asked("What is the capital of Spain?")),
     "other signs without words": (asked("🎉"), asked("🚀")),
+    "less than nothing": (asked("What is -3 + 5?", "The sum."), asked("What is 3 + 5?", "The sum.")),
     "other sums": (asked("Is 7 + 5 much?"), asked("Is 7 / 5 much?")),
     "other pictures": (asked(PICTURES[0]), asked(PICTURES[1])),
     "other labels": (LabelledExample(text=SENTENCE, label="x"), LabelledExample(text=f"{SENTENCE}!", label="y")),
@@ -141,6 +144,44 @@ def test_small_changes_make_near_duplicates(case: str) -> None:
 @pytest.mark.parametrize("case", SIBLINGS)
 def test_rows_that_differ_in_what_matters_are_no_near_duplicates(case: str) -> None:
     assert len(list(Dedupe(near=0.8).kept(SIBLINGS[case]))) == 2
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("5-3", "5.3", "5 3", "5,3", "-5-3"),
+        ("5 - 3", "5 3", "5 + 3"),
+        (".5", "5", "-.5", "-5"),
+        ("1.5 kg", "15 kg", "1 5 kg"),
+        ("\u22123 degrees", "3 degrees"),
+    ],
+)
+def test_other_numbers_are_other_texts(texts: tuple[str, ...]) -> None:
+    assert len({normal(text) for text in texts}) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("It is 5.", "it is 5"),
+        ("a well-known fact, is it?", "A well known fact is it"),
+        ("5\u20133", "5-3"),
+        ("5, 3", "5 3"),
+        ("in ...5 days", "in 5 days"),
+    ],
+)
+def test_marks_between_words_make_no_other_text(one: str, other: str) -> None:
+    assert normal(one) == normal(other)
+
+
+@pytest.mark.parametrize(("word", "again"), [("mill", "Mill!"), ("quick", "quicker")], ids=["same", "almost"])
+def test_a_row_repeated_among_many_of_one_template_is_found(word: str, again: str) -> None:
+    answers = [" ".join(f"{part}{number * 7919}" for part in SENTENCE.split()) for number in range(90)]
+    seen = Dedupe(near=0.8)
+    kept = list(seen.kept(asked(RULES[:250], answer) for answer in answers))
+    twin = seen.twin(asked(RULES[:250], answers[80].replace(word, again)))
+
+    assert (len(kept), twin is not None and twin.overlap >= 0.8) == (90, True)
 
 
 @pytest.mark.parametrize("size", range(150, 650, 50))
@@ -513,6 +554,12 @@ def test_without_a_vocabulary_the_bounds_are_wide_and_their_source_is_said() -> 
     assert "bounds of byte-level vocabularies, none was used" in found.basis
 
 
+_DRAW = random.Random(5)
+RANDOM_WORDS = {
+    size: ["".join(_DRAW.choices(string.ascii_lowercase, k=size)) for _ in range(100)] for size in (2, 4, 14)
+}
+
+
 @pytest.mark.parametrize(
     "texts",
     [
@@ -529,6 +576,22 @@ def test_without_a_vocabulary_the_bounds_are_wide_and_their_source_is_said() -> 
         (" + ".join(map(str, range(100, 900, 7))), "CC(=O)OC1=CC=CC=C1C(=O)O"),
         (" " * 1000 + "x", "-" * 500 + "\n" * 300),
         ("def f(a, b):\n" + "        return a[b] ** 2  # why\n" * 9, "ok"),
+        ("a\nb\nc\nd\n" * 20, "Qx " * 50),
+        ("\n".join(RANDOM_WORDS[2]), "\n".join(RANDOM_WORDS[4])),
+        (" ".join(RANDOM_WORDS[2]), " ".join(RANDOM_WORDS[14]).title()),
+        ("=-" * 100, "internationalization " * 40),
+        ("internationalization responsibilities telecommunications " * 40, " NotImplementedException" * 60),
+        ("(xq) " * 100, "zqxj " * 100),
+        ("|---|---|\n" * 40, "\t".join(RANDOM_WORDS[4])),
+        (
+            "ответственность законодательства " * 40,
+            "\u10e1\u10d0\u10e5\u10d0\u10e0\u10d7\u10d5\u10d4\u10da\u10dd " * 60,
+        ),
+        ("विश्वविद्यालय " * 50, "തിരുവനന്തപുരം " * 40),
+        ("ありがとうございます" * 50, "ประเทศไทย" * 50),
+        ("】【\uff1a】【“【” \u3000 \xa0 " * 20, "don't won't it's they'll " * 40),
+        (" translatesAutoresizingMaskIntoConstraints" * 50, "dequeueReusableCellWithIdentifier " * 50),
+        ("3.14159 1,000,000 " * 50, "\0\x01\r\n" * 50),
     ],
 )
 def test_the_bounds_of_the_rule_of_thumb_hold(texts: tuple[str, str]) -> None:
@@ -538,6 +601,14 @@ def test_the_bounds_of_the_rule_of_thumb_hold(texts: tuple[str, str]) -> None:
     rough = count_tokens(rows, ROUGH)
     for name in ("o200k_base", "cl100k_base"):
         assert rough.low <= count_tokens(rows, counter(name)).total <= rough.high
+
+
+@pytest.mark.parametrize("name", ["o200k_base", "cl100k_base"])
+def test_no_token_is_less_than_the_fewest(name: str) -> None:
+    vocabulary = pytest.importorskip("bpe_openai", reason="the extra `tokens` is not installed").get_encoding(name)
+    tokens = [vocabulary.decode([number]) for number in range(0, 100_000, 7)]
+
+    assert [token for token in tokens if bounds(token)[0] > 1] == []
 
 
 def test_a_models_vocabulary_is_used_where_it_is_at_hand() -> None:
