@@ -24,6 +24,8 @@ FRONT = b'-----"\n'
 """Stands before the data: room for the head of a list, and for that of the first text."""
 _LIST = 5
 """Bytes of the head of a list."""
+_MOST = (0, 1 << 5, 1 << 8, 1 << 16)
+"""How long texts may be less than, by the bytes of their heads."""
 _PART = 128 * 1024
 """Bytes of which texts are made at once: they are used, and gone, while they are in the cache."""
 _DROPPED, _GROWN = b"\xff", b"\xfe"
@@ -223,18 +225,19 @@ def _cuts(np: Any, data: bytearray, fields: _Fields, records: _Records) -> Itera
 
 
 def _heads(np: Any, text: Any, fields: _Fields) -> _Heads:
-    """What separates two quoted texts (`","`) has the size of a head already; marks make room where that differs."""
+    """What stands between two texts has the size of a head, unless the text is too long: marks make room for one."""
     starts, stops = fields.starts + len(FRONT), fields.stops + len(FRONT)
     quoted = text[starts] == _QUOTE
     follows = np.append(True, quoted[:-1])  # what ends with a quote
     sizes = stops - starts - 2 * quoted
     if len(fields.second):
         sizes -= np.bincount(np.searchsorted(fields.stops, fields.second), minlength=len(sizes))
-    roomy = quoted & follows & (sizes < 1 << 16)
-    lengths = np.where(roomy, 3, np.where(sizes < 32, 1, 5))
-    closed = np.append(len(FRONT) - 1, stops[:-1])[follows & ~roomy] - 1
-    dropped = np.concatenate([fields.spare + len(FRONT), starts[quoted & ~roomy], closed])
-    return _Heads(lengths, sizes, np.cumsum(sizes + lengths) + _LIST, dropped, starts[lengths == 5] - 1)
+    lengths = 1 + follows + quoted
+    long = sizes >= np.array(_MOST)[lengths]
+    lengths[long] = 5
+    closed = np.append(len(FRONT) - 1, stops[:-1])[follows & long] - 1
+    dropped = np.concatenate([fields.spare + len(FRONT), starts[quoted & long], closed])
+    return _Heads(lengths, sizes, np.cumsum(sizes + lengths) + _LIST, dropped, starts[long] - 1)
 
 
 def _packed(np: Any, data: bytearray, heads: _Heads) -> bytearray:
@@ -262,9 +265,9 @@ def _parts(np: Any, packed: bytearray, heads: _Heads, records: _Records) -> Iter
 
 
 def _put_heads(packed: Any, heads: Any, sizes: Any, starts: Any) -> None:
-    """Before each text, how long it is: in one byte, in two after a sign, or in four after a sign."""
+    """Before each text, how long it is: in one byte, or after a sign in one, two or four."""
     packed[starts - 1] = 0xA0 | sizes
-    for head, sign in ((3, 0xDA), (5, 0xDB)):
+    for head, sign in ((2, 0xD9), (3, 0xDA), (5, 0xDB)):
         ones = (heads == head).nonzero()[0]
         at, size = starts[ones], sizes[ones]
         packed[at - head] = sign
