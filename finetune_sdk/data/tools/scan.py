@@ -85,9 +85,9 @@ SHAPES: dict[str, re.Pattern[str]] = {
 
 _LITERALS = (
     *("AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "sk-", "hf_", "AIza", "xox", "glpat-"),
-    *("k_live_", "k_test_", "gsk_", "r8_", "_v1_", "ya29.", "earer ", "ecret_access_key", "ecretAccessKey"),
+    *("k_live_", "k_test_", "gsk_", "r8_", "_v1_", "ya29.", "earer "),
+    *("ccess_key", "ccess_Key", "ccessKey", "ccesskey", "CCESS_KEY", "CCESSKEY"),
     *(
-        "SECRET_ACCESS_KEY",
         "-----BEGIN",
         "eyJ",
         "SG.",

@@ -161,19 +161,24 @@ def _sizes(parts: Mapping[str, float], rows: int) -> list[int]:
             f"{rows - left} rows are asked for, there are {rows}: give one part a share instead of a count."
         )
     if left < len(shares):
-        raise DataError(f"{_asked_for(counts)}, and there are {rows} rows: none is left for {', '.join(shares)}.")
+        raise DataError(f"{_asked_for(parts, rows)}: {_none_left(counts, shares)}.")
     whole = 1.0 if counts else sum(shares.values())
     found = counts | {name: int(share / whole * rows + 0.5) for name, share in shares.items()}
     if shares:
         takes_rest = "train" if "train" in shares else max(shares, key=lambda name: shares[name])
         found[takes_rest] += rows - sum(found.values())
         if found[takes_rest] < 0:
-            raise DataError(f"{_asked_for(parts)}, and there are {rows} rows: none is left for {takes_rest}.")
+            raise DataError(f"{_asked_for(parts, rows)}: none is left for {takes_rest}.")
     return [found[name] for name in parts]
 
 
-def _asked_for(parts: Mapping[str, float]) -> str:
-    return f"asked for are {', '.join(f'{name}={size:g}' for name, size in parts.items())}"
+def _asked_for(parts: Mapping[str, float], rows: int) -> str:
+    asked = ", ".join(f"{name}={size:g}" for name, size in parts.items())
+    return f"asked for are {asked}, and there {'is' if rows == 1 else 'are'} {rows} row{'' if rows == 1 else 's'}"
+
+
+def _none_left(counts: Mapping[str, int], shares: Mapping[str, float]) -> str:
+    return f"none is left for {', '.join(shares)}" if counts else "each part needs one at least"
 
 
 def _all_limits(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from finetune_sdk.data.example import EmbeddingExample, Example, LabelledExample, Message, StepwiseExample, TextExample
@@ -49,9 +50,9 @@ def _of_message(message: Message, path: str) -> Iterator[tuple[str, str]]:
 
 
 def strings(example: Example) -> Iterator[tuple[str, str]]:
-    """Every text of the row, also what no model reads: names, labels, tools, addresses, keys without a place.
+    """Every text of the row, also what no model reads: names, labels, tools, addresses, keys and what they hold.
 
-    Contents given in place (`data:` addresses) are left out.
+    Contents given in place (`data:` addresses) are left out. The names of an object's keys come as one text.
     """
     yield from texts(example)
     for path, message in turns_of(example):
@@ -60,6 +61,8 @@ def strings(example: Example) -> Iterator[tuple[str, str]]:
         yield from _inside(example.label, "label")
     for key in ("tools", "chat_template_kwargs"):
         yield from _inside(getattr(example, key, None), key)
+    for index, other in enumerate(as_list(example.aside.get("more")) or (), start=1):
+        yield from _inside(other, f"positive[{index}]")
     yield from _inside(example.extra, "")
 
 
@@ -76,13 +79,19 @@ def _beside(message: Message, path: str) -> Iterator[tuple[str, str]]:
     yield from _inside(message.extra, path)
 
 
+_IN_PLACE = re.compile(r"data:(?:[\w.+-]+/[\w.+-]+)?(?:;[\w.+=-]+)*,")
+
+
 def _inside(value: object, path: str) -> Iterator[tuple[str, str]]:
-    """The texts of a JSON value."""
+    """The texts of a JSON value, and the names of its keys."""
     if isinstance(value, str):
-        if not value.startswith("data:"):
+        if not _IN_PLACE.match(value):
             yield path, value
         return
-    for key, inner in (as_object(value) or {}).items():
+    held = as_object(value) or {}
+    if held:
+        yield path, "\n".join(held)
+    for key, inner in held.items():
         yield from _inside(inner, f"{path}.{key}" if path else key)
     for index, inner in enumerate(as_list(value) or ()):
         yield from _inside(inner, f"{path}[{index}]")

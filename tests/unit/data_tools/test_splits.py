@@ -53,6 +53,11 @@ def test_groups_and_strata_together_meet_the_sizes_over_all() -> None:
     assert Counter(sides(rows, {"train": 0.9, "test": 0.1}, units)) == {"train": 180, "test": 20}
 
 
+def test_one_row_for_two_shares_is_refused_in_words() -> None:
+    with pytest.raises(DataError, match=r"^asked for are a=0\.5, b=0\.5, and there is 1 row: each part needs one"):
+        sides(ROWS[:1], {"a": 0.5, "b": 0.5})
+
+
 def test_a_split_knows_how_many_rows_its_parts_get() -> None:
     rows = [labelled(number // 3, "abc"[number % 3]) for number in range(100)]
     split = Split.plan(rows, PARTS, Units())
@@ -154,6 +159,7 @@ def test_by_hash_shares_are_met_about() -> None:
         ({"train": 600, "test": 300}, "give one part a share"),
         ({"train": 0.5, "test": 2000}, "test=2000, and there are 1000 rows: none is left for train"),
         ({"train": 0.1, "a": 0.9, "test": 500}, "none is left for train"),
+        ({"train": 0.5, "a": 0.4, "test": 999}, "train=0.5, a=0.4, test=999, and there are 1000 rows: none is left"),
         ({"train": 0.5, "test": 1.5}, r"test=1\.5 is neither a share below 1 nor a whole number"),
         ({"train": 0.5, "test": math.inf}, "test=inf is neither"),
         ({"train": 0.5, "test": math.nan}, "test=nan is neither"),

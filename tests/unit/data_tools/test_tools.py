@@ -403,6 +403,9 @@ FOUND: dict[str, tuple[str, str]] = {
     "e-mail of a real provider": ("user.realname@gmail.com", "e-mail address"),
     "e-mail in a sentence without spaces": ("请写信给zhang@corp.cn谢谢", "e-mail address"),
     "aws secret": ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "AWS secret key"),
+    "aws secret in small letters": ("secretaccesskey=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "AWS secret key"),
+    "aws secret with capitals": ("Secret_Access_Key: wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "AWS secret key"),
+    "aws secret in capitals": ("SECRETACCESSKEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "AWS secret key"),
     "npm": ("npm_" + "aB1" * 12, "npm token"),
     "bearer": ("Authorization: Bearer abcdef0123456789abcdef0123456789", "bearer token"),
     "basic credentials": ("Authorization: Basic YWRtaW46czNjcjN0cGFzcw==", "basic credentials"),
@@ -491,6 +494,11 @@ KEY = "hf_" + "aB" * 17
         (chat(said("user", "a"), tools=[{"function": {"description": KEY}}]), "tools[0].function.description"),
         (LabelledExample(text="a", label=KEY), "label"),
         (EmbeddingExample(anchor="a", positive="b", negatives=["c", KEY]), "negatives[1]"),
+        (EmbeddingExample(anchor="a", positive="b", aside={"more": ["c", KEY]}), "positive[2]"),
+        (TextExample(text="a", extra={"note": f"data: {KEY}"}), "note"),
+        (TextExample(text="a", extra={"note": f"data:{KEY}, and more"}), "note"),
+        (TextExample(text="a", extra={"meta": {"by": 1, KEY: 2}}), "meta"),
+        (chat(said("user", "a"), tools=[{"function": {"parameters": {KEY: {}}}}]), "tools[0].function.parameters"),
     ],
 )
 def test_secrets_are_found_wherever_a_file_would_hold_them(row: Example, path: str | None) -> None:
@@ -516,8 +524,9 @@ def test_secrets_are_found_with_and_without_the_library(text: str) -> None:
     assert "Hugging Face token" in [hit.what for hit in scan_example(TextExample(text=text))]
 
 
-def test_contents_given_in_place_are_not_searched() -> None:
-    url = f"data:image/png;base64,{KEY}"
+@pytest.mark.parametrize("head", ["data:image/png;base64,", "data:text/plain;charset=utf-8;base64,", "data:,"])
+def test_contents_given_in_place_are_not_searched(head: str) -> None:
+    url = head + KEY
     assert list(scan_example(chat(said("user", [{"type": "image_url", "image_url": {"url": url}}])))) == []
 
 
