@@ -156,13 +156,17 @@ def function_calls(text: str, path: str) -> list[ToolCall]:
             what = "a function_call has a name or a 'function', not both"
             raise Fault("tool-call-type", path, what, 'Write {"name", "arguments"}.')
         text_of, was_object = arguments(call.get("arguments"), path)
+        own_id = call.get("id", UNSET)
+        if not (own_id is UNSET or (isinstance(own_id, str) and own_id)):
+            what = f"a function_call's id must be text, this is {own_id!r}"
+            raise Fault("tool-call-type", path, what, "Write it as text, or leave it out.")
         found.append(
             ToolCall(
-                id=UNSET,
+                id=own_id,
                 type="function",
                 function=FunctionCall(name=call["name"], arguments=text_of),
                 arguments_object=was_object,
-                extra=rest(call, "name", "arguments"),
+                extra=rest(call, "name", "arguments", "id"),
             )
         )
     return found

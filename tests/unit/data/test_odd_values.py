@@ -189,6 +189,12 @@ REFUSED: dict[str, tuple[str, Row, str, str]] = {
         "tool-call-type",
         "conversations[1].value",
     ),
+    "id of a function_call": (
+        "sharegpt",
+        {"conversations": [HUMAN, {"from": "function_call", "value": '{"name":"f","arguments":{},"id":1}'}]},
+        "tool-call-type",
+        "conversations[1].value",
+    ),
     "no answer in a side": (
         "preference",
         {"prompt": [QUESTION], "chosen": [QUESTION, QUESTION], "rejected": [ANSWER]},
@@ -217,3 +223,16 @@ def test_the_sides_of_a_sharegpt_pair_may_be_written_each_in_its_way(
     render = format_named("sharegpt-preference").render
     assert render is not None
     assert [render(example) for example in dataset] == [row]
+
+
+def test_a_result_answers_the_call_before_it_by_that_calls_own_id(tmp_path: Path) -> None:
+    turns = [
+        HUMAN,
+        {"from": "function_call", "value": '{"id":"x1","name":"f","arguments":{}}'},
+        {"from": "observation", "value": "r"},
+        GPT,
+    ]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"conversations": turns}) + "\n")
+    convert(Dataset.open(tmp_path / "rows.jsonl"), tmp_path / "out.jsonl", to="chat")
+    _, call, result, _ = json.loads((tmp_path / "out.jsonl").read_text())["messages"]
+    assert call["tool_calls"][0]["id"] == result["tool_call_id"] == "x1"
