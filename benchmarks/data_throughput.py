@@ -4,9 +4,9 @@
     python benchmarks/data_throughput.py --size 1000        # the documented one, in MB
 
 Each case runs in a process of its own, in turn, `--repeat` times; its best run counts. MB of input per CPU-second (user
-and system, helpers included) says what the work costs, whatever else the machine does; MB/s is wall time. Neither imports
-are counted nor looking for garbage among what they made. Files live in memory (`/dev/shm`) where there is room, so that
-the disk is not what is measured. Cases whose library or compiler is missing are left out, and said so.
+and system, helpers included) says what the work costs, whatever else the machine does; MB/s is wall time. Neither
+imports are counted nor looking for garbage among what they made. Files live in memory (`/dev/shm`) where there is room,
+so that the disk is not what is measured. Cases whose library or compiler is missing are left out, and said so.
 """
 
 # pyright: basic
